@@ -1,0 +1,81 @@
+# pgseal. `make help` lists the targets.
+# BUILD=build SAN=            an ordinary build
+# BUILD=build-asan SAN=address,undefined     with sanitizers (SAN=thread for TSan)
+
+BUILD ?= build
+SAN ?=
+CC ?= gcc
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1)
+
+PACKAGES := libuv nng protobuf-c libmicrohttpd jansson libcyaml libcurl openssl libzstd libpq sqlite3
+PKG_PACKAGES := libuv libprotobuf-c libmicrohttpd jansson libcyaml libcurl libcrypto libzstd libpq sqlite3
+
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+ALL_CFLAGS := -std=gnu17 $(WARNINGS) -D_GNU_SOURCE -fno-omit-frame-pointer -fstack-protector-strong -pthread \
+  $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined) -DPGSEAL_VERSION='"$(VERSION)"' \
+  -I. -I$(BUILD)/gen -isystem /usr/include/postgresql $(CFLAGS)
+# lazily: the packages may only just have been installed by `make deps`
+PKG_LIBS = $(shell pkg-config --libs $(PKG_PACKAGES)) -lnng
+LINK = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lm
+
+sources = $(sort $(filter-out %/main.c,$(shell find $(1) -name '*.c')))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
+
+PROTO_OBJ := $(BUILD)/gen/proto/pgseal.pb-c.o
+LIB_COMMON := $(BUILD)/libcommon.a
+LIB_COORDINATOR := $(BUILD)/libcoordinator.a
+LIB_AGENT := $(BUILD)/libagent.a
+LIB_CLI := $(BUILD)/libcli.a
+LIBS := $(LIB_COORDINATOR) $(LIB_AGENT) $(LIB_CLI) $(LIB_COMMON)
+BINARIES := $(BUILD)/bin/pgseal $(BUILD)/bin/pgseal-coordinator $(BUILD)/bin/pgseal-agent
+UNIT_SOURCES := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
+UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
+
+.PHONY: all help
+all: $(BINARIES)
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' Makefile
+
+$(BUILD)/gen/proto/pgseal.pb-c.c: proto/pgseal.proto
+	@mkdir -p $(@D)
+	protoc-c --c_out=$(BUILD)/gen $<
+$(PROTO_OBJ): $(BUILD)/gen/proto/pgseal.pb-c.c
+	$(CC) $(ALL_CFLAGS) -w -c -o $@ $<
+
+$(BUILD)/%.o: %.c | $(BUILD)/gen/proto/pgseal.pb-c.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB_COMMON): $(call objects,common) $(PROTO_OBJ)
+$(LIB_COORDINATOR): $(call objects,coordinator)
+$(LIB_AGENT): $(call objects,agent)
+$(LIB_CLI): $(call objects,cli)
+$(LIBS):
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/bin/pgseal: $(BUILD)/cli/main.o $(LIB_CLI) $(LIB_COMMON)
+	@mkdir -p $(@D)
+	$(LINK)
+$(BUILD)/bin/pgseal-coordinator: $(BUILD)/coordinator/main.o $(LIB_COORDINATOR) $(LIB_COMMON)
+	@mkdir -p $(@D)
+	$(LINK)
+$(BUILD)/bin/pgseal-agent: $(BUILD)/agent/main.o $(LIB_AGENT) $(LIB_COMMON)
+	@mkdir -p $(@D)
+	$(LINK)
+
+$(BUILD)/tests/unit/common/%: $(BUILD)/tests/unit/common/%.o $(LIB_COMMON)
+	$(LINK) -lcmocka
+$(BUILD)/tests/unit/coordinator/%: $(BUILD)/tests/unit/coordinator/%.o $(LIB_COORDINATOR) $(LIB_COMMON)
+	$(LINK) -lcmocka
+$(BUILD)/tests/unit/agent/%: $(BUILD)/tests/unit/agent/%.o $(LIB_AGENT) $(LIB_COMMON)
+	$(LINK) -lcmocka
+$(BUILD)/tests/unit/cli/%: $(BUILD)/tests/unit/cli/%.o $(LIB_CLI) $(LIB_COMMON)
+	$(LINK) -lcmocka
+
+include make/tasks.mk
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,65 @@
+/*
+ * agent.yaml, read by libcyaml; unknown keys are errors with file and line. Paths are relative to the file.
+ * An annotated example: deploy/agent.yaml. Everything is owned by the AgentConfig, read-only after load.
+ */
+#ifndef PGSEAL_AGENT_CONFIG_H
+#define PGSEAL_AGENT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/error.h"
+#include "common/crypto/segment.h"
+#include "common/crypto/signing.h"
+#include "common/postgres/connection.h"
+#include "common/repository/repository.h"
+
+typedef struct AgentDatabase {
+  const char *name;
+  const char *conninfo_file; /* holds one libpq connection string */
+  bool roles;                /* dump the cluster's roles with it ("roles: all", the default; "none") */
+} AgentDatabase;
+
+typedef enum DrillEngineKind { DRILL_ENGINE_AUTO, DRILL_ENGINE_DOCKER, DRILL_ENGINE_LOCAL } DrillEngineKind;
+typedef struct DrillImage { int major; const char *image; } DrillImage;
+
+typedef struct DrillConfig {
+  DrillEngineKind engine;  /* auto: docker if its socket answers, else local */
+  const char *socket;      /* of the Docker API; default: DOCKER_HOST, /run/podman/podman.sock, /var/run/docker.sock, first that exists */
+  DrillImage *images;      /* major -> image; default "postgres:<major>" */
+  size_t image_count;
+  int memory_mb, cpus;     /* container bounds; 0: 2048 and all */
+  int jobs;                /* pg_restore -j for post-data; 0: number of CPUs */
+  int tmpfs_mb;            /* reserved: PGDATA on tmpfs; 0 = on disk */
+  const char *local_user;  /* whom the local engine runs as when the agent is root; default "postgres" */
+} DrillConfig;
+
+typedef struct AgentConfig {
+  const char *path;
+  const char *name;
+  const char **coordinators; /* bus URLs */
+  size_t coordinator_count;
+  const char *data_dir;      /* spool (results until acknowledged), scratch */
+  const char *signing_key;   /* PEM path */
+  bool can_dump, can_drill;
+  int dump_slots, drill_slots; /* default 1 each */
+  const char *repository_directory;
+  const char **recipients;   /* certificate paths */
+  size_t recipient_count;
+  const char *decryption_key, *decryption_certificate; /* only agents that drill; may be NULL */
+  PostgresBinDir *bin_dirs;
+  size_t bin_dir_count;
+  AgentDatabase *databases;
+  size_t database_count;
+  DrillConfig drill;
+  int segment_mb;            /* plaintext MiB per segment; default 32 */
+  int zstd_level;            /* default 1 */
+  int workers;               /* segment encoders; default: CPUs, at most 8 */
+  const char *log_level, *log_format;
+} AgentConfig;
+
+Status agent_config_load(const char *path, AgentConfig **out, Error *err) MUST_CHECK;
+void agent_config_free(AgentConfig *config);
+const AgentDatabase *agent_config_database(const AgentConfig *config, const char *name); /* NULL if none */
+
+#endif

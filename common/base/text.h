@@ -1,0 +1,29 @@
+/* Small text helpers. Results are owned by the caller's arrays; any thread. */
+#ifndef PGSEAL_COMMON_BASE_TEXT_H
+#define PGSEAL_COMMON_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TEXT_SIZE_SIZE = 24 };
+/* "412.3 MB" (decimal units, as in the API); bytes >= 0. Returns out. */
+const char *text_size(int64_t bytes, char out[TEXT_SIZE_SIZE]);
+
+/* Lower-case hexadecimal; out has 2*size+1 bytes. */
+void text_hex(const uint8_t *data, size_t size, char *out);
+bool text_unhex(const char *hex, uint8_t *data, size_t size); /* exactly 2*size digits */
+
+/* Shell glob (fnmatch without special meaning of '/' or leading dots). */
+bool text_glob(const char *pattern, const char *name);
+
+/* A database, agent or token name: 1..63 of [a-z0-9._-], first alphanumeric. Safe as a path part. */
+bool text_name_valid(const char *name);
+/* A tag: 1..128 bytes of printable UTF-8 without control characters. */
+bool text_tag_valid(const char *tag);
+
+/* Copies at most size-1 bytes, cut on a UTF-8 boundary, always NUL-terminated; invalid UTF-8 and
+ * control characters become '?'. Returns out. */
+char *text_clean(const char *in, char *out, size_t size);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * PostgreSQL helpers on libpq. A Conninfo is parsed once and may hold a password: it is never logged, and
+ * reaches child processes by environment (PGPASSFILE for the password), never by argv.
+ * A PGconn belongs to one thread at a time.
+ */
+#ifndef PGSEAL_COMMON_POSTGRES_CONNECTION_H
+#define PGSEAL_COMMON_POSTGRES_CONNECTION_H
+
+#include <libpq-fe.h>
+
+#include "common/base/buffer.h"
+
+typedef struct Conninfo Conninfo;
+/* libpq key=value or URI form. ERR_INVALID_ARGUMENT without echoing the text (it may hold a password). */
+Status conninfo_parse(const char *text, Conninfo **out, Error *err) MUST_CHECK;
+void conninfo_free(Conninfo *conninfo);
+void conninfo_set(Conninfo *conninfo, const char *key, const char *value); /* e.g. "dbname" */
+const char *conninfo_get(const Conninfo *conninfo, const char *key);       /* NULL if unset; never ask for "password" to show it */
+
+/* What every pgseal session pins (DESIGN 3): TimeZone=UTC, DateStyle=ISO, IntervalStyle=postgres,
+ * extra_float_digits=3, bytea_output=hex, synchronize_seqscans=off, as a libpq `options` value. */
+const char *postgres_pinned_options(void);
+
+/* Environment for pg_dump & co.: NULL-terminated "K=V" / "K" (unset) list to hand to ProcessOptions.env, all PG* of
+ * the parent replaced. If there is a password it is written to a mode 0600 file in scratch_dir, named by PGPASSFILE. */
+Status conninfo_environment(const Conninfo *conninfo, const char *scratch_dir, char ***env, Error *err) MUST_CHECK;
+void environment_free(char **env);
+
+/* connect_timeout 10 s unless set, pinned options, application_name. Classified: ERR_DATABASE_UNREACHABLE,
+ * ERR_DATABASE_REFUSED (bad password, no such database, pg_hba), never echoing secrets. */
+Status postgres_connect(const Conninfo *conninfo, const char *application_name, PGconn **out, Error *err) MUST_CHECK;
+void postgres_close(PGconn **connection); /* for CLEANUP() */
+void postgres_clear(PGresult **result);   /* for CLEANUP() */
+
+/* Runs one statement. ERR_DATABASE_LOST if the connection broke; SQLSTATE 57014/55P03 -> ERR_LOCK_TIMEOUT / ERR_TIMEOUT;
+ * 42501 -> ERR_TABLE_UNREADABLE, row security -> ERR_ROW_SECURITY, else ERR_QUERY with the server's message. *result may be NULL-passed. */
+Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) MUST_CHECK;
+Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count, const char *const *values) MUST_CHECK;
+int postgres_server_major(PGconn *connection); /* 17 */
+
+/* Finds pg_dump's directory for a major version: configured dirs first ("17=/opt/pg17/bin"), then
+ * /usr/lib/postgresql/<major>/bin, then PATH if that one is of the major version. ERR_TOOLS_MISSING.
+ * *dir is freed by the caller; *version is "17.6". */
+typedef struct PostgresBinDir { int major; const char *path; } PostgresBinDir;
+Status postgres_tools_find(const PostgresBinDir *dirs, size_t count, int major, char **dir, char **version, Error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * Repository: where segments, manifests and proofs live, behind a function table (a directory; S3 next).
+ *
+ * Keys are relative paths of [A-Za-z0-9._-] parts joined by '/'; nothing else is accepted (no "..").
+ * Objects are whole or absent: a put that fails or dies leaves nothing visible. Nothing is ever overwritten.
+ * All calls block, may be made from several threads at once on one Repository, and name the key in errors.
+ */
+#ifndef PGSEAL_COMMON_REPOSITORY_REPOSITORY_H
+#define PGSEAL_COMMON_REPOSITORY_REPOSITORY_H
+
+#include "common/base/buffer.h"
+
+typedef struct Repository Repository;
+
+/* Return false to stop the listing (which then succeeds). */
+typedef bool RepositoryVisit(void *user, const char *key, uint64_t size);
+
+typedef struct RepositoryOps { /* what a backend implements */
+  Status (*put)(void *backend, const char *key, const void *data, size_t size, Error *err);
+  Status (*get)(void *backend, const char *key, size_t limit, Buffer *out, Error *err);
+  Status (*list)(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err);
+  Status (*remove)(void *backend, const char *key, Error *err);
+  void (*close)(void *backend);
+} RepositoryOps;
+
+Repository *repository_new(const RepositoryOps *ops, void *backend, const char *description); /* owns backend */
+void repository_close(Repository *repository);
+const char *repository_description(const Repository *repository); /* e.g. "directory /srv/pgseal"; no secrets */
+
+/* Durable when it returns. ERR_OBJECT_EXISTS if the key exists, whatever it holds. */
+Status repository_put(Repository *repository, const char *key, const void *data, size_t size, Error *err) MUST_CHECK;
+/* Replaces *out. ERR_OBJECT_NOT_FOUND; ERR_SEGMENT_CORRUPT if larger than limit bytes. */
+Status repository_get(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) MUST_CHECK;
+/* All keys that start with prefix ("" for all), in byte order. */
+Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user, Error *err) MUST_CHECK;
+Status repository_remove(Repository *repository, const char *key, Error *err) MUST_CHECK; /* absent is ERR_OBJECT_NOT_FOUND */
+bool repository_key_valid(const char *key);
+
+/* Backend: directory. Created if absent (0700). fsync of file and directory before a put returns. */
+Status directory_repository_open(const char *path, Repository **out, Error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * coordinator.yaml, read by libcyaml; unknown keys are errors with file and line. Paths are relative to the
+ * file. An annotated example: deploy/coordinator.yaml. Owned by the CoordinatorConfig, read-only after load.
+ */
+#ifndef PGSEAL_COORDINATOR_CONFIG_H
+#define PGSEAL_COORDINATOR_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+
+typedef struct ConfigAssertion { const char *name, *sql; } ConfigAssertion;
+typedef struct ConfigDatabase {
+  const char *name, *environment /* "production" is marked everywhere; default "" */, *owner;
+  ConfigAssertion *assertions;
+  size_t assertion_count;
+  int timeout_seconds;       /* of a dump or drill job; default 21600 */
+  int lock_timeout_seconds;  /* default 30 */
+  int connections;           /* besides pg_dump's own, for counts; default 2 */
+} ConfigDatabase;
+typedef struct ConfigAgent {
+  const char *name, *public_key; /* PEM path */
+  const char **capabilities;     /* dump, drill */
+  size_t capability_count;
+  const char **databases;        /* globs; default "*" */
+  size_t database_count;
+  uint8_t key[32];               /* loaded from public_key */
+} ConfigAgent;
+
+typedef struct CoordinatorConfig {
+  const char *path;
+  const char *http;             /* "127.0.0.1:8420" */
+  const char *bus;              /* "tcp://127.0.0.1:8421" */
+  const char *ledger;           /* SQLite file */
+  const char *admin_token_file; /* the first admin token; its hash is kept when no token of name "admin" exists yet */
+  int lease_seconds;            /* default 30 */
+  int poll_seconds;             /* default 20 */
+  int max_attempts;             /* default 3 */
+  int agent_wait_seconds;       /* a queued job that no live agent could take ends as no_agent after this; default 60 */
+  ConfigDatabase *databases;
+  size_t database_count;
+  ConfigAgent *agents;
+  size_t agent_count;
+  const char *log_level, *log_format;
+} CoordinatorConfig;
+
+Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) MUST_CHECK;
+void coordinator_config_free(CoordinatorConfig *config);
+const ConfigDatabase *coordinator_config_database(const CoordinatorConfig *config, const char *name);
+const ConfigAgent *coordinator_config_agent(const CoordinatorConfig *config, const char *name);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Dispatch: turns requests into jobs, gives jobs to agents under leases, takes their progress and results, and
+ * walks the state tables. It alone changes checkpoints and jobs. Every change is one ledger transaction, durable
+ * before anyone is told; then the observers are called. Loop thread only.
+ *
+ * A checkpoint request makes a dump job and, at once, a drill job that follows it. Dump attempts have their own
+ * prefix; a drill whose dump attempt was lost starts over (Follow carries the new prefix). Never two dump jobs
+ * of one database at once: later ones wait.
+ * Retry: a transient error or a lost lease puts the job back to queued with attempt+1 and exponential backoff
+ * with jitter, up to max_attempts. Fencing: every lease raises it; a report with another number is refused.
+ * A drill job's `proven` seals only if the dump is stored, the verdict's signature verifies against the drill agent's
+ * key, and its manifest digest equals the one recorded from the dump.
+ */
+#ifndef PGSEAL_COORDINATOR_DISPATCH_DISPATCH_H
+#define PGSEAL_COORDINATOR_DISPATCH_DISPATCH_H
+
+#include "coordinator/config.h"
+#include "coordinator/ledger/ledger.h"
+#include "proto/pgseal.pb-c.h"
+
+typedef struct Dispatch Dispatch;
+
+typedef struct DispatchObserver { /* called after commit, on the loop; must not call back into dispatch */
+  void *user;
+  void (*event)(void *user, const LedgerEvent *event);                     /* appended to the ledger */
+  void (*progress)(void *user, const char *checkpoint_id, const char *job_id, json_t *progress); /* not in the chain */
+  void (*work)(void *user);                                                /* a job became available: wake parked polls */
+  void (*finished)(void *user, const char *checkpoint_id);                 /* it is in a final state: answer who waits */
+} DispatchObserver;
+
+Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch **out, Error *err) MUST_CHECK;
+void dispatch_close(Dispatch *dispatch);
+void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer); /* copied; several may be added */
+
+/* After a restart: leases go on from the ledger; agents that still run a job renew it. */
+
+/* ERR_NOT_FOUND (unknown database; the message suggests the nearest), ERR_INVALID_ARGUMENT (tag). With an
+ * idempotency key already used by this actor, returns that checkpoint: *joined = true. *out is released by the caller. */
+Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, const char *tag, const char *actor,
+                                   const char *idempotency_key, Checkpoint *out, bool *joined, Error *err) MUST_CHECK;
+/* Drill a stored checkpoint again. ERR_CONFLICT if it is not stored, or a drill runs. *drill_id: new string. */
+Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const char *actor, char **drill_id, Error *err) MUST_CHECK;
+Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const char *actor, Error *err) MUST_CHECK;
+
+/* Agents. `agent` is the authenticated name. */
+void dispatch_agent_seen(Dispatch *dispatch, const char *agent);
+/* *job is NULL if there is nothing; else freed with pgseal__job__free_unpacked(job, NULL). Leases it durably. A drill is
+ * leased only to a capable agent and may be leased at the same moment as its dump. running: job ids the agent says it runs;
+ * leases it holds that are not among them are given back (after a grace of one lease). */
+Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job, Error *err) MUST_CHECK;
+/* *reply's strings are freed with pgseal__progress_reply__free_unpacked. */
+Status dispatch_progress(Dispatch *dispatch, const char *agent, const Pgseal__Progress *progress, Pgseal__ProgressReply **reply, Error *err) MUST_CHECK;
+/* Idempotent: the same result again is accepted again. *accepted false: stale, refused; *reason is a literal. */
+Status dispatch_result(Dispatch *dispatch, const char *agent, const Pgseal__Result *result, bool *accepted, const char **reason, Error *err) MUST_CHECK;
+
+/* Call every second: expired leases, no_agent, backoff that has run out. */
+void dispatch_tick(Dispatch *dispatch);
+
+/* For the API's "agents" view: is it connected (seen within 2 poll periods), what it runs. */
+bool dispatch_agent_live(Dispatch *dispatch, const char *agent);
+
+#endif
