@@ -29,11 +29,11 @@ static inline void cleanup_fclose(FILE **f) {
 #define CLEANUP_CLOSE CLEANUP(cleanup_close)
 #define CLEANUP_FCLOSE CLEANUP(cleanup_fclose)
 
-#define STEAL(p)                \
-  __extension__({               \
-    __typeof__(p) stolen = (p); \
-    (p) = NULL;                 \
-    stolen;                     \
+#define STEAL(p)                                                                                                       \
+  __extension__({                                                                                                      \
+    __typeof__(p) stolen = (p);                                                                                        \
+    (p) = NULL;                                                                                                        \
+    stolen;                                                                                                            \
   })
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

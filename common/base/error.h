@@ -63,7 +63,7 @@ ErrorClass error_class(Status status);
 Outcome error_outcome(Status status);
 Status error_from_code(const char *code); /* STATUS_COUNT if there is no such code */
 
-const char *outcome_name(Outcome outcome);                     /* "proven", "failed", ... */
+const char *outcome_name(Outcome outcome); /* "proven", "failed", ... */
 bool outcome_from_name(const char *name, Outcome *outcome);
 
 #endif

@@ -19,7 +19,7 @@ Status file_read_text(const char *path, size_t limit, char **text, Error *err) M
 Status file_write_atomic(const char *path, mode_t mode, const void *data, size_t size, Error *err) MUST_CHECK;
 
 Status file_make_dirs(const char *path, mode_t mode, Error *err) MUST_CHECK; /* mkdir -p */
-Status file_remove_tree(const char *path, Error *err) MUST_CHECK;            /* rm -rf, stays on one file system; absent is fine */
+Status file_remove_tree(const char *path, Error *err) MUST_CHECK; /* rm -rf, stays on one file system; absent is fine */
 bool file_exists(const char *path);
 
 /* Writes all of it to fd, retrying short writes and EINTR. */

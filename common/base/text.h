@@ -26,4 +26,7 @@ bool text_tag_valid(const char *tag);
  * control characters become '?'. Returns out. */
 char *text_clean(const char *in, char *out, size_t size);
 
+/* Bytes of the valid UTF-8 sequence (RFC 3629) that text starts with: 1..4; 0 at its end or where it is invalid. */
+size_t text_utf8_length(const char *text);
+
 #endif

@@ -15,7 +15,8 @@ typedef struct Conninfo Conninfo;
 Status conninfo_parse(const char *text, Conninfo **out, Error *err) MUST_CHECK;
 void conninfo_free(Conninfo *conninfo);
 void conninfo_set(Conninfo *conninfo, const char *key, const char *value); /* e.g. "dbname" */
-const char *conninfo_get(const Conninfo *conninfo, const char *key);       /* NULL if unset; never ask for "password" to show it */
+const char *conninfo_get(const Conninfo *conninfo,
+                         const char *key); /* NULL if unset; never ask for "password" to show it */
 
 /* What every pgseal session pins (DESIGN 3): TimeZone=UTC, DateStyle=ISO, IntervalStyle=postgres,
  * extra_float_digits=3, bytea_output=hex, synchronize_seqscans=off, as a libpq `options` value. */
@@ -32,16 +33,22 @@ Status postgres_connect(const Conninfo *conninfo, const char *application_name, 
 void postgres_close(PGconn **connection); /* for CLEANUP() */
 void postgres_clear(PGresult **result);   /* for CLEANUP() */
 
-/* Runs one statement. ERR_DATABASE_LOST if the connection broke; SQLSTATE 57014/55P03 -> ERR_LOCK_TIMEOUT / ERR_TIMEOUT;
- * 42501 -> ERR_TABLE_UNREADABLE, row security -> ERR_ROW_SECURITY, else ERR_QUERY with the server's message. *result may be NULL-passed. */
+/* Runs one statement. ERR_DATABASE_LOST if the connection broke; SQLSTATE 57014/55P03 -> ERR_LOCK_TIMEOUT /
+ * ERR_TIMEOUT; 42501 -> ERR_TABLE_UNREADABLE, row security -> ERR_ROW_SECURITY, else ERR_QUERY with the server's
+ * message. *result may be NULL-passed. */
 Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) MUST_CHECK;
-Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count, const char *const *values) MUST_CHECK;
+Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
+                             const char *const *values) MUST_CHECK;
 int postgres_server_major(PGconn *connection); /* 17 */
 
 /* Finds pg_dump's directory for a major version: configured dirs first ("17=/opt/pg17/bin"), then
  * /usr/lib/postgresql/<major>/bin, then PATH if that one is of the major version. ERR_TOOLS_MISSING.
  * *dir is freed by the caller; *version is "17.6". */
-typedef struct PostgresBinDir { int major; const char *path; } PostgresBinDir;
-Status postgres_tools_find(const PostgresBinDir *dirs, size_t count, int major, char **dir, char **version, Error *err) MUST_CHECK;
+typedef struct PostgresBinDir {
+  int major;
+  const char *path;
+} PostgresBinDir;
+Status postgres_tools_find(const PostgresBinDir *dirs, size_t count, int major, char **dir, char **version,
+                           Error *err) MUST_CHECK;
 
 #endif
