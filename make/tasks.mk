@@ -1,8 +1,80 @@
-# What is not compiling: dependencies, tests, checks, installation.
+# What is not compiling: dependencies, demo, tests, checks, installation.
 
-.PHONY: unit clean
-unit: $(UNIT_TESTS) ## unit tests only
-	@set -e; for t in $(UNIT_TESTS); do echo "# $$t"; $$t; done
+.PHONY: deps deps-check demo test unit e2e sanitized test-long lint format fuzz bench install uninstall clean
+
+deps: ## install the Debian packages that building, running and testing need (sudo when not root)
+	@make/deps build run test
+
+deps-check: ## also what lint and fuzz need
+	@make/deps build run test check
+
+demo: ## the whole story on this machine: source database, checkpoint, drill, sealed; removes itself
+	@make/deps build run
+	@$(MAKE) --no-print-directory -s -j2 all
+	@deploy/demo/run $(BUILD)/bin
+
+test: ## everything: unit tests, the same under ASan+UBSan and TSan, end-to-end tests
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory -j2 unit-binaries && $(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory sanitized
+	@$(MAKE) --no-print-directory e2e
+
+.PHONY: unit-binaries
+unit-binaries: $(UNIT_TESTS)
+
+unit: unit-binaries ## unit tests only
+	@tests/unit/run $(UNIT_TESTS)
+
+E2E ?= tests/e2e
+e2e: $(BINARIES) ## end-to-end tests only; E2E=tests/e2e/test_x.py for one
+	@tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
+
+ASAN := BUILD=build-asan SAN=address,undefined CFLAGS="-O1 -g"
+TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
+# What crosses threads: the bus, the log, the segment codec, the repository, job channels.
+TSAN_TESTS := $(filter %/common/bus/% %/common/crypto/% %/common/repository/%,$(UNIT_SOURCES))
+sanitized: ## unit tests under ASan+UBSan, thread-crossing ones under TSan, and a sanitized end-to-end run
+	@$(MAKE) --no-print-directory -j2 $(ASAN) all unit-binaries && $(MAKE) --no-print-directory $(ASAN) unit
+	@$(MAKE) --no-print-directory -j2 $(TSAN) unit-some SOME="$(TSAN_TESTS)"
+	@$(MAKE) --no-print-directory $(ASAN) e2e E2E=tests/e2e/test_main_path.py
+
+.PHONY: unit-some
+unit-some: $(patsubst tests/%.c,$(BUILD)/tests/%,$(SOME))
+	@tests/unit/run $^
+
+test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory -j2 all
+	@PGSEAL_LONG=1 tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
+
+lint: ## formatting, static analysis, lengths, banned calls, layering
+	@make/deps build check
+	@$(MAKE) --no-print-directory -s $(BUILD)/gen/proto/pgseal.pb-c.c
+	@make/lint $(BUILD)
+
+format: ## rewrite the sources as .clang-format says
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+FUZZ_SECONDS ?= 60
+fuzz: ## every fuzz target, FUZZ_SECONDS each (default 60)
+	@make/deps build check
+	@$(MAKE) --no-print-directory -s $(BUILD)/gen/proto/pgseal.pb-c.c
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
+bench: all ## measurements, as ratios against something real in the same run
+	@tests/bench/run $(abspath $(BUILD)/bin)
+
+install: all ## into $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgseal/images $(DESTDIR)$(PREFIX)/share/doc/pgseal
+	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(filter-out %.md,$(wildcard deploy/images/*)) $(DESTDIR)$(PREFIX)/share/pgseal/images/
+	install -m 644 deploy/agent.yaml deploy/coordinator.yaml $(DESTDIR)$(PREFIX)/share/pgseal/
+	install -m 644 README.md ARCHITECTURE.md LICENSE $(wildcard docs/*) $(DESTDIR)$(PREFIX)/share/doc/pgseal/
+
+uninstall: ## removes what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(BINARIES)))
+	rm -rf $(DESTDIR)$(PREFIX)/share/pgseal $(DESTDIR)$(PREFIX)/share/doc/pgseal
 
 clean: ## remove what was built
-	rm -rf build build-asan build-tsan
+	rm -rf build build-asan build-tsan build-fuzz

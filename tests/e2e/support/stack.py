@@ -1,0 +1,259 @@
+"""A running pgseal, set up the way a user would: keys by `pgseal key`, two YAML files, the two daemons."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from .postgres import NATIVE, tools_dir
+from .shell import BIN, free_port, processes, run, wait_for
+
+
+def yaml(value):
+    """JSON is YAML."""
+    return json.dumps(value, indent=1) + "\n"
+
+
+class Stack:
+    """coordinator + agents under one directory. databases: name -> conninfo. Call start(), then checkpoint()."""
+
+    def __init__(self, directory, databases, engine=None, images=None, agents=("dump+drill",), **options):
+        self.dir = pathlib.Path(directory)
+        self.dir.mkdir(parents=True)
+        self.databases = databases
+        self.engine = engine
+        self.images = images or {}
+        self.options = options
+        self.agents = {}
+        for spec in agents:
+            capabilities = spec.split("+")
+            self.agents["-".join(capabilities)] = capabilities
+        self.http, self.bus = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.http}"
+        self.repository = self.dir / "repository"
+        self.running = {}
+        self._keys()
+        self._configs()
+
+    # ---- set-up ----------------------------------------------------------------------------------
+
+    def _keys(self):
+        keys = self.dir / "keys"
+        keys.mkdir(mode=0o700)
+        for name in ("drill", "escrow", "foreign"):
+            self.cli("key", "generate", "--kind", "recipient", "--out", keys / name, "--name", name)
+        for name in self.agents:
+            self.cli("key", "generate", "--kind", "signing", "--out", keys / name)
+        self.token = "pgseal_" + os.urandom(24).hex()
+        token = self.dir / "token"
+        token.write_text(self.token + "\n")
+        token.chmod(0o600)
+
+    def _configs(self):
+        o = self.options
+        names = list(self.databases)
+        coordinator = {
+            "http": f"127.0.0.1:{self.http}", "bus": f"tcp://127.0.0.1:{self.bus}", "ledger": "ledger.db",
+            "admin_token_file": "token",
+            "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
+                         "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
+            "databases": [{"name": n, "environment": o.get("environment", "test"),
+                           "budgets": {"timeout_seconds": o.get("timeout_seconds", 900),
+                                       "lock_timeout_seconds": o.get("lock_timeout_seconds", 5), "connections": 2},
+                           **({"assertions": o["assertions"]} if "assertions" in o else {})} for n in names],
+            "agents": [{"name": a, "public_key": f"keys/{a}.pub", "capabilities": c, "databases": ["*"]}
+                       for a, c in self.agents.items()],
+            "log": {"level": "debug", "format": "text"},
+        }
+        (self.dir / "coordinator.yaml").write_text(yaml(coordinator))
+        conninfos = self.dir / "databases"
+        conninfos.mkdir(exist_ok=True)
+        for name, conninfo in self.databases.items():
+            (conninfos / name).write_text(conninfo + "\n")
+            (conninfos / name).chmod(0o600)
+        for name in self.agents:
+            self.write_agent(name)
+
+    def write_agent(self, name, **changes):
+        """Writes NAME.yaml; changes replace whole top-level sections."""
+        o = self.options
+        drill = {"engine": "docker" if self.engine else "local", "memory_mb": o.get("memory_mb", 2048), "jobs": 2}
+        if self.engine:
+            drill["socket"] = str(self.engine.socket)
+            drill["images"] = [{"major": m, "image": i} for m, i in self.images.items()]
+        majors = set(self.images) | {NATIVE}
+        config = {
+            "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{self.bus}"], "data": f"agent-{name}",
+                      "signing_key": f"keys/{name}.key", "capabilities": self.agents[name],
+                      "slots": o.get("slots", {"dump": 2, "drill": 2})},
+            "repository": {"directory": str(self.repository)},
+            "keys": {"recipients": ["keys/drill.crt", "keys/escrow.crt"],
+                     **({"decryption_key": "keys/drill.key", "decryption_certificate": "keys/drill.crt"}
+                        if "drill" in self.agents[name] else {})},
+            "postgres": {"bin_dirs": [{"major": m, "path": str(tools_dir(m))} for m in sorted(majors)]},
+            "databases": [{"name": n, "conninfo_file": f"databases/{n}", "roles": o.get("roles", "all")}
+                          for n in self.databases],
+            "drill": drill,
+            "segments": {"size_mb": o.get("segment_mb", 4), "zstd_level": 1, "workers": 2},
+            "log": {"level": "debug", "format": "text"},
+        }
+        config.update(changes)
+        (self.dir / f"{name}.yaml").write_text(yaml(config))
+
+    # ---- processes -------------------------------------------------------------------------------
+
+    def _spawn(self, name, argv):
+        log = open(self.dir / f"{name}.log", "ab")
+        self.running[name] = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                              env={**os.environ, "PGPASSWORD": "", "TZ": "Asia/Kathmandu"})
+        log.close()
+
+    def start_coordinator(self):
+        self._spawn("coordinator", [BIN / "pgseal-coordinator", "--config", self.dir / "coordinator.yaml"])
+        wait_for("the coordinator", lambda: self._alive("coordinator") and self.ready())
+
+    def start_agent(self, name):
+        self._spawn(name, [BIN / "pgseal-agent", "--config", self.dir / f"{name}.yaml"])
+
+    def start(self):
+        self.start_coordinator()
+        for name in self.agents:
+            self.start_agent(name)
+        return self
+
+    def _alive(self, name):
+        if self.running[name].poll() is not None:
+            raise AssertionError(f"{name} ended {self.running[name].returncode}:\n{self.log(name)[-4000:]}")
+        return True
+
+    def ready(self):
+        try:
+            return urllib.request.urlopen(self.url + "/readyz", timeout=2).status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def kill(self, name, sig=signal.SIGKILL):
+        self.running[name].send_signal(sig)
+        return self.running.pop(name).wait(40)
+
+    def stop(self):
+        """Clean stop of everything; returns exit codes by name."""
+        codes = {}
+        for name in [n for n in self.running if n != "coordinator"] + ["coordinator"]:
+            if name in self.running:
+                codes[name] = self.kill(name, signal.SIGTERM)
+        return codes
+
+    def remove(self):
+        codes = self.stop()
+        logs = {n: self.log(n) for n in codes}
+        shutil.rmtree(self.dir, ignore_errors=True)
+        for name, code in codes.items():
+            assert code == 0, f"{name} ended {code}:\n{logs[name][-6000:]}"
+            assert "AddressSanitizer" not in logs[name] and "runtime error:" not in logs[name], logs[name][-6000:]
+
+    def log(self, name):
+        path = self.dir / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # ---- what a user does ------------------------------------------------------------------------
+
+    def cli(self, *argv, check=True, **kw):
+        env = {**os.environ, "PGSEAL_URL": getattr(self, "url", ""), "PGSEAL_TOKEN": getattr(self, "token", ""), "NO_COLOR": "1"}
+        return run([BIN / "pgseal", *argv], check=check, env=env, **kw)
+
+    def api(self, method, path, json_body=None, token=None, headers=None, timeout=600, raw=None):
+        data = raw if raw is not None else (json.dumps(json_body).encode() if json_body is not None else None)
+        request = urllib.request.Request(self.url + path, data=data, method=method)
+        token = self.token if token is None else token
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        for key, value in (headers or {}).items():
+            request.add_header(key, value)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
+                status, body, got = answer.status, answer.read(), answer.headers
+        except urllib.error.HTTPError as e:
+            status, body, got = e.code, e.read(), e.headers
+        try:
+            return status, json.loads(body or b"null"), got
+        except ValueError:
+            return status, body.decode(errors="replace"), got
+
+    def checkpoint(self, database, tag="test", timeout=600):
+        """The one blocking request. (status, body)."""
+        status, body, _ = self.api("POST", "/api/checkpoint", {"database": database, "tag": tag}, timeout=timeout)
+        return status, body
+
+    def request(self, database, tag="test"):
+        """Asks without waiting; returns the id."""
+        status, body, _ = self.api("POST", "/api/v1/checkpoints", {"database": database, "tag": tag, "wait": False})
+        assert status == 202, (status, body)
+        return body["id"]
+
+    def show(self, checkpoint):
+        status, body, _ = self.api("GET", f"/api/v1/checkpoints/{checkpoint}")
+        assert status == 200, (status, body)
+        return body
+
+    FINAL = ("sealed", "failed", "errored", "canceled")
+
+    def wait_final(self, checkpoint, timeout=300):
+        return wait_for(f"{checkpoint} to end", lambda: (lambda c: c if c["state"] in self.FINAL else None)(self.show(checkpoint)),
+                        timeout=timeout, every=0.3)
+
+    def seal(self, database, tag="test", timeout=600):
+        """A checkpoint that must seal; returns what GET says of it."""
+        status, body = self.checkpoint(database, tag, timeout)
+        if status != 200:
+            detail = self.show(body["id"])["detail"] if isinstance(body, dict) and body.get("id") else None
+            raise AssertionError(f"not sealed: {status} {json.dumps(body, indent=1)}\n{json.dumps(detail, indent=1)[:6000]}")
+        assert body["ok"] is True and body["restore_drill"] == "proven", body
+        shown = self.show(body["id"])
+        assert shown["state"] == "sealed"
+        return shown
+
+    def refuse(self, database, state, code, tag="test", timeout=600):
+        """A checkpoint that must not seal: ends in `state` with error `code`, a message and a remedy."""
+        status, body = self.checkpoint(database, tag, timeout)
+        assert status >= 400 and body["ok"] is False, (status, body)
+        assert body["error"]["code"] == code, body
+        assert body["error"]["message"] and body["error"]["remedy"], body
+        shown = self.show(body["id"])
+        assert shown["state"] == state, shown
+        return shown
+
+    def objects(self, checkpoint):
+        """Its repository files, by name relative to the attempt."""
+        prefix = self.repository / checkpoint["prefix"]
+        return {str(p.relative_to(prefix)): p for p in sorted(prefix.rglob("*")) if p.is_file()}
+
+    # ---- what is left ----------------------------------------------------------------------------
+
+    def leftovers(self):
+        """Scratch, job processes, containers and clusters that outlived their jobs: must be empty."""
+        left = []
+        for name in self.agents:
+            scratch = self.dir / f"agent-{name}" / "scratch"
+            if scratch.exists():
+                left += [str(p) for p in scratch.iterdir()]
+        mine = str(self.dir)
+        for pid, argv in processes():
+            line = " ".join(argv)
+            if mine in line and ("scratch" in line or " job " in line + " "):
+                left.append(f"process {pid}: {line}")
+        if self.engine:
+            left += [f"container {c}" for c in self.engine.containers()]
+        return left
+
+    def assert_clean(self, timeout=30):
+        end = time.monotonic() + timeout
+        while (left := self.leftovers()) and time.monotonic() < end:
+            time.sleep(0.3)
+        assert not left, left
