@@ -11,7 +11,8 @@
 #include "common/base/buffer.h"
 
 typedef struct Conninfo Conninfo;
-/* libpq key=value or URI form. ERR_INVALID_ARGUMENT without echoing the text (it may hold a password). */
+/* libpq key=value or URI form; what it leaves out is taken from the PG* variables here and now, as libpq would
+ * (all but PGCLIENTENCODING). ERR_INVALID_ARGUMENT without echoing the text (it may hold a password). */
 Status conninfo_parse(const char *text, Conninfo **out, Error *err) MUST_CHECK;
 void conninfo_free(Conninfo *conninfo);
 void conninfo_set(Conninfo *conninfo, const char *key, const char *value); /* e.g. "dbname" */
@@ -23,12 +24,14 @@ const char *conninfo_get(const Conninfo *conninfo,
 const char *postgres_pinned_options(void);
 
 /* Environment for pg_dump & co.: NULL-terminated "K=V" / "K" (unset) list to hand to ProcessOptions.env, all PG* of
- * the parent replaced. If there is a password it is written to a mode 0600 file in scratch_dir, named by PGPASSFILE. */
+ * the parent replaced. If there is a password it is written to a mode 0600 file in scratch_dir, named by PGPASSFILE.
+ * Sets LC_ALL=C, since messages of the tools are classified. */
 Status conninfo_environment(const Conninfo *conninfo, const char *scratch_dir, char ***env, Error *err) MUST_CHECK;
 void environment_free(char **env);
 
-/* connect_timeout 10 s unless set, pinned options, application_name. Classified: ERR_DATABASE_UNREACHABLE,
- * ERR_DATABASE_REFUSED (bad password, no such database, pg_hba), never echoing secrets. */
+/* connect_timeout 10 s unless set, pinned options, application_name, client_encoding UTF8 (a COPY that is
+ * to be compared with pg_dump's must `SET client_encoding` to the database's own). Notices are dropped. Classified:
+ * ERR_DATABASE_UNREACHABLE, ERR_DATABASE_REFUSED (bad password, no such database, pg_hba), never echoing secrets. */
 Status postgres_connect(const Conninfo *conninfo, const char *application_name, PGconn **out, Error *err) MUST_CHECK;
 void postgres_close(PGconn **connection); /* for CLEANUP() */
 void postgres_clear(PGresult **result);   /* for CLEANUP() */

@@ -1,0 +1,70 @@
+/* Statements, and what their failures mean. */
+#include <libpq-fe.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/postgres/connection.h"
+
+static Status query_classify(const char *state, const char *primary, const char *function) {
+  static const struct {
+    const char *prefix;
+    Status status;
+  } table[] = {
+      {"55P03", ERR_LOCK_TIMEOUT}, {"57014", ERR_TIMEOUT},   {"08", ERR_DATABASE_LOST},
+      {"57P", ERR_DATABASE_LOST},  {"53100", ERR_DISK_FULL}, {"42501", ERR_TABLE_UNREADABLE},
+  };
+  /* shares 42501 with a missing privilege; the function's name is the same in every language */
+  if (strcmp(function, "check_enable_rls") == 0 || strstr(primary, "row-level security"))
+    return ERR_ROW_SECURITY;
+  for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+    if (strncmp(state, table[i].prefix, strlen(table[i].prefix)) == 0)
+      return table[i].status;
+  return ERR_QUERY;
+}
+
+static const char *query_field(const PGresult *result, int field) {
+  const char *text = result ? PQresultErrorField(result, field) : NULL;
+  return text ? text : "";
+}
+
+static Status query_failed(PGconn *connection, const PGresult *result, Error *err) {
+  const char *state = query_field(result, PG_DIAG_SQLSTATE), *primary = query_field(result, PG_DIAG_MESSAGE_PRIMARY);
+  if (PQstatus(connection) == CONNECTION_BAD)
+    return error_set(err, ERR_DATABASE_LOST, "the connection was lost: %s",
+                     *primary ? primary : PQerrorMessage(connection));
+  if (!*primary)
+    return error_set(err, ERR_QUERY, "%s", PQerrorMessage(connection));
+  const char *detail = query_field(result, PG_DIAG_MESSAGE_DETAIL), *hint = query_field(result, PG_DIAG_MESSAGE_HINT);
+  Status status = query_classify(state, primary, query_field(result, PG_DIAG_SOURCE_FUNCTION));
+  error_set(err, status, "%s (SQLSTATE %s)%s%s%s%s", primary, state, *detail ? "; " : "", detail, *hint ? "; " : "",
+            hint);
+  const char *schema = query_field(result, PG_DIAG_SCHEMA_NAME), *table = query_field(result, PG_DIAG_TABLE_NAME);
+  if (*table)
+    error_object(err, "%s%s%s", schema, *schema ? "." : "", table);
+  return status;
+}
+
+static Status query_take(PGconn *connection, PGresult *received, PGresult **result, Error *err) {
+  CLEANUP(postgres_clear) PGresult *own = received;
+  switch (own ? PQresultStatus(own) : PGRES_FATAL_ERROR) {
+  case PGRES_COMMAND_OK:
+  case PGRES_TUPLES_OK:
+  case PGRES_COPY_OUT:
+  case PGRES_COPY_IN:
+    break;
+  default:
+    return query_failed(connection, own, err);
+  }
+  if (result)
+    *result = STEAL(own);
+  return STATUS_OK;
+}
+
+Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) {
+  return query_take(connection, PQexec(connection, sql), result, err);
+}
+
+Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
+                             const char *const *values) {
+  return query_take(connection, PQexecParams(connection, sql, count, NULL, values, NULL, NULL, 0), result, err);
+}
