@@ -1,0 +1,176 @@
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/jobs/dump.h"
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+
+typedef struct Counter {
+  DumpCounts *counts;
+  size_t session;
+  pthread_t thread;
+  PGcancel *cancel;
+} Counter;
+
+struct DumpCounts {
+  DumpRun *run;
+  Counter counters[DUMP_SESSIONS_MAX];
+  size_t started;
+  pthread_mutex_t lock;   /* guards what follows */
+  pthread_cond_t changed; /* monotonic clock */
+  size_t running;
+  bool stopping;
+};
+
+static bool is_stopping(DumpCounts *counts) {
+  pthread_mutex_lock(&counts->lock);
+  bool stopping = counts->stopping;
+  pthread_mutex_unlock(&counts->lock);
+  return stopping;
+}
+
+static Status count(PGconn *session, const char *sql, int64_t *rows, Error *err) {
+  CLEANUP(postgres_clear) PGresult *result = NULL;
+  Status status = postgres_query(session, &result, err, sql);
+  if (status == STATUS_OK)
+    *rows = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+  return status;
+}
+
+/* As pg_dump reads it: COPY of a table is of that table ONLY, COPY of an extension's filtered table is a SELECT with
+ * the extension's own condition. */
+static Status count_table(DumpRun *run, DumpTable *table, Error *err) {
+  CLEANUP_FREE char *sql = memory_format("SELECT pg_catalog.count(*) FROM %s%s %s", *table->condition ? "" : "ONLY ",
+                                         table->quoted, table->condition);
+  Status status = count(run->sessions[table->session], sql, &table->rows, err);
+  if (status == STATUS_OK)
+    return STATUS_OK;
+  char name[DUMP_TABLE_TEXT_SIZE];
+  error_object(err, "%s", text_clean(table->quoted, name, sizeof name));
+  return error_prefix(err, "counting the rows of %s", name);
+}
+
+static Status count_share(Counter *counter, Error *err) {
+  DumpRun *run = counter->counts->run;
+  if (counter->session == 0) {
+    Status status = count(run->sessions[0], "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata",
+                          &run->large_objects, err);
+    if (status != STATUS_OK)
+      return error_prefix(err, "counting the large objects");
+  }
+  for (size_t i = 0; i < run->tables.count && !is_stopping(counter->counts); i++) {
+    DumpTable *table = &run->tables.items[i];
+    if (!table->data || table->session != counter->session)
+      continue;
+    Status status = count_table(run, table, err);
+    if (status != STATUS_OK)
+      return status;
+  }
+  return STATUS_OK;
+}
+
+static void *work(void *argument) {
+  Counter *counter = argument;
+  DumpCounts *counts = counter->counts;
+  Error err;
+  if (count_share(counter, &err) != STATUS_OK && !is_stopping(counts))
+    dump_run_fail(counts->run, &err);
+  pthread_mutex_lock(&counts->lock);
+  counts->running--;
+  pthread_cond_broadcast(&counts->changed);
+  pthread_mutex_unlock(&counts->lock);
+  return NULL;
+}
+
+static void init_sync(DumpCounts *counts) {
+  pthread_mutex_init(&counts->lock, NULL);
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&counts->changed, &attributes);
+  pthread_condattr_destroy(&attributes);
+}
+
+Status dump_counts_start(DumpRun *run, DumpCounts **out, Error *err) {
+  CLEANUP(dump_counts_stop) DumpCounts *counts = memory_alloc(sizeof *counts);
+  counts->run = run;
+  init_sync(counts);
+  for (size_t i = 0; i < run->session_count; i++) {
+    Counter *counter = &counts->counters[i];
+    counter->counts = counts;
+    counter->session = i;
+    counter->cancel = PQgetCancel(run->sessions[i]);
+    pthread_mutex_lock(&counts->lock);
+    counts->running++;
+    pthread_mutex_unlock(&counts->lock);
+    int failed = pthread_create(&counter->thread, NULL, work, counter);
+    if (failed) {
+      PQfreeCancel(counter->cancel);
+      pthread_mutex_lock(&counts->lock);
+      counts->running--;
+      pthread_mutex_unlock(&counts->lock);
+      return error_set(err, ERR_NO_MEMORY, "a thread for counting rows could not be started: %s", strerror(failed));
+    }
+    counts->started++;
+  }
+  *out = STEAL(counts);
+  return STATUS_OK;
+}
+
+/* Under the lock: true once every thread is done, false after a tick without that. */
+static bool wait_a_tick(DumpCounts *counts) {
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_nsec += DUMP_TICK_MS * 1000000L;
+  until.tv_sec += until.tv_nsec / 1000000000L;
+  until.tv_nsec %= 1000000000L;
+  int waited = 0;
+  while (counts->running > 0 && waited != ETIMEDOUT)
+    waited = pthread_cond_timedwait(&counts->changed, &counts->lock, &until);
+  return counts->running == 0;
+}
+
+Status dump_counts_wait(DumpCounts *counts, Error *err) {
+  for (bool done = false; !done;) {
+    pthread_mutex_lock(&counts->lock);
+    done = wait_a_tick(counts);
+    pthread_mutex_unlock(&counts->lock);
+    Status status = dump_run_check(counts->run, err);
+    if (status != STATUS_OK)
+      return status;
+    dump_run_report(counts->run, false);
+  }
+  return STATUS_OK;
+}
+
+/* Asked again each tick: a cancel that comes between two statements is lost. */
+static void cancel_queries(const DumpCounts *counts) {
+  char reason[256];
+  for (size_t i = 0; i < counts->started; i++)
+    if (counts->counters[i].cancel)
+      (void)PQcancel(counts->counters[i].cancel, reason, sizeof reason);
+}
+
+void dump_counts_stop(DumpCounts **counts_pointer) {
+  DumpCounts *counts = STEAL(*counts_pointer);
+  if (!counts)
+    return;
+  pthread_mutex_lock(&counts->lock);
+  counts->stopping = true;
+  while (counts->running > 0) {
+    pthread_mutex_unlock(&counts->lock);
+    cancel_queries(counts);
+    pthread_mutex_lock(&counts->lock);
+    wait_a_tick(counts);
+  }
+  pthread_mutex_unlock(&counts->lock);
+  for (size_t i = 0; i < counts->started; i++) {
+    pthread_join(counts->counters[i].thread, NULL);
+    PQfreeCancel(counts->counters[i].cancel);
+  }
+  pthread_cond_destroy(&counts->changed);
+  pthread_mutex_destroy(&counts->lock);
+  free(counts);
+}
