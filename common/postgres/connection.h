@@ -36,9 +36,9 @@ Status postgres_connect(const Conninfo *conninfo, const char *application_name, 
 void postgres_close(PGconn **connection); /* for CLEANUP() */
 void postgres_clear(PGresult **result);   /* for CLEANUP() */
 
-/* Runs one statement. ERR_DATABASE_LOST if the connection broke; SQLSTATE 57014/55P03 -> ERR_LOCK_TIMEOUT /
- * ERR_TIMEOUT; 42501 -> ERR_TABLE_UNREADABLE, row security -> ERR_ROW_SECURITY, else ERR_QUERY with the server's
- * message. *result may be NULL-passed. */
+/* Runs one statement. ERR_DATABASE_LOST if the connection broke; SQLSTATE 55P03 -> ERR_LOCK_TIMEOUT, 57014 ->
+ * ERR_TIMEOUT, 42501 -> ERR_TABLE_UNREADABLE, row security -> ERR_ROW_SECURITY, else ERR_QUERY with the server's
+ * message. `result` may be NULL where nothing is wanted of it. */
 Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) MUST_CHECK;
 Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
                              const char *const *values) MUST_CHECK;
