@@ -9,39 +9,86 @@
 #include <stddef.h>
 
 typedef enum CheckpointState {
-  CHECKPOINT_REQUESTED, CHECKPOINT_DUMPING, CHECKPOINT_STORED, CHECKPOINT_DRILLING, CHECKPOINT_SEALED,
-  CHECKPOINT_FAILED, CHECKPOINT_ERRORED, CHECKPOINT_CANCELED, CHECKPOINT_STATE_COUNT
+  CHECKPOINT_REQUESTED,
+  CHECKPOINT_DUMPING,
+  CHECKPOINT_STORED,
+  CHECKPOINT_DRILLING,
+  CHECKPOINT_SEALED,
+  CHECKPOINT_FAILED,
+  CHECKPOINT_ERRORED,
+  CHECKPOINT_CANCELED,
+  CHECKPOINT_STATE_COUNT
 } CheckpointState;
 
 typedef enum CheckpointEvent {
   CHECKPOINT_EVENT_DUMP_STARTED,  /* an agent holds the dump job */
   CHECKPOINT_EVENT_DUMP_REQUEUED, /* its attempt was lost; it waits again */
   CHECKPOINT_EVENT_DUMP_STORED,   /* manifest stored; the drill may already run beside it */
-  CHECKPOINT_EVENT_DUMP_FAILED, CHECKPOINT_EVENT_DUMP_ERRORED,
+  CHECKPOINT_EVENT_DUMP_FAILED,
+  CHECKPOINT_EVENT_DUMP_ERRORED,
   CHECKPOINT_EVENT_DRILL_STARTED, /* only meaningful once stored; a drill that follows a dump keeps it in dumping */
   CHECKPOINT_EVENT_DRILL_REQUEUED,
-  CHECKPOINT_EVENT_DRILL_PROVEN, CHECKPOINT_EVENT_DRILL_FAILED, CHECKPOINT_EVENT_DRILL_ERRORED,
+  CHECKPOINT_EVENT_DRILL_PROVEN,
+  CHECKPOINT_EVENT_DRILL_FAILED,
+  CHECKPOINT_EVENT_DRILL_ERRORED,
   CHECKPOINT_EVENT_DRILL_REQUESTED, /* drill again: errored/sealed may be drilled anew */
-  CHECKPOINT_EVENT_CANCEL, CHECKPOINT_EVENT_COUNT
+  CHECKPOINT_EVENT_CANCEL,
+  CHECKPOINT_EVENT_COUNT
 } CheckpointEvent;
 
-typedef enum JobState { JOB_QUEUED, JOB_LEASED, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_ERRORED, JOB_CANCELED, JOB_STATE_COUNT } JobState;
+typedef enum JobState {
+  JOB_QUEUED,
+  JOB_LEASED,
+  JOB_RUNNING,
+  JOB_DONE,
+  JOB_FAILED,
+  JOB_ERRORED,
+  JOB_CANCELED,
+  JOB_STATE_COUNT
+} JobState;
 typedef enum JobEvent {
-  JOB_EVENT_LEASE, JOB_EVENT_PROGRESS, JOB_EVENT_DONE, JOB_EVENT_FAILED, JOB_EVENT_ERRORED,
+  JOB_EVENT_LEASE,
+  JOB_EVENT_PROGRESS,
+  JOB_EVENT_DONE,
+  JOB_EVENT_FAILED,
+  JOB_EVENT_ERRORED,
   JOB_EVENT_RETRY,   /* errored transiently or lease expired, attempts left: back to queued, attempt+1 */
   JOB_EVENT_GIVE_UP, /* the same with no attempts left */
-  JOB_EVENT_CANCEL, JOB_EVENT_COUNT
+  JOB_EVENT_CANCEL,
+  JOB_EVENT_COUNT
 } JobEvent;
 
-typedef struct CheckpointTransition { CheckpointState from; CheckpointEvent event; CheckpointState to; } CheckpointTransition;
-typedef struct JobTransition { JobState from; JobEvent event; JobState to; } JobTransition;
-extern const CheckpointTransition checkpoint_transitions[]; extern const size_t checkpoint_transition_count;
-extern const JobTransition job_transitions[]; extern const size_t job_transition_count;
+typedef struct CheckpointTransition {
+  CheckpointState from;
+  CheckpointEvent event;
+  CheckpointState to;
+} CheckpointTransition;
+typedef struct JobTransition {
+  JobState from;
+  JobEvent event;
+  JobState to;
+} JobTransition;
+extern const CheckpointTransition checkpoint_transitions[];
+extern const size_t checkpoint_transition_count;
+extern const JobTransition job_transitions[];
+extern const size_t job_transition_count;
+
+/*
+ * Checkpoint, in words (the table in checkpoint_state.c is the truth):
+ *  - A drill that follows a dump changes nothing before the dump is stored, but a drill that fails condemns at once.
+ *  - Errored, and canceled after it was stored, may be drilled anew: DRILL_REQUESTED makes it stored again, where it
+ *    waits for a drill agent like any other; it ends as that drill does.
+ *  - Sealed stays sealed while it is drilled anew: it has a proof, and a drill that errors, is canceled or still runs
+ *    says nothing against it. Only a drill that failed does; then it is failed.
+ *  - Failed is final: nothing leads out of it.
+ * That the copy really is stored (it has a manifest) before it is drilled anew is for dispatch to check.
+ */
 
 /* *state moves if the table has (from, event); false, and *state untouched, if not. */
 bool checkpoint_walk(CheckpointState *state, CheckpointEvent event);
 bool job_walk(JobState *state, JobEvent event);
-bool checkpoint_state_final(CheckpointState state); /* nothing more will happen by itself: sealed, failed, errored, canceled */
+bool checkpoint_state_final(
+    CheckpointState state); /* nothing more will happen by itself: sealed, failed, errored, canceled */
 bool job_state_final(JobState state);
 const char *checkpoint_state_name(CheckpointState state); /* "requested", ... as in DESIGN 6 */
 const char *job_state_name(JobState state);
