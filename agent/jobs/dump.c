@@ -87,7 +87,7 @@ static Status copy(DumpRun *run, DumpStream *stream, ManifestSegment *roles, Err
   if (status == STATUS_OK)
     status = dump_omissions_find(run, err);
   if (status == STATUS_OK)
-    status = dump_counts_start(run, &counts, err);
+    status = dump_counts_start(run, false, &counts, err);
   int64_t started = clock_monotonic_us();
   if (status == STATUS_OK && run->database->roles)
     status = dump_roles(run, roles, err);
@@ -112,7 +112,7 @@ static Status dump(DumpRun *run, Pgseal__JobResult *result, Error *err) {
   ManifestSegment roles = {0};
   status = copy(run, &stream, &roles, err);
   if (status == STATUS_OK)
-    status = dump_counts_compare(&run->tables, run->large_objects, &stream.fingerprint, err);
+    status = dump_counts_check(run, &stream.fingerprint, err);
   if (status == STATUS_OK)
     status = dump_run_check(run, err);
   if (status == STATUS_OK)

@@ -145,11 +145,16 @@ Status dump_stream_start(DumpRun *run, Process *process, Error *err) MUST_CHECK;
 Status dump_stream_run(DumpRun *run, Process *process, DumpStream *out, Error *err) MUST_CHECK;
 void dump_stream_release(DumpStream *stream);
 
-/* dump_counts.c. Threads that count run->tables in run's snapshot; a failure is dump_run_fail'ed. */
+/* dump_counts.c. Threads that count what is not counted yet (rows and large_objects of -1) in run's snapshot; a
+ * failure is dump_run_fail'ed. heap: by the tables themselves, never by an index. */
 typedef struct DumpCounts DumpCounts;
-Status dump_counts_start(DumpRun *run, DumpCounts **out, Error *err) MUST_CHECK;
+Status dump_counts_start(DumpRun *run, bool heap, DumpCounts **out, Error *err) MUST_CHECK;
 Status dump_counts_wait(DumpCounts *counts, Error *err) MUST_CHECK;
 void dump_counts_stop(DumpCounts **counts); /* for CLEANUP(): cancels what still runs, ends the threads, frees */
+
+/* Compares, and where a count and the dump differ asks the table itself: an index that lost rows is the source's
+ * trouble and not the dump's, and becomes a warning. Blocks; after dump_counts_wait. */
+Status dump_counts_check(DumpRun *run, const Fingerprint *fingerprint, Error *err) MUST_CHECK;
 
 /* dump_compare.c. ERR_SOURCE_COUNT_MISMATCH, naming the first table that differs and both counts. Pure. */
 Status dump_counts_compare(const DumpTables *tables, int64_t large_objects, const Fingerprint *fingerprint,

@@ -16,6 +16,7 @@ typedef struct Counter {
 
 struct DumpCounts {
   DumpRun *run;
+  bool heap;
   Counter counters[DUMP_SESSIONS_MAX];
   size_t started;
   pthread_mutex_t lock;   /* guards what follows */
@@ -47,24 +48,38 @@ static Status count_table(DumpRun *run, DumpTable *table, Error *err) {
   Status status = count(run->sessions[table->session], sql, &table->rows, err);
   if (status == STATUS_OK)
     return STATUS_OK;
+  if (status == ERR_QUERY && run->source.in_recovery && strstr(err->message, "SQLSTATE 40001")) {
+    status = err->status = ERR_DATABASE_LOST; /* transient: the next attempt may be luckier */
+    error_remedy(err, "The standby's replay ended the count: raise max_standby_streaming_delay there, set "
+                      "hot_standby_feedback, or dump from the primary.");
+  }
   char name[DUMP_TABLE_TEXT_SIZE];
   error_object(err, "%s", text_clean(table->quoted, name, sizeof name));
   return error_prefix(err, "counting the rows of %s", name);
 }
 
+static const char heap_sql[] =
+    "SET enable_indexonlyscan = off; SET enable_indexscan = off; SET enable_bitmapscan = off;"
+    "SET enable_seqscan = on";
+
 static Status count_share(Counter *counter, Error *err) {
   DumpRun *run = counter->counts->run;
-  if (counter->session == 0) {
-    Status status = count(run->sessions[0], "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata",
-                          &run->large_objects, err);
+  Status status = STATUS_OK;
+  if (counter->counts->heap)
+    status = postgres_query(run->sessions[counter->session], NULL, err, heap_sql);
+  if (status != STATUS_OK)
+    return status;
+  if (counter->session == 0 && run->large_objects < 0) {
+    status = count(run->sessions[0], "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata",
+                   &run->large_objects, err);
     if (status != STATUS_OK)
       return error_prefix(err, "counting the large objects");
   }
   for (size_t i = 0; i < run->tables.count && !is_stopping(counter->counts); i++) {
     DumpTable *table = &run->tables.items[i];
-    if (!table->data || table->session != counter->session)
+    if (!table->data || table->rows >= 0 || table->session != counter->session)
       continue;
-    Status status = count_table(run, table, err);
+    status = count_table(run, table, err);
     if (status != STATUS_OK)
       return status;
   }
@@ -93,9 +108,10 @@ static void init_sync(DumpCounts *counts) {
   pthread_condattr_destroy(&attributes);
 }
 
-Status dump_counts_start(DumpRun *run, DumpCounts **out, Error *err) {
+Status dump_counts_start(DumpRun *run, bool heap, DumpCounts **out, Error *err) {
   CLEANUP(dump_counts_stop) DumpCounts *counts = memory_alloc(sizeof *counts);
   counts->run = run;
+  counts->heap = heap;
   init_sync(counts);
   for (size_t i = 0; i < run->session_count; i++) {
     Counter *counter = &counts->counters[i];
@@ -173,4 +189,49 @@ void dump_counts_stop(DumpCounts **counts_pointer) {
   pthread_cond_destroy(&counts->changed);
   pthread_mutex_destroy(&counts->lock);
   free(counts);
+}
+
+static const FingerprintTable *find_dumped(const Fingerprint *fingerprint, const DumpTable *table) {
+  for (size_t i = 0; i < fingerprint->table_count; i++) {
+    const FingerprintTable *dumped = &fingerprint->tables[i];
+    if (strcmp(dumped->name, table->name) == 0 && strcmp(dumped->schema, table->schema) == 0)
+      return dumped;
+  }
+  return NULL;
+}
+
+/* counted: what an index said, by table. */
+static void warn_of_indexes(DumpRun *run, const int64_t *counted) {
+  for (size_t i = 0; i < run->tables.count; i++) {
+    const DumpTable *table = &run->tables.items[i];
+    if (table->rows == counted[i])
+      continue;
+    CLEANUP_FREE char *detail = memory_format(
+        "the dump holds all %lld rows of the table, but one of its indexes has %lld: it is corrupt, REINDEX the table",
+        (long long)table->rows, (long long)counted[i]);
+    dump_run_omit(run, "warning", table->quoted, detail);
+  }
+}
+
+Status dump_counts_check(DumpRun *run, const Fingerprint *fingerprint, Error *err) {
+  Error difference;
+  if (dump_counts_compare(&run->tables, run->large_objects, fingerprint, &difference) == STATUS_OK)
+    return STATUS_OK;
+  CLEANUP_FREE int64_t *counted = memory_alloc((run->tables.count + 1) * sizeof *counted);
+  for (size_t i = 0; i < run->tables.count; i++) {
+    DumpTable *table = &run->tables.items[i];
+    counted[i] = table->rows;
+    const FingerprintTable *dumped = table->data ? find_dumped(fingerprint, table) : NULL;
+    if (dumped && dumped->rows != table->rows)
+      table->rows = -1;
+  }
+  CLEANUP(dump_counts_stop) DumpCounts *counts = NULL;
+  Status status = dump_counts_start(run, true, &counts, err);
+  if (status == STATUS_OK)
+    status = dump_counts_wait(counts, err);
+  if (status == STATUS_OK)
+    status = dump_counts_compare(&run->tables, run->large_objects, fingerprint, err);
+  if (status == STATUS_OK)
+    warn_of_indexes(run, counted);
+  return status;
 }

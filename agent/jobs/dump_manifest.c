@@ -15,8 +15,13 @@ static void copy_recipients(const Recipients *recipients, Manifest *manifest) {
     manifest->recipients[i] = memory_strdup(recipients_fingerprint(recipients, i));
 }
 
-/* JSON is UTF-8; a name of another encoding is shown with '?' here. The archive has it as it is. */
-static char *clean_copy(const char *text) {
+/* JSON is UTF-8. What is not (a database in SQL_ASCII) is shown with '?'; the archive has it as it is. */
+static char *utf8_copy(const char *text) {
+  json_t *json = json_string(text);
+  bool valid = json != NULL;
+  json_decref(json);
+  if (valid)
+    return memory_strdup(text);
   size_t size = strlen(text) * 3 + 1;
   char *clean = memory_alloc(size);
   return text_clean(text, clean, size);
@@ -33,15 +38,15 @@ static void fill_manifest(DumpRun *run, DumpStream *stream, const ManifestSegmen
       .attempt = (int)job->attempt,
       .started_us = run->started_us,
       .finished_us = clock_wall_us(),
-      .server_version = clean_copy(run->source.server_version),
+      .server_version = utf8_copy(run->source.server_version),
       .dump_version = memory_strdup(run->source.tools_version),
       .pgseal_version = memory_strdup(PGSEAL_VERSION),
       .server_major = run->source.major,
-      .database_name = clean_copy(run->source.database_name),
-      .bootstrap_role = clean_copy(run->source.bootstrap_role),
+      .database_name = utf8_copy(run->source.database_name),
+      .bootstrap_role = utf8_copy(run->source.bootstrap_role),
       .snapshot = memory_strdup(run->snapshot),
       .lsn = memory_strdup(run->lsn),
-      .collation_version = clean_copy(run->source.collation_version),
+      .collation_version = utf8_copy(run->source.collation_version),
       .has_roles = run->database->roles,
       .segments = STEAL(stream->segments),
       .segment_count = stream->segment_count,

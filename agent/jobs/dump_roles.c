@@ -7,8 +7,11 @@
 
 enum { ROLES_LIMIT = 64 << 20, ROLES_CHUNK = 64 * 1024 };
 
-/* -l takes a connection string, too, so a name that looks like one is put into one. */
-static char *database_argument(const char *name) {
+/* The name as it was given, or else as the server tells it. It goes into a connection string, since a bare name that
+ * looks like one would be taken for one. */
+static char *database_argument(const DumpRun *run) {
+  const char *given = conninfo_get(run->conninfo, "dbname");
+  const char *name = given ? given : run->source.database_name;
   CLEANUP(buffer_release) Buffer text = {0};
   buffer_append_text(&text, "--database=dbname='");
   for (const char *p = name; *p; p++) {
@@ -36,7 +39,7 @@ static Status read_roles(DumpRun *run, Process *process, Buffer *out, Error *err
 
 /* Reads pg_roles, not pg_authid, so that no superuser is needed; for the same reason passwords are not part of it. */
 static Status run_dumpall(DumpRun *run, Buffer *out, Error *err) {
-  CLEANUP_FREE char *database = database_argument(run->source.database_name);
+  CLEANUP_FREE char *database = database_argument(run);
   const char *arguments[] = {"pg_dumpall", "--roles-only", "--no-role-passwords", database, NULL};
   CLEANUP(process_release) Process process = {0};
   Status status = dump_tool_start(run, arguments, &process, err);
