@@ -11,22 +11,24 @@
 
 #include "common/base/error.h"
 
-typedef struct ConfigAssertion { const char *name, *sql; } ConfigAssertion;
+typedef struct ConfigAssertion {
+  const char *name, *sql;
+} ConfigAssertion;
 typedef struct ConfigDatabase {
   const char *name, *environment /* "production" is marked everywhere; default "" */, *owner;
   ConfigAssertion *assertions;
   size_t assertion_count;
-  int timeout_seconds;       /* of a dump or drill job; default 21600 */
-  int lock_timeout_seconds;  /* default 30 */
-  int connections;           /* besides pg_dump's own, for counts; default 2 */
+  int timeout_seconds;      /* of a dump or drill job; default 21600 */
+  int lock_timeout_seconds; /* default 30 */
+  int connections;          /* besides pg_dump's own, for counts; default 2 */
 } ConfigDatabase;
 typedef struct ConfigAgent {
   const char *name, *public_key; /* PEM path */
   const char **capabilities;     /* dump, drill */
   size_t capability_count;
-  const char **databases;        /* globs; default "*" */
+  const char **databases; /* globs; default "*" */
   size_t database_count;
-  uint8_t key[32];               /* loaded from public_key */
+  uint8_t key[32]; /* loaded from public_key */
 } ConfigAgent;
 
 typedef struct CoordinatorConfig {

@@ -1,0 +1,408 @@
+#include "coordinator/config.h"
+
+#include <cyaml/cyaml.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buffer.h"
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+#include "common/crypto/signing.h"
+
+enum { CONFIG_FILE_LIMIT = 4 << 20, CONFIG_LIST_LIMIT = 10000, CONFIG_SQL_LIMIT = 64 << 10, CONFIG_TEXT_LIMIT = 4096 };
+
+/* ---- the file's shape, as libcyaml loads it ---- */
+
+typedef struct RawBudgets {
+  int *timeout_seconds, *lock_timeout_seconds, *connections;
+} RawBudgets;
+
+typedef struct RawDatabase {
+  char *name, *environment, *owner;
+  ConfigAssertion *assertions;
+  unsigned assertions_count;
+  RawBudgets budgets;
+} RawDatabase;
+
+typedef struct RawAgent {
+  char *name, *public_key;
+  char **capabilities;
+  unsigned capabilities_count;
+  char **databases;
+  unsigned databases_count;
+} RawAgent;
+
+typedef struct RawDispatch {
+  int *lease_seconds, *poll_seconds, *max_attempts, *agent_wait_seconds;
+} RawDispatch;
+
+typedef struct RawLog {
+  char *level, *format;
+} RawLog;
+
+typedef struct RawConfig {
+  char *http, *bus, *ledger, *admin_token_file;
+  RawDispatch dispatch;
+  RawDatabase *databases;
+  unsigned databases_count;
+  RawAgent *agents;
+  unsigned agents_count;
+  RawLog log;
+} RawConfig;
+
+#define OPTIONAL_TEXT(key, type, member)                                                                               \
+  CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 1, CONFIG_TEXT_LIMIT)
+#define REQUIRED_TEXT(key, type, member)                                                                               \
+  CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, CONFIG_TEXT_LIMIT)
+#define OPTIONAL_INT(key, type, member) CYAML_FIELD_INT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member)
+
+static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, CONFIG_TEXT_LIMIT)};
+
+static const cyaml_schema_field_t assertion_fields[] = {
+    REQUIRED_TEXT("name", ConfigAssertion, name),
+    CYAML_FIELD_STRING_PTR("sql", CYAML_FLAG_POINTER, ConfigAssertion, sql, 1, CONFIG_SQL_LIMIT),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t assertion_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, ConfigAssertion, assertion_fields)};
+
+static const cyaml_schema_field_t budgets_fields[] = {
+    OPTIONAL_INT("timeout_seconds", RawBudgets, timeout_seconds),
+    OPTIONAL_INT("lock_timeout_seconds", RawBudgets, lock_timeout_seconds),
+    OPTIONAL_INT("connections", RawBudgets, connections),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t database_fields[] = {
+    REQUIRED_TEXT("name", RawDatabase, name),
+    CYAML_FIELD_STRING_PTR("environment", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, environment, 0,
+                           CONFIG_TEXT_LIMIT),
+    CYAML_FIELD_STRING_PTR("owner", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, owner, 0, CONFIG_TEXT_LIMIT),
+    CYAML_FIELD_SEQUENCE("assertions", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, assertions,
+                         &assertion_schema, 0, CONFIG_LIST_LIMIT),
+    CYAML_FIELD_MAPPING("budgets", CYAML_FLAG_OPTIONAL, RawDatabase, budgets, budgets_fields),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t database_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawDatabase, database_fields)};
+
+static const cyaml_schema_field_t agent_fields[] = {
+    REQUIRED_TEXT("name", RawAgent, name),
+    REQUIRED_TEXT("public_key", RawAgent, public_key),
+    CYAML_FIELD_SEQUENCE("capabilities", CYAML_FLAG_POINTER, RawAgent, capabilities, &text_schema, 1, 2),
+    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAgent, databases, &text_schema, 1,
+                         CONFIG_LIST_LIMIT),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t agent_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawAgent, agent_fields)};
+
+static const cyaml_schema_field_t dispatch_fields[] = {
+    OPTIONAL_INT("lease_seconds", RawDispatch, lease_seconds),
+    OPTIONAL_INT("poll_seconds", RawDispatch, poll_seconds),
+    OPTIONAL_INT("max_attempts", RawDispatch, max_attempts),
+    OPTIONAL_INT("agent_wait_seconds", RawDispatch, agent_wait_seconds),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t log_fields[] = {
+    OPTIONAL_TEXT("level", RawLog, level),
+    OPTIONAL_TEXT("format", RawLog, format),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t config_fields[] = {
+    OPTIONAL_TEXT("http", RawConfig, http),
+    OPTIONAL_TEXT("bus", RawConfig, bus),
+    OPTIONAL_TEXT("ledger", RawConfig, ledger),
+    OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
+    CYAML_FIELD_MAPPING("dispatch", CYAML_FLAG_OPTIONAL, RawConfig, dispatch, dispatch_fields),
+    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, databases, &database_schema,
+                         0, CONFIG_LIST_LIMIT),
+    CYAML_FIELD_SEQUENCE("agents", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, agents, &agent_schema, 0,
+                         CONFIG_LIST_LIMIT),
+    CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t config_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, RawConfig, config_fields)};
+
+/* ---- loading ---- */
+
+/* libcyaml tells the reason and the place only by its log: the first message, then the backtrace, innermost first. */
+typedef struct Complaint {
+  char message[256];
+  int line, column;
+} Complaint;
+
+static void complaint_log(cyaml_log_t level, void *user, const char *format, va_list args) {
+  Complaint *complaint = user;
+  char text[512];
+  if (level < CYAML_LOG_ERROR)
+    return;
+  vsnprintf(text, sizeof text, format, args);
+  text[strcspn(text, "\n")] = '\0';
+  const char *place = strstr(text, "(line: ");
+  if (place) {
+    if (!complaint->line && sscanf(place, "(line: %d, column: %d)", &complaint->line, &complaint->column) != 2)
+      complaint->line = 0;
+  } else if (!complaint->message[0] && !strstr(text, "Backtrace")) {
+    const char *start = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
+    snprintf(complaint->message, sizeof complaint->message, "%.250s", start);
+  }
+}
+
+static cyaml_config_t yaml_config(Complaint *complaint) {
+  return (cyaml_config_t){.log_fn = complaint_log,
+                          .log_ctx = complaint,
+                          .mem_fn = cyaml_mem,
+                          .log_level = CYAML_LOG_ERROR,
+                          .flags = CYAML_CFG_NO_ALIAS};
+}
+
+typedef struct Loaded { /* what coordinator_config_free gets back from the config inside */
+  CoordinatorConfig config;
+  RawConfig *raw; /* owns most strings of config */
+  char **owned;   /* resolved paths */
+  size_t owned_count;
+  char *directory; /* of the file; "" is the working directory */
+} Loaded;
+
+void coordinator_config_free(CoordinatorConfig *config) {
+  if (!config)
+    return;
+  Loaded *loaded = (Loaded *)((char *)config - offsetof(Loaded, config));
+  Complaint ignored = {0};
+  cyaml_config_t yaml = yaml_config(&ignored);
+  if (loaded->raw)
+    cyaml_free(&yaml, &config_schema, loaded->raw, 0);
+  for (size_t i = 0; i < loaded->owned_count; i++)
+    free(loaded->owned[i]);
+  free(loaded->owned);
+  free(loaded->directory);
+  free(loaded->config.databases);
+  free(loaded->config.agents);
+  free(loaded);
+}
+
+static void loaded_release(Loaded **loaded) {
+  if (*loaded)
+    coordinator_config_free(&(*loaded)->config);
+}
+
+static const char *own(Loaded *loaded, char *text) {
+  ARRAY_PUSH(loaded->owned, loaded->owned_count, text);
+  return text;
+}
+
+static const char *resolve(Loaded *loaded, const char *path) {
+  if (path[0] == '/' || !loaded->directory[0])
+    return path;
+  return own(loaded, memory_format("%s/%s", loaded->directory, path));
+}
+
+static Status bad(const Loaded *loaded, Error *err, const char *format, ...) PRINTF_LIKE(3, 4);
+static Status bad(const Loaded *loaded, Error *err, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  error_set_v(err, ERR_CONFIG, format, args);
+  va_end(args);
+  error_object(err, "%s", loaded->config.path);
+  return error_prefix(err, "%s", loaded->config.path);
+}
+
+static Status load_yaml(Loaded *loaded, Error *err) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  Error cause;
+  if (file_read(loaded->config.path, CONFIG_FILE_LIMIT, &text, &cause) != STATUS_OK)
+    return error_set(err, ERR_CONFIG, "cannot read the configuration: %s", cause.message);
+  Complaint complaint = {0};
+  cyaml_config_t yaml = yaml_config(&complaint);
+  cyaml_data_t *raw = NULL;
+  buffer_append_byte(&text, '\n'); /* libcyaml wants a pointer, also for an empty file */
+  cyaml_err_t rc = cyaml_load_data(text.data, text.size, &yaml, &config_schema, &raw, NULL);
+  if (rc == CYAML_OK) {
+    loaded->raw = raw ? raw : NULL;
+    return loaded->raw ? STATUS_OK : bad(loaded, err, "the file is empty");
+  }
+  const char *reason = complaint.message[0] ? complaint.message : cyaml_strerror(rc);
+  if (!complaint.line)
+    return bad(loaded, err, "%s", reason);
+  error_set(err, ERR_CONFIG, "%s:%d:%d: %s", loaded->config.path, complaint.line, complaint.column, reason);
+  error_object(err, "%s:%d", loaded->config.path, complaint.line);
+  return ERR_CONFIG;
+}
+
+/* ---- checks ---- */
+
+static Status take_int(const Loaded *loaded, const char *what, const int *value, int fallback, int low, int high,
+                       int *out, Error *err) {
+  *out = value ? *value : fallback;
+  if (*out < low || *out > high)
+    return bad(loaded, err, "%s is %d; it must be between %d and %d", what, *out, low, high);
+  return STATUS_OK;
+}
+
+static Status check_address(const Loaded *loaded, const char *http, Error *err) {
+  const char *colon = strrchr(http, ':');
+  size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+  if (!colon || colon == http || digits == 0 || digits > 5 || colon[1 + digits] || strtol(colon + 1, NULL, 10) > 65535)
+    return bad(loaded, err, "http is '%s'; it must be an address and a port, such as 127.0.0.1:8420", http);
+  return STATUS_OK;
+}
+
+static Status take_settings(Loaded *loaded, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  const RawConfig *raw = loaded->raw;
+  config->http = raw->http ? raw->http : "127.0.0.1:8420";
+  config->bus = raw->bus ? raw->bus : "tcp://127.0.0.1:8421";
+  config->ledger = resolve(loaded, raw->ledger ? raw->ledger : "ledger.db");
+  config->admin_token_file = resolve(loaded, raw->admin_token_file ? raw->admin_token_file : "token");
+  config->log_level = raw->log.level ? raw->log.level : "info";
+  config->log_format = raw->log.format ? raw->log.format : "text";
+  LogLevel level;
+  if (!log_level_from_name(config->log_level, &level))
+    return bad(loaded, err, "log.level is '%s'; it must be debug, info, warn or error", config->log_level);
+  if (strcmp(config->log_format, "text") != 0 && strcmp(config->log_format, "json") != 0)
+    return bad(loaded, err, "log.format is '%s'; it must be text or json", config->log_format);
+  if (strncmp(config->bus, "tcp://", 6) != 0 && strncmp(config->bus, "tls+tcp://", 10) != 0)
+    return bad(loaded, err, "bus is '%s'; it must be tcp://ADDRESS:PORT", config->bus);
+  Status status = check_address(loaded, config->http, err);
+  const RawDispatch *d = &raw->dispatch;
+  if (status == STATUS_OK)
+    status = take_int(loaded, "dispatch.lease_seconds", d->lease_seconds, 30, 1, 3600, &config->lease_seconds, err);
+  if (status == STATUS_OK)
+    status = take_int(loaded, "dispatch.poll_seconds", d->poll_seconds, 20, 1, 300, &config->poll_seconds, err);
+  if (status == STATUS_OK)
+    status = take_int(loaded, "dispatch.max_attempts", d->max_attempts, 3, 1, 20, &config->max_attempts, err);
+  if (status == STATUS_OK)
+    status = take_int(loaded, "dispatch.agent_wait_seconds", d->agent_wait_seconds, 60, 1, 86400,
+                      &config->agent_wait_seconds, err);
+  return status;
+}
+
+static Status take_budgets(Loaded *loaded, const RawDatabase *raw, ConfigDatabase *out, Error *err) {
+  Error cause;
+  Status status = take_int(loaded, "budgets.timeout_seconds", raw->budgets.timeout_seconds, 21600, 1, 7 * 86400,
+                           &out->timeout_seconds, &cause);
+  if (status == STATUS_OK)
+    status = take_int(loaded, "budgets.lock_timeout_seconds", raw->budgets.lock_timeout_seconds, 30, 1, 3600,
+                      &out->lock_timeout_seconds, &cause);
+  if (status == STATUS_OK)
+    status = take_int(loaded, "budgets.connections", raw->budgets.connections, 2, 1, 8, &out->connections, &cause);
+  if (status == STATUS_OK)
+    return STATUS_OK;
+  *err = cause;
+  return error_prefix(err, "database %s", raw->name);
+}
+
+static Status take_database(Loaded *loaded, const RawDatabase *raw, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  if (!text_name_valid(raw->name))
+    return bad(loaded, err, "database name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
+               raw->name);
+  if (coordinator_config_database(config, raw->name))
+    return bad(loaded, err, "database %s is there twice", raw->name);
+  ConfigDatabase *out = &config->databases[config->database_count];
+  out->name = raw->name;
+  out->environment = raw->environment ? raw->environment : "";
+  out->owner = raw->owner ? raw->owner : "";
+  out->assertions = raw->assertions;
+  out->assertion_count = raw->assertions_count;
+  if ((out->environment[0] && !text_tag_valid(out->environment)) || (out->owner[0] && !text_tag_valid(out->owner)))
+    return bad(loaded, err, "database %s: environment and owner must be at most 128 printable characters", raw->name);
+  for (size_t i = 0; i < out->assertion_count; i++) {
+    if (!text_tag_valid(out->assertions[i].name))
+      return bad(loaded, err, "database %s: an assertion's name must be 1 to 128 printable characters", raw->name);
+    for (size_t j = 0; j < i; j++) {
+      if (strcmp(out->assertions[i].name, out->assertions[j].name) == 0)
+        return bad(loaded, err, "database %s: assertion '%s' is there twice", raw->name, out->assertions[i].name);
+    }
+  }
+  Status status = take_budgets(loaded, raw, out, err);
+  if (status == STATUS_OK)
+    config->database_count++;
+  return status;
+}
+
+static Status check_capabilities(Loaded *loaded, const RawAgent *raw, Error *err) {
+  for (unsigned i = 0; i < raw->capabilities_count; i++) {
+    const char *capability = raw->capabilities[i];
+    if (strcmp(capability, "dump") != 0 && strcmp(capability, "drill") != 0)
+      return bad(loaded, err, "agent %s: capability '%s' is unknown; there are dump and drill", raw->name, capability);
+    if (i > 0 && strcmp(capability, raw->capabilities[0]) == 0)
+      return bad(loaded, err, "agent %s: capability '%s' is there twice", raw->name, capability);
+  }
+  return STATUS_OK;
+}
+
+static const char *const all_databases[] = {"*"};
+
+static Status take_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  if (!text_name_valid(raw->name))
+    return bad(loaded, err, "agent name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
+               raw->name);
+  if (coordinator_config_agent(config, raw->name))
+    return bad(loaded, err, "agent %s is there twice", raw->name);
+  Status status = check_capabilities(loaded, raw, err);
+  if (status != STATUS_OK)
+    return status;
+  ConfigAgent *out = &config->agents[config->agent_count];
+  out->name = raw->name;
+  out->public_key = resolve(loaded, raw->public_key);
+  out->capabilities = (const char **)raw->capabilities;
+  out->capability_count = raw->capabilities_count;
+  out->databases = raw->databases_count ? (const char **)raw->databases : (const char **)all_databases;
+  out->database_count = raw->databases_count ? raw->databases_count : 1;
+  Error cause;
+  if (signing_public_load(out->public_key, out->key, &cause) != STATUS_OK)
+    return bad(loaded, err, "agent %s: %s", raw->name, cause.message);
+  for (size_t i = 0; i < config->agent_count; i++) {
+    /* Who signed what would no longer be clear. */
+    if (memcmp(config->agents[i].key, out->key, sizeof out->key) == 0)
+      return bad(loaded, err, "agents %s and %s have the same key; each agent needs its own", config->agents[i].name,
+                 raw->name);
+  }
+  config->agent_count++;
+  return STATUS_OK;
+}
+
+Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) {
+  CLEANUP(loaded_release) Loaded *loaded = memory_alloc(sizeof *loaded);
+  loaded->config.path = own(loaded, memory_strdup(path));
+  const char *slash = strrchr(path, '/');
+  loaded->directory = slash ? memory_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : memory_strdup("");
+  Status status = load_yaml(loaded, err);
+  if (status != STATUS_OK)
+    return status;
+  const RawConfig *raw = loaded->raw;
+  loaded->config.databases = memory_alloc((raw->databases_count + 1) * sizeof *loaded->config.databases);
+  loaded->config.agents = memory_alloc((raw->agents_count + 1) * sizeof *loaded->config.agents);
+  status = take_settings(loaded, err);
+  for (unsigned i = 0; status == STATUS_OK && i < raw->databases_count; i++)
+    status = take_database(loaded, &raw->databases[i], err);
+  for (unsigned i = 0; status == STATUS_OK && i < raw->agents_count; i++)
+    status = take_agent(loaded, &raw->agents[i], err);
+  if (status != STATUS_OK)
+    return status;
+  *out = &STEAL(loaded)->config;
+  return STATUS_OK;
+}
+
+const ConfigDatabase *coordinator_config_database(const CoordinatorConfig *config, const char *name) {
+  for (size_t i = 0; i < config->database_count; i++) {
+    if (strcmp(config->databases[i].name, name) == 0)
+      return &config->databases[i];
+  }
+  return NULL;
+}
+
+const ConfigAgent *coordinator_config_agent(const CoordinatorConfig *config, const char *name) {
+  for (size_t i = 0; i < config->agent_count; i++) {
+    if (strcmp(config->agents[i].name, name) == 0)
+      return &config->agents[i];
+  }
+  return NULL;
+}
