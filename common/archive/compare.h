@@ -8,14 +8,14 @@
 #include "common/archive/fingerprint.h"
 
 typedef enum DifferenceKind {
-  DIFFERENCE_ENTRY_MISSING,   /* a TOC entry of the source is not in the restored copy */
+  DIFFERENCE_ENTRY_MISSING, /* a TOC entry of the source is not in the restored copy */
   DIFFERENCE_ENTRY_ADDED,
   DIFFERENCE_ENTRY_CHANGED,
   DIFFERENCE_TABLE_MISSING,
   DIFFERENCE_TABLE_ADDED,
-  DIFFERENCE_ROWS,            /* other number of rows */
-  DIFFERENCE_CONTENT,         /* same number, other content */
-  DIFFERENCE_COLUMNS,         /* same table, other column order: to be read again with the original list */
+  DIFFERENCE_ROWS,    /* other number of rows */
+  DIFFERENCE_CONTENT, /* same number, other content */
+  DIFFERENCE_COLUMNS, /* same table, other column order: to be read again with the original list */
   DIFFERENCE_BLOB_MISSING,
   DIFFERENCE_BLOB_ADDED,
   DIFFERENCE_BLOB_CHANGED

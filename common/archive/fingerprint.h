@@ -26,7 +26,7 @@ typedef struct FingerprintEntry { /* one TOC entry that is not table data */
 
 typedef struct FingerprintTable { /* one TABLE DATA entry, or one COPY read back by hand */
   char *schema, *name;
-  char *columns; /* the column list of its COPY statement as pg_dump wrote it: "(a, b)"; "" for no columns */
+  char *columns;       /* the column list of its COPY statement as pg_dump wrote it: "(a, b)"; "" for no columns */
   int64_t rows, bytes; /* bytes: of COPY lines with their newlines, without the terminator */
   uint8_t digest[DIGEST_SIZE];
   uint64_t offset, end_offset; /* of its data block in the archive stream; not compared */
@@ -47,12 +47,12 @@ typedef struct Fingerprint {
   size_t table_count;
   FingerprintBlob *blobs;
   size_t blob_count;
-  int64_t rows, bytes; /* sums over tables */
+  int64_t rows, bytes;             /* sums over tables */
   uint64_t archive_size, toc_size; /* bytes; not compared */
 } Fingerprint;
 
 void fingerprint_release(Fingerprint *fingerprint);
-json_t *fingerprint_to_json(const Fingerprint *fingerprint); /* new reference */
+json_t *fingerprint_to_json(const Fingerprint *fingerprint);                               /* new reference */
 Status fingerprint_from_json(const json_t *json, Fingerprint *out, Error *err) MUST_CHECK; /* hostile input */
 /* SHA-256 over the compared part in a canonical order: equal fingerprints have equal digests. */
 void fingerprint_digest(const Fingerprint *fingerprint, uint8_t digest[DIGEST_SIZE]);
@@ -82,6 +82,7 @@ RowDigest *row_digest_new(void);
 void row_digest_free(RowDigest *digest);
 void row_digest_feed(RowDigest *digest, const void *data, size_t size);
 /* terminator: true where the stream ends with pg_dump's "\.\n\n\n" line (it is not counted as rows). */
-Status row_digest_finish(RowDigest *digest, bool terminator, int64_t *rows, int64_t *bytes, uint8_t out[DIGEST_SIZE], Error *err) MUST_CHECK;
+Status row_digest_finish(RowDigest *digest, bool terminator, int64_t *rows, int64_t *bytes, uint8_t out[DIGEST_SIZE],
+                         Error *err) MUST_CHECK;
 
 #endif

@@ -59,7 +59,8 @@ const ArchiveToc *archive_reader_toc(const ArchiveReader *reader) {
 }
 
 static Status damaged(Error *err, uint64_t position, const char *what) {
-  return error_set(err, ERR_ARCHIVE_FORMAT, "the archive is damaged at byte %llu: %s", (unsigned long long)position, what);
+  return error_set(err, ERR_ARCHIVE_FORMAT, "the archive is damaged at byte %llu: %s", (unsigned long long)position,
+                   what);
 }
 
 static int by_dump_id(const void *a, const void *b, void *user) {
@@ -83,7 +84,8 @@ static Status toc_complete(ArchiveReader *reader, Error *err) {
     if (toc->entries[reader->data_entries[i]].dump_id == toc->entries[reader->data_entries[i - 1]].dump_id)
       return damaged(err, reader->position, "two entries have the same dump id");
   if (reader->data_count && toc->header.compression != 0)
-    return error_set(err, ERR_ARCHIVE_FORMAT, "the archive's data is compressed; only uncompressed archives (pg_dump -Z0) are read");
+    return error_set(err, ERR_ARCHIVE_FORMAT,
+                     "the archive's data is compressed; only uncompressed archives (pg_dump -Z0) are read");
   reader->phase = PHASE_BLOCK;
   return reader->callbacks.toc ? reader->callbacks.toc(reader->user, toc, err) : STATUS_OK;
 }
@@ -140,7 +142,8 @@ static Status step_block(ArchiveReader *reader, TocCursor *cursor, Error *err) {
   reader->in_blobs = type == BLOCK_BLOBS;
   reader->phase = reader->in_blobs ? PHASE_BLOB : PHASE_CHUNK;
   uint64_t offset = reader->position;
-  return reader->callbacks.block_begin ? reader->callbacks.block_begin(reader->user, reader->block, offset, err) : STATUS_OK;
+  return reader->callbacks.block_begin ? reader->callbacks.block_begin(reader->user, reader->block, offset, err)
+                                       : STATUS_OK;
 }
 
 /* `end`: the stream position just behind the block. */
@@ -161,7 +164,8 @@ static Status step_blob(ArchiveReader *reader, TocCursor *cursor, Error *err) {
   if (oid == 0)
     return block_complete(reader, reader->position + cursor->pos, err);
   reader->phase = PHASE_CHUNK;
-  return reader->callbacks.blob_begin ? reader->callbacks.blob_begin(reader->user, reader->block, (uint32_t)oid, err) : STATUS_OK;
+  return reader->callbacks.blob_begin ? reader->callbacks.blob_begin(reader->user, reader->block, (uint32_t)oid, err)
+                                      : STATUS_OK;
 }
 
 static Status step_chunk(ArchiveReader *reader, TocCursor *cursor, Error *err) {
@@ -202,7 +206,8 @@ static Status step_data(ArchiveReader *reader, const uint8_t *data, size_t size,
   reader->position += piece;
   if (reader->chunk_left == 0)
     reader->phase = PHASE_CHUNK;
-  return reader->callbacks.block_data && piece ? reader->callbacks.block_data(reader->user, data, piece, err) : STATUS_OK;
+  return reader->callbacks.block_data && piece ? reader->callbacks.block_data(reader->user, data, piece, err)
+                                               : STATUS_OK;
 }
 
 /* Consumes what it can of data; *used tells how much. */

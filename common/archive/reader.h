@@ -16,12 +16,17 @@
 
 #include "common/base/error.h"
 
-typedef enum ArchiveSection { ARCHIVE_SECTION_NONE = 1, ARCHIVE_SECTION_PRE_DATA, ARCHIVE_SECTION_DATA, ARCHIVE_SECTION_POST_DATA } ArchiveSection;
+typedef enum ArchiveSection {
+  ARCHIVE_SECTION_NONE = 1,
+  ARCHIVE_SECTION_PRE_DATA,
+  ARCHIVE_SECTION_DATA,
+  ARCHIVE_SECTION_POST_DATA
+} ArchiveSection;
 
 typedef struct ArchiveHeader {
   int version_major, version_minor, version_revision; /* archive format, e.g. 1.16.0 */
   int int_size, offset_size;
-  int compression; /* 0 = none, the only one accepted by the reader's data path */
+  int compression;      /* 0 = none, the only one accepted by the reader's data path */
   char *database;       /* owned by the reader, as all strings here */
   char *server_version; /* e.g. "17.6 (Debian 17.6-1)" */
   char *dump_version;   /* pg_dump's own */
@@ -39,7 +44,8 @@ typedef struct ArchiveEntry {
   int relkind; /* 0 before 1.16 */
   int *dependencies;
   size_t dependency_count;
-  uint64_t offset_field; /* byte position in the stream of the entry's offset field (flag byte, then offset_size bytes) */
+  uint64_t
+      offset_field; /* byte position in the stream of the entry's offset field (flag byte, then offset_size bytes) */
 } ArchiveEntry;
 
 typedef struct ArchiveToc {

@@ -7,7 +7,7 @@
 #include "common/base/memory.h"
 
 enum {
-  STRING_LIMIT = 256 << 20,     /* a statement; PostgreSQL itself cannot hold more than 1 GiB in a field */
+  STRING_LIMIT = 256 << 20, /* a statement; PostgreSQL itself cannot hold more than 1 GiB in a field */
   ENTRY_LIMIT = 20 * 1000 * 1000,
   DEPENDENCY_LIMIT = 10 * 1000 * 1000,
   FORMAT_CUSTOM = 1,
@@ -72,7 +72,8 @@ static void header_release(ArchiveHeader *header) {
 }
 
 static Status invalid(Error *err, const char *what) {
-  return error_set(err, ERR_ARCHIVE_FORMAT, "the archive is damaged, or is not a custom-format pg_dump archive: %s", what);
+  return error_set(err, ERR_ARCHIVE_FORMAT, "the archive is damaged, or is not a custom-format pg_dump archive: %s",
+                   what);
 }
 
 /* Magic, version and sizes: the part before anything of variable length. */
@@ -92,12 +93,14 @@ static Status parse_prefix(TocCursor *cursor, ArchiveHeader *header, Error *err)
   if (header->int_size < 4 || header->int_size > 8 || header->offset_size < 4 || header->offset_size > 8)
     return invalid(err, "impossible integer sizes");
   if (format != FORMAT_CUSTOM)
-    return error_set(err, ERR_ARCHIVE_FORMAT, "the archive is of pg_dump's format %d; only the custom format (-Fc) is read", format);
+    return error_set(err, ERR_ARCHIVE_FORMAT,
+                     "the archive is of pg_dump's format %d; only the custom format (-Fc) is read", format);
   cursor->int_size = header->int_size;
   return STATUS_OK;
 }
 
-Status toc_parse_header(const uint8_t *data, size_t size, ArchiveHeader *header, size_t *entry_count, size_t *used, Error *err) {
+Status toc_parse_header(const uint8_t *data, size_t size, ArchiveHeader *header, size_t *entry_count, size_t *used,
+                        Error *err) {
   *used = 0;
   if (size < 11)
     return memcmp(data, "PGDMP", size < 5 ? size : 5) ? invalid(err, "it does not start with PGDMP") : STATUS_OK;
@@ -165,8 +168,8 @@ static void read_fields(TocCursor *cursor, const ArchiveHeader *header, ArchiveE
   read_dependencies(cursor, entry);
 }
 
-Status toc_parse_entry(const ArchiveHeader *header, const uint8_t *data, size_t size, uint64_t position, ArchiveEntry *entry,
-                       size_t *used, Error *err) {
+Status toc_parse_entry(const ArchiveHeader *header, const uint8_t *data, size_t size, uint64_t position,
+                       ArchiveEntry *entry, size_t *used, Error *err) {
   *used = 0;
   TocCursor cursor = {.data = data, .size = size, .int_size = header->int_size};
   ArchiveEntry parsed = {0};

@@ -21,9 +21,10 @@ int64_t toc_read_int(TocCursor *cursor); /* ReadInt: sign byte, then int_size by
 uint8_t toc_read_byte(TocCursor *cursor);
 
 /* *used = 0 and STATUS_OK: more bytes are needed. Strings are newly allocated; released by toc_release. */
-Status toc_parse_header(const uint8_t *data, size_t size, ArchiveHeader *header, size_t *entry_count, size_t *used, Error *err) MUST_CHECK;
-Status toc_parse_entry(const ArchiveHeader *header, const uint8_t *data, size_t size, uint64_t position, ArchiveEntry *entry,
-                       size_t *used, Error *err) MUST_CHECK;
+Status toc_parse_header(const uint8_t *data, size_t size, ArchiveHeader *header, size_t *entry_count, size_t *used,
+                        Error *err) MUST_CHECK;
+Status toc_parse_entry(const ArchiveHeader *header, const uint8_t *data, size_t size, uint64_t position,
+                       ArchiveEntry *entry, size_t *used, Error *err) MUST_CHECK;
 void toc_entry_release(ArchiveEntry *entry);
 void toc_release(ArchiveToc *toc);
 
