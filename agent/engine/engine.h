@@ -3,7 +3,8 @@
  * container per drill) or `local` (initdb and postgres in a private directory). One function table.
  *
  * A Cluster lives in `scratch` (job's private directory): PGDATA, and the socket directory the agent connects
- * through. No network. Settings are those of a cluster nobody will miss. Blocking; one thread at a time.
+ * through. No network. Settings are those of a cluster nobody will miss. Blocking; one thread at a time. The local
+ * engine's postgres ends with the thread that started the cluster.
  */
 #ifndef PGSEAL_AGENT_ENGINE_ENGINE_H
 #define PGSEAL_AGENT_ENGINE_ENGINE_H
@@ -15,23 +16,29 @@ typedef struct Cluster Cluster;
 
 typedef struct ClusterOptions {
   int major;
-  const char *superuser; /* bootstrap role's name, as in the source cluster; any name PostgreSQL allows */
+  const char *superuser;      /* bootstrap role's name, as in the source cluster; any name PostgreSQL allows */
   const char *job_id, *agent; /* labels pgseal.job, pgseal.agent */
   const char *scratch;
   const PostgresBinDir *bin_dirs; /* for the local engine */
   size_t bin_dir_count;
+  Status (*check)(void *user, Error *err); /* asked while waiting; other than STATUS_OK gives up. May be NULL */
+  void *user;
 } ClusterOptions;
 
 typedef struct EngineOps {
   const char *name; /* "docker", "local" */
   Status (*start)(void *backend, const ClusterOptions *options, void **cluster, Error *err);
-  Status (*alive)(void *backend, void *cluster, Error *err); /* ERR_CLUSTER_LOST with the reason (OOM, exit code, last log lines) */
-  void (*stop)(void *backend, void *cluster);                /* kills and removes all of it, data included */
+  /* ERR_CLUSTER_LOST with the reason (OOM, exit code, last log lines) */
+  Status (*alive)(void *backend, void *cluster, Error *err);
+  const char *(*socket_dir)(void *cluster); /* on the host; owned by the cluster */
+  const char *(*image)(void *cluster);
+  void (*stop)(void *backend, void *cluster); /* kills and removes all of it, data included */
   Status (*reap)(void *backend, const char *agent, const char *job_id, int *count, Error *err);
   void (*close)(void *backend);
 } EngineOps;
 
-/* Picks the engine by config (auto: docker if the socket answers). ERR_ENGINE_UNAVAILABLE with the remedy. */
+/* Picks the engine by config (auto: docker if the socket answers). ERR_ENGINE_UNAVAILABLE with the remedy.
+ * `config` must outlive the engine. */
 Status engine_open(const DrillConfig *config, Engine **out, Error *err) MUST_CHECK;
 void engine_close(Engine *engine);
 const char *engine_name(const Engine *engine);
@@ -40,11 +47,12 @@ const char *engine_name(const Engine *engine);
 Status cluster_start(Engine *engine, const ClusterOptions *options, Cluster **out, Error *err) MUST_CHECK;
 const char *cluster_socket_dir(const Cluster *cluster); /* host path, for libpq's host= */
 const char *cluster_superuser(const Cluster *cluster);
-const char *cluster_image(const Cluster *cluster);      /* image name and id, or the local bin directory */
+const char *cluster_image(const Cluster *cluster); /* image name and id, or the local bin directory */
 Status cluster_alive(Cluster *cluster, Error *err) MUST_CHECK;
 void cluster_stop(Cluster *cluster); /* NULL is fine */
 
-/* Removes every container of this agent (job_id NULL), or of one job: whatever a killed child left. *count: how many. */
+/* Removes every container of this agent (job_id NULL), or of one job: whatever a killed child left. *count: how many.
+ */
 Status engine_reap(Engine *engine, const char *agent, const char *job_id, int *count, Error *err) MUST_CHECK;
 
 #endif
