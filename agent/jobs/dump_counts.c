@@ -77,7 +77,7 @@ static Status count_share(Counter *counter, Error *err) {
   }
   for (size_t i = 0; i < run->tables.count && !is_stopping(counter->counts); i++) {
     DumpTable *table = &run->tables.items[i];
-    if (!table->data || table->rows >= 0 || table->session != counter->session)
+    if (table->session != counter->session || !table->data || table->rows >= 0)
       continue;
     status = count_table(run, table, err);
     if (status != STATUS_OK)

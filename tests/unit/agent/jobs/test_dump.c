@@ -259,6 +259,24 @@ static void test_latin1(void **state) {
   pgseal__job_result__free_unpacked(result, NULL);
 }
 
+/* An index that lost half of its entries (here: one that is no longer said to be partial) is the source's trouble, and
+ * worth a warning; the dump has all rows. */
+static void test_corrupt_index(void **state) {
+  Fixture *fixture = *state;
+  sql(fixture, "empty",
+      "CREATE TABLE wide (a int, t text); INSERT INTO wide SELECT g, repeat('x', 500) FROM generate_series(1, 20000) g;"
+      "CREATE INDEX half ON wide (a) WHERE a > 10000; SET allow_system_table_mods = on;"
+      "UPDATE pg_index SET indpred = NULL WHERE indexrelid = 'half'::regclass");
+  sql(fixture, "empty", "VACUUM ANALYZE wide");
+  Pgseal__JobResult *result = NULL;
+  CLEANUP(manifest_release) Manifest manifest = {0};
+  dump_ok(fixture, "user=postgres dbname=empty", &result, &manifest);
+  expect_rows(&manifest, "public", "wide", 20000);
+  assert_true(has_omission(&manifest, "warning", "public.wide"));
+  sql(fixture, "empty", "DROP TABLE wide");
+  pgseal__job_result__free_unpacked(result, NULL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_whole),
@@ -266,6 +284,7 @@ int main(void) {
       cmocka_unit_test(test_empty_without_roles),
       cmocka_unit_test(test_unprivileged),
       cmocka_unit_test(test_latin1),
+      cmocka_unit_test(test_corrupt_index),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }
