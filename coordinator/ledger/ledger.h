@@ -5,7 +5,13 @@
  * Everything between ledger_begin and ledger_commit is one durable transaction (when commit returns, it is on
  * disk); notifications go out only after commit. For the coordinator's loop thread only. Records are plain
  * structs whose strings are owned by them (release functions); NULL strings mean absent.
- * Event hash: SHA-256 of previous hash + the event's canonical JSON (sorted keys, compact).
+ *
+ * Event hash: SHA-256 (hex) over the previous event's hash (64 hex digits; 64 zeros before the first) followed by the
+ * event's canonical JSON: sorted keys, compact, UTF-8, with members actor, agent, checkpoint, database, detail, job,
+ * kind, sequence, time_us; those that are absent are left out. Sequences start at 1 and have no gaps. The tip
+ * (sequence and hash of the last event) is kept apart, so that a chain cut short is noticed too.
+ *
+ * One process at a time: the ledger file is locked (<path>.lock) while it is open for writing.
  */
 #ifndef PGSEAL_COORDINATOR_LEDGER_LEDGER_H
 #define PGSEAL_COORDINATOR_LEDGER_LEDGER_H
@@ -23,12 +29,12 @@ typedef struct Checkpoint {
   int dump_attempt;                /* attempt whose objects count; prefix is derived from it */
   char *dump_agent;                /* that dumped */
   char *manifest_sha256, *proof_sha256;
-  char *restore_drill;             /* outcome of the last drill: "proven", "failed", "errored", "canceled", or NULL */
+  char *restore_drill; /* outcome of the last drill: "proven", "failed", "errored", "canceled", or NULL */
   int64_t size_bytes, archive_bytes, tables, rows;
   int server_major;
-  double seconds;                  /* request to end */
+  double seconds;                                                 /* request to end */
   char *error_code, *error_message, *error_remedy, *error_object; /* why it did not seal */
-  json_t *detail;                  /* owned: omissions, differences, notes, stages, versions, assertions ... for the API */
+  json_t *detail; /* owned: omissions, differences, notes, stages, versions, assertions ... for the API */
 } Checkpoint;
 
 typedef enum LedgerJobKind { LEDGER_JOB_DUMP = 1, LEDGER_JOB_DRILL = 2 } LedgerJobKind;
@@ -37,30 +43,46 @@ typedef struct LedgerJob {
   char *id, *checkpoint_id, *database;
   LedgerJobKind kind;
   JobState state;
-  int attempt;          /* 1 for the first */
-  uint64_t fencing;     /* raised at every lease */
-  char *agent;          /* that holds or held it */
+  int attempt;                                                                /* 1 for the first */
+  uint64_t fencing;                                                           /* raised at every lease */
+  char *agent;                                                                /* that holds or held it */
   int64_t lease_until_us, not_before_us, created_us, started_us, finished_us; /* wall clock */
   bool cancel_requested;
   char *error_code, *error_message, *error_remedy, *error_object;
-  json_t *progress;     /* owned; last progress, also what Follow is made of */
+  json_t *progress; /* owned; last progress, also what Follow is made of */
 } LedgerJob;
 
 typedef struct LedgerEvent {
   int64_t sequence, time_us;
-  char *kind;           /* "checkpoint.requested", "job.leased", "checkpoint.sealed", "agent.joined", "token.created", ... */
+  char *kind; /* "checkpoint.requested", "job.leased", "checkpoint.sealed", "agent.joined", "token.created", ... */
   char *checkpoint_id, *job_id, *database, *agent, *actor;
-  json_t *detail;       /* owned */
+  json_t *detail; /* owned */
   char hash[65];
 } LedgerEvent;
 
-typedef struct LedgerToken { char *id, *name, *role /* admin | ci */; char hash[65]; int64_t created_us, last_used_us, revoked_us; } LedgerToken;
-typedef struct LedgerAgent { char *name, *version, *host; json_t *detail; int64_t first_seen_us, last_seen_us; } LedgerAgent;
+typedef struct LedgerToken {
+  char *id, *name, *role /* admin | ci */;
+  char hash[65];
+  int64_t created_us, last_used_us, revoked_us;
+} LedgerToken;
+typedef struct LedgerAgent {
+  char *name, *version, *host;
+  json_t *detail;
+  int64_t first_seen_us, last_seen_us;
+} LedgerAgent;
 
-typedef struct CheckpointFilter { const char *database, *tag, *state; const char *before_id; int limit; } CheckpointFilter; /* newest first */
+typedef struct CheckpointFilter {
+  const char *database, *tag, *state;
+  const char *before_id;
+  int limit;
+} CheckpointFilter; /* newest first */
 
 typedef struct Ledger Ledger;
-Status ledger_open_sqlite(const char *path, Ledger **out, Error *err) MUST_CHECK; /* creates, migrates (numbered), checks the chain's tip */
+/* Creates (mode 0600), migrates (numbered), verifies the chain: all of it, or of a long one its end. ERR_CONFLICT if
+ * another process has it open, or the chain is broken; ERR_IO or ERR_DISK_FULL otherwise. */
+Status ledger_open_sqlite(const char *path, Ledger **out, Error *err) MUST_CHECK;
+/* For reading beside a coordinator that has it open; never migrates or verifies. ERR_NOT_FOUND if there is none. */
+Status ledger_open_sqlite_readonly(const char *path, Ledger **out, Error *err) MUST_CHECK;
 void ledger_close(Ledger *ledger);
 
 Status ledger_begin(Ledger *ledger, Error *err) MUST_CHECK;
@@ -68,31 +90,45 @@ Status ledger_commit(Ledger *ledger, Error *err) MUST_CHECK;
 void ledger_rollback(Ledger *ledger); /* fine when nothing is open */
 
 Status ledger_checkpoint_insert(Ledger *ledger, const Checkpoint *checkpoint, Error *err) MUST_CHECK;
-Status ledger_checkpoint_update(Ledger *ledger, const Checkpoint *checkpoint, Error *err) MUST_CHECK; /* all but id, created */
-Status ledger_checkpoint_get(Ledger *ledger, const char *id, Checkpoint *out, Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
-Status ledger_checkpoint_find(Ledger *ledger, const char *database, const char *id_or_tag, Checkpoint *out, Error *err) MUST_CHECK; /* newest of the tag; database NULL: any */
-Status ledger_checkpoint_by_key(Ledger *ledger, const char *token_name, const char *idempotency_key, Checkpoint *out, Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
-Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Checkpoint **items, size_t *count, Error *err) MUST_CHECK;
+Status ledger_checkpoint_update(Ledger *ledger, const Checkpoint *checkpoint,
+                                Error *err) MUST_CHECK; /* all but id, created */
+Status ledger_checkpoint_get(Ledger *ledger, const char *id, Checkpoint *out,
+                             Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
+Status ledger_checkpoint_find(Ledger *ledger, const char *database, const char *id_or_tag, Checkpoint *out,
+                              Error *err) MUST_CHECK; /* newest of the tag; database NULL: any */
+Status ledger_checkpoint_by_key(Ledger *ledger, const char *token_name, const char *idempotency_key, Checkpoint *out,
+                                Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
+Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Checkpoint **items, size_t *count,
+                              Error *err) MUST_CHECK;
 void checkpoint_release(Checkpoint *checkpoint);
 void checkpoint_list_free(Checkpoint *items, size_t count);
 
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_get(Ledger *ledger, const char *id, LedgerJob *out, Error *err) MUST_CHECK;
-Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **items, size_t *count, Error *err) MUST_CHECK; /* oldest first */
-Status ledger_job_open(Ledger *ledger, LedgerJob **items, size_t *count, Error *err) MUST_CHECK; /* queued, leased, running; oldest first */
+Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **items, size_t *count,
+                       Error *err) MUST_CHECK; /* oldest first */
+/* A number greater than any before it, in *this* ledger's whole life: fencing numbers also tell which lease came first.
+ */
+Status ledger_fencing_next(Ledger *ledger, uint64_t *fencing, Error *err) MUST_CHECK;
+Status ledger_job_open(Ledger *ledger, LedgerJob **items, size_t *count,
+                       Error *err) MUST_CHECK; /* queued, leased, running; oldest first */
 void ledger_job_release(LedgerJob *job);
 void ledger_job_list_free(LedgerJob *items, size_t count);
 
 /* Fills sequence, time and hash of *event (the rest is the caller's) and appends it to the chain. */
 Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) MUST_CHECK;
-Status ledger_event_list(Ledger *ledger, int64_t after_sequence, int limit, const char *checkpoint_id /* or NULL */, LedgerEvent **items, size_t *count, Error *err) MUST_CHECK;
-Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65], Error *err) MUST_CHECK; /* ERR_CONFLICT names the first broken event */
+Status ledger_event_list(Ledger *ledger, int64_t after_sequence, int limit, const char *checkpoint_id /* or NULL */,
+                         LedgerEvent **items, size_t *count, Error *err) MUST_CHECK;
+Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65],
+                           Error *err) MUST_CHECK; /* ERR_CONFLICT names the first broken event */
 void ledger_event_release(LedgerEvent *event);
 void ledger_event_list_free(LedgerEvent *items, size_t count);
 
-Status ledger_token_insert(Ledger *ledger, const LedgerToken *token, Error *err) MUST_CHECK; /* ERR_CONFLICT if the name is in use */
-Status ledger_token_by_hash(Ledger *ledger, const char *hash, LedgerToken *out, Error *err) MUST_CHECK; /* ERR_NOT_FOUND; revoked ones too */
+Status ledger_token_insert(Ledger *ledger, const LedgerToken *token,
+                           Error *err) MUST_CHECK; /* ERR_CONFLICT if the name is in use */
+Status ledger_token_by_hash(Ledger *ledger, const char *hash, LedgerToken *out,
+                            Error *err) MUST_CHECK; /* ERR_NOT_FOUND; revoked ones too */
 Status ledger_token_update(Ledger *ledger, const LedgerToken *token, Error *err) MUST_CHECK;
 Status ledger_token_list(Ledger *ledger, LedgerToken **items, size_t *count, Error *err) MUST_CHECK;
 void ledger_token_release(LedgerToken *token);

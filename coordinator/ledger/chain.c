@@ -1,0 +1,153 @@
+/* The hash chain of events, the same for every backend. */
+#include "coordinator/ledger/ledger_ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/crypto/digest.h"
+
+enum { CANONICAL = JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY };
+
+static void json_release(json_t **json) {
+  json_decref(*json);
+}
+
+static Status set_text(json_t *object, const char *key, const char *value, Error *err) {
+  if (value && json_object_set_new(object, key, json_string(value)) != 0)
+    return error_set(err, ERR_INVALID_ARGUMENT, "the event's %s is not valid UTF-8", key);
+  return STATUS_OK;
+}
+
+/* New string in *text: what the hash is over, besides the previous hash. */
+static Status canonical_event(const LedgerEvent *event, char **text, Error *err) {
+  CLEANUP(json_release) json_t *object = json_object();
+  const char *const keys[] = {"actor", "agent", "checkpoint", "database", "job", "kind"};
+  const char *const values[] = {event->actor,    event->agent,  event->checkpoint_id,
+                                event->database, event->job_id, event->kind};
+  for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+    Status status = set_text(object, keys[i], values[i], err);
+    if (status != STATUS_OK)
+      return status;
+  }
+  json_object_set_new(object, "sequence", json_integer(event->sequence));
+  json_object_set_new(object, "time_us", json_integer(event->time_us));
+  if (event->detail)
+    json_object_set(object, "detail", event->detail);
+  *text = json_dumps(object, CANONICAL);
+  return *text ? STATUS_OK : error_set(err, ERR_INTERNAL, "an event could not be written as JSON");
+}
+
+static Status event_hash(const LedgerEvent *event, const char *previous, char hash[LEDGER_HASH_SIZE], Error *err) {
+  CLEANUP_FREE char *text = NULL;
+  Status status = canonical_event(event, &text, err);
+  if (status != STATUS_OK)
+    return status;
+  CLEANUP_FREE char *whole = memory_format("%s%s", previous, text);
+  sha256_hex(whole, strlen(whole), hash);
+  return STATUS_OK;
+}
+
+Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) {
+  LedgerTip tip;
+  Status status = ledger->ops->tip_get(ledger->backend, &tip, err);
+  if (status != STATUS_OK)
+    return status;
+  LedgerEvent next = *event;
+  next.sequence = tip.sequence + 1;
+  next.time_us = clock_wall_us();
+  status = event_hash(&next, tip.hash, next.hash, err);
+  if (status != STATUS_OK)
+    return status;
+  CLEANUP_FREE char *detail = next.detail ? json_dumps(next.detail, CANONICAL) : NULL;
+  if (next.detail && !detail)
+    return error_set(err, ERR_INTERNAL, "an event's detail could not be written as JSON");
+  status = ledger->ops->event_insert(ledger->backend, &next, detail, err);
+  if (status == STATUS_OK)
+    *event = next;
+  return status;
+}
+
+typedef struct EventList {
+  LedgerEvent *items;
+  size_t count;
+} EventList;
+
+static Status list_event(void *user, LedgerEvent *event, Error *err) {
+  (void)err;
+  EventList *list = user;
+  ARRAY_PUSH(list->items, list->count, *event);
+  memset(event, 0, sizeof *event); /* the list has it now */
+  return STATUS_OK;
+}
+
+Status ledger_event_list(Ledger *ledger, int64_t after_sequence, int limit, const char *checkpoint_id,
+                         LedgerEvent **items, size_t *count, Error *err) {
+  EventList list = {0};
+  Status status =
+      ledger->ops->event_walk(ledger->backend, after_sequence, limit, checkpoint_id, list_event, &list, err);
+  if (status != STATUS_OK) {
+    ledger_event_list_free(list.items, list.count);
+    return status;
+  }
+  *items = list.items;
+  *count = list.count;
+  return STATUS_OK;
+}
+
+typedef struct ChainWalk {
+  LedgerTip at; /* the last event seen */
+  bool trusted; /* at.hash is known (false: the first event seen only tells where to go on from) */
+  int64_t events;
+} ChainWalk;
+
+static Status check_event(void *user, LedgerEvent *event, Error *err) {
+  ChainWalk *walk = user;
+  bool first = !walk->trusted;
+  if (!first) {
+    char hash[LEDGER_HASH_SIZE];
+    Status status = event_hash(event, walk->at.hash, hash, err);
+    if (status != STATUS_OK)
+      return status;
+    if (event->sequence != walk->at.sequence + 1 || strcmp(hash, event->hash) != 0) {
+      error_set(err, ERR_CONFLICT,
+                "the ledger's chain is broken at event %lld (%s): it was altered after it was written",
+                (long long)(walk->at.sequence + 1), event->kind);
+      error_remedy(err, "Restore the ledger file from a backup, and find out who could write to it.");
+      return ERR_CONFLICT;
+    }
+    walk->events++;
+  }
+  walk->trusted = true;
+  walk->at.sequence = event->sequence;
+  memcpy(walk->at.hash, event->hash, sizeof walk->at.hash);
+  return STATUS_OK;
+}
+
+Status ledger_chain_check(Ledger *ledger, int64_t after, int64_t *events, char tip[LEDGER_HASH_SIZE], Error *err) {
+  LedgerTip expected;
+  Status status = ledger->ops->tip_get(ledger->backend, &expected, err);
+  if (status != STATUS_OK)
+    return status;
+  ChainWalk walk = {.trusted = after == 0};
+  memset(walk.at.hash, '0', sizeof walk.at.hash - 1);
+  int64_t from = after == 0 ? 0 : after - 1; /* one earlier, for its hash */
+  status = ledger->ops->event_walk(ledger->backend, from, -1, NULL, check_event, &walk, err);
+  if (status != STATUS_OK)
+    return status;
+  if (walk.at.sequence != expected.sequence || strcmp(walk.at.hash, expected.hash) != 0) {
+    error_set(err, ERR_CONFLICT, "the ledger's chain is broken: its last event is %lld, but %lld were written",
+              (long long)walk.at.sequence, (long long)expected.sequence);
+    error_remedy(err, "Restore the ledger file from a backup, and find out who could write to it.");
+    return ERR_CONFLICT;
+  }
+  *events = walk.events;
+  memcpy(tip, walk.at.hash, LEDGER_HASH_SIZE);
+  return STATUS_OK;
+}
+
+Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65], Error *err) {
+  return ledger_chain_check(ledger, 0, events, tip, err);
+}

@@ -1,0 +1,83 @@
+/* Freeing records. */
+#include "coordinator/ledger/ledger.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void checkpoint_release(Checkpoint *c) {
+  char *texts[] = {c->id,
+                   c->database,
+                   c->tag,
+                   c->requested_by,
+                   c->idempotency_key,
+                   c->dump_agent,
+                   c->manifest_sha256,
+                   c->proof_sha256,
+                   c->restore_drill,
+                   c->error_code,
+                   c->error_message,
+                   c->error_remedy,
+                   c->error_object};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    free(texts[i]);
+  json_decref(c->detail);
+  memset(c, 0, sizeof *c);
+}
+
+void checkpoint_list_free(Checkpoint *items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    checkpoint_release(&items[i]);
+  free(items);
+}
+
+void ledger_job_release(LedgerJob *job) {
+  char *texts[] = {job->id,         job->checkpoint_id, job->database,     job->agent,
+                   job->error_code, job->error_message, job->error_remedy, job->error_object};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    free(texts[i]);
+  json_decref(job->progress);
+  memset(job, 0, sizeof *job);
+}
+
+void ledger_job_list_free(LedgerJob *items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    ledger_job_release(&items[i]);
+  free(items);
+}
+
+void ledger_event_release(LedgerEvent *event) {
+  char *texts[] = {event->kind, event->checkpoint_id, event->job_id, event->database, event->agent, event->actor};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    free(texts[i]);
+  json_decref(event->detail);
+  memset(event, 0, sizeof *event);
+}
+
+void ledger_event_list_free(LedgerEvent *items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    ledger_event_release(&items[i]);
+  free(items);
+}
+
+void ledger_token_release(LedgerToken *token) {
+  free(token->id);
+  free(token->name);
+  free(token->role);
+  memset(token, 0, sizeof *token);
+}
+
+void ledger_token_list_free(LedgerToken *items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    ledger_token_release(&items[i]);
+  free(items);
+}
+
+void ledger_agent_list_free(LedgerAgent *items, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    free(items[i].name);
+    free(items[i].version);
+    free(items[i].host);
+    json_decref(items[i].detail);
+  }
+  free(items);
+}

@@ -1,0 +1,160 @@
+/* Numbered migrations. A released one is never changed: add the next. */
+#include "coordinator/ledger/sqlite.h"
+
+enum { LEDGER_APPLICATION_ID = 0x7067736c }; /* "pgsl" */
+
+static const char migration_0001[] =
+    "CREATE TABLE checkpoint ("
+    "  number INTEGER PRIMARY KEY,"
+    "  id TEXT NOT NULL UNIQUE,"
+    "  database TEXT NOT NULL,"
+    "  tag TEXT NOT NULL,"
+    "  requested_by TEXT NOT NULL,"
+    "  idempotency_key TEXT,"
+    "  state TEXT NOT NULL CHECK (state IN"
+    "    ('requested', 'dumping', 'stored', 'drilling', 'sealed', 'failed', 'errored', 'canceled')),"
+    "  created_us INTEGER NOT NULL,"
+    "  finished_us INTEGER NOT NULL,"
+    "  dump_attempt INTEGER NOT NULL,"
+    "  dump_agent TEXT,"
+    "  manifest_sha256 TEXT,"
+    "  proof_sha256 TEXT,"
+    "  restore_drill TEXT CHECK (restore_drill IN ('proven', 'failed', 'errored', 'canceled')),"
+    "  size_bytes INTEGER NOT NULL,"
+    "  archive_bytes INTEGER NOT NULL,"
+    "  tables INTEGER NOT NULL,"
+    "  rows INTEGER NOT NULL,"
+    "  server_major INTEGER NOT NULL,"
+    "  seconds REAL NOT NULL,"
+    "  error_code TEXT, error_message TEXT, error_remedy TEXT, error_object TEXT,"
+    "  detail TEXT,"
+    "  CHECK (state <> 'sealed' OR (manifest_sha256 IS NOT NULL AND proof_sha256 IS NOT NULL))"
+    ") STRICT;"
+    "CREATE INDEX checkpoint_database ON checkpoint (database, number);"
+    "CREATE INDEX checkpoint_tag ON checkpoint (tag, number);"
+    "CREATE UNIQUE INDEX checkpoint_key ON checkpoint (requested_by, idempotency_key)"
+    "  WHERE idempotency_key IS NOT NULL;"
+    "CREATE TABLE job ("
+    "  number INTEGER PRIMARY KEY,"
+    "  id TEXT NOT NULL UNIQUE,"
+    "  checkpoint_id TEXT NOT NULL REFERENCES checkpoint (id),"
+    "  database TEXT NOT NULL,"
+    "  kind INTEGER NOT NULL CHECK (kind IN (1, 2)),"
+    "  state TEXT NOT NULL CHECK (state IN"
+    "    ('queued', 'leased', 'running', 'done', 'failed', 'errored', 'canceled')),"
+    "  attempt INTEGER NOT NULL,"
+    "  fencing INTEGER NOT NULL,"
+    "  agent TEXT,"
+    "  lease_until_us INTEGER NOT NULL,"
+    "  not_before_us INTEGER NOT NULL,"
+    "  created_us INTEGER NOT NULL,"
+    "  started_us INTEGER NOT NULL,"
+    "  finished_us INTEGER NOT NULL,"
+    "  cancel_requested INTEGER NOT NULL,"
+    "  error_code TEXT, error_message TEXT, error_remedy TEXT, error_object TEXT,"
+    "  progress TEXT"
+    ") STRICT;"
+    "CREATE INDEX job_checkpoint ON job (checkpoint_id);"
+    "CREATE INDEX job_open ON job (number) WHERE state IN ('queued', 'leased', 'running');"
+    "CREATE TABLE event ("
+    "  sequence INTEGER PRIMARY KEY,"
+    "  time_us INTEGER NOT NULL,"
+    "  kind TEXT NOT NULL,"
+    "  checkpoint_id TEXT, job_id TEXT, database TEXT, agent TEXT, actor TEXT,"
+    "  detail TEXT,"
+    "  hash TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX event_checkpoint ON event (checkpoint_id, sequence) WHERE checkpoint_id IS NOT NULL;"
+    "CREATE TRIGGER event_update BEFORE UPDATE ON event"
+    "  BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;"
+    "CREATE TRIGGER event_delete BEFORE DELETE ON event"
+    "  BEGIN SELECT RAISE(ABORT, 'events are never removed'); END;"
+    "CREATE TABLE tip (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL, hash TEXT NOT NULL) STRICT;"
+    "INSERT INTO tip VALUES (1, 0, '0000000000000000000000000000000000000000000000000000000000000000');"
+    "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
+    "INSERT INTO counter VALUES ('fencing', 0);"
+    "CREATE TABLE token ("
+    "  id TEXT PRIMARY KEY,"
+    "  name TEXT NOT NULL,"
+    "  role TEXT NOT NULL,"
+    "  hash TEXT NOT NULL UNIQUE,"
+    "  created_us INTEGER NOT NULL,"
+    "  last_used_us INTEGER NOT NULL,"
+    "  revoked_us INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE UNIQUE INDEX token_name ON token (name) WHERE revoked_us = 0;"
+    "CREATE TABLE agent ("
+    "  name TEXT PRIMARY KEY,"
+    "  version TEXT,"
+    "  host TEXT,"
+    "  detail TEXT,"
+    "  first_seen_us INTEGER NOT NULL,"
+    "  last_seen_us INTEGER NOT NULL"
+    ") STRICT;";
+
+static const char *const migrations[] = {migration_0001};
+
+static Status read_pragma(SqliteLedger *ledger, const char *sql, int64_t *value, Error *err) {
+  STATEMENT(statement);
+  Status status = sqlite_statement(ledger, sql, &statement, err);
+  bool row = false;
+  if (status == STATUS_OK)
+    status = sqlite_step(ledger, statement, &row, err);
+  if (status == STATUS_OK)
+    *value = row ? sqlite3_column_int64(statement, 0) : 0;
+  return status;
+}
+
+static Status read_version(SqliteLedger *ledger, int64_t *version, Error *err) {
+  int64_t application = 0;
+  Status status = read_pragma(ledger, "PRAGMA application_id", &application, err);
+  if (status == STATUS_OK)
+    status = read_pragma(ledger, "PRAGMA user_version", version, err);
+  if (status != STATUS_OK)
+    return status;
+  if (*version > 0 && application != LEDGER_APPLICATION_ID)
+    return error_set(err, ERR_CONFIG, "%s is an SQLite database, but not a ledger of pgseal", ledger->path);
+  if (*version > (int64_t)ARRAY_SIZE(migrations)) {
+    error_set(err, ERR_CONFIG, "the ledger %s has schema %lld; this pgseal knows up to %zu", ledger->path,
+              (long long)*version, ARRAY_SIZE(migrations));
+    error_remedy(err, "Use the pgseal version that wrote it, or a newer one.");
+    return ERR_CONFIG;
+  }
+  return STATUS_OK;
+}
+
+static Status migrate_one(SqliteLedger *ledger, int64_t number, Error *err) {
+  char mark[96];
+  snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %lld", LEDGER_APPLICATION_ID,
+           (long long)number);
+  Status status = sqlite_run(ledger, "BEGIN IMMEDIATE", err);
+  if (status == STATUS_OK)
+    status = sqlite_run(ledger, migrations[number - 1], err);
+  if (status == STATUS_OK)
+    status = sqlite_run(ledger, mark, err);
+  if (status == STATUS_OK)
+    status = sqlite_run(ledger, "COMMIT", err);
+  if (status != STATUS_OK)
+    return error_prefix(err, "ledger migration %lld", (long long)number);
+  return STATUS_OK;
+}
+
+Status sqlite_migrate(SqliteLedger *ledger, Error *err) {
+  int64_t version = 0;
+  Status status = read_version(ledger, &version, err);
+  for (int64_t next = version + 1; status == STATUS_OK && next <= (int64_t)ARRAY_SIZE(migrations); next++)
+    status = migrate_one(ledger, next, err);
+  return status;
+}
+
+Status sqlite_check_version(SqliteLedger *ledger, Error *err) {
+  int64_t version = 0;
+  Status status = read_version(ledger, &version, err);
+  if (status == STATUS_OK && version != (int64_t)ARRAY_SIZE(migrations)) {
+    error_set(err, ERR_CONFIG, "the ledger %s has schema %lld, this pgseal needs %zu", ledger->path, (long long)version,
+              ARRAY_SIZE(migrations));
+    error_remedy(err, "Start the coordinator of this version once: it brings the ledger up to date.");
+    return ERR_CONFIG;
+  }
+  return status;
+}
