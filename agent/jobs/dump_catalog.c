@@ -6,13 +6,12 @@
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
-/* What pg_dump locks (tables and partitioned ones, an extension's included) or must read (sequences), by its own
- * rules: selectDumpableNamespace, checkExtensionMembership, processExtensionTables and makeTableDataInfo in pg_dump.c.
- * Of an extension's tables it dumps the rows of those alone that pg_extension_config_dump() was called for. */
+/* What pg_dump locks (tables and partitioned ones) or must read (sequences), by its own rules:
+ * selectDumpableNamespace, checkExtensionMembership, processExtensionTables and makeTableDataInfo in pg_dump.c. Of an
+ * extension's tables it dumps the rows of those alone that pg_extension_config_dump() was called for. */
 static const char list_sql[] =
     "SELECT c.oid, n.nspname, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind,"
-    " c.relkind = 'r' AND (d.objid IS NULL OR c.oid = ANY (e.extconfig))"
-    "   AND (c.relpersistence <> 'u' OR NOT pg_catalog.pg_is_in_recovery()),"
+    " c.relkind = 'r' AND (c.relpersistence <> 'u' OR NOT pg_catalog.pg_is_in_recovery()),"
     " COALESCE(e.extcondition[pg_catalog.array_position(e.extconfig, c.oid)], ''),"
     " pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN c.relkind = 'S'"
     "   THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') "
@@ -23,8 +22,8 @@ static const char list_sql[] =
     "   AND d.objsubid = 0 AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'"
     " LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.oid >= 16384"
     " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
-    " AND (d.objid IS NOT NULL OR (n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'))"
-    " AND (c.relkind <> 'S' OR d.objid IS NULL OR c.oid = ANY (e.extconfig))"
+    " AND CASE WHEN d.objid IS NULL THEN n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    "   ELSE c.oid = ANY (e.extconfig) END"
     " ORDER BY c.relpages DESC, c.oid";
 
 void dump_tables_release(DumpTables *tables) {
