@@ -19,14 +19,17 @@ const char *recipients_fingerprint(const Recipients *recipients, size_t index);
 
 typedef struct DecryptionKey DecryptionKey;
 /* PEM private key, and its certificate in the same file or in `certificate_path` (may be NULL). */
-Status decryption_key_load(const char *key_path, const char *certificate_path, DecryptionKey **out, Error *err) MUST_CHECK;
+Status decryption_key_load(const char *key_path, const char *certificate_path, DecryptionKey **out,
+                           Error *err) MUST_CHECK;
 void decryption_key_free(DecryptionKey *key);
 
 /* zstd at `level` (checksum flag on), then CMS to all recipients. Output replaces *out. */
-Status segment_encode(const Recipients *recipients, int level, const void *plain, size_t size, Buffer *out, Error *err) MUST_CHECK;
+Status segment_encode(const Recipients *recipients, int level, const void *plain, size_t size, Buffer *out,
+                      Error *err) MUST_CHECK;
 
 /* The reverse; *out is replaced. At most `limit` plaintext bytes. ERR_KEY_MISMATCH if the key is no recipient,
  * ERR_SEGMENT_CORRUPT if it was altered (nothing of a segment is handed out unless its tag verified). */
-Status segment_decode(const DecryptionKey *key, const void *data, size_t size, size_t limit, Buffer *out, Error *err) MUST_CHECK;
+Status segment_decode(const DecryptionKey *key, const void *data, size_t size, size_t limit, Buffer *out,
+                      Error *err) MUST_CHECK;
 
 #endif

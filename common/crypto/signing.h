@@ -15,13 +15,16 @@ Status signing_key_load(const char *path, SigningKey **out, Error *err) MUST_CHE
 void signing_key_free(SigningKey *key);
 void signing_key_public(const SigningKey *key, uint8_t out[PUBLIC_KEY_SIZE]);
 /* Purposes: "session", "manifest", "proof", "verdict". */
-Status signing_sign(const SigningKey *key, const char *purpose, const void *data, size_t size, uint8_t out[SIGNATURE_SIZE], Error *err) MUST_CHECK;
-bool signing_verify(const uint8_t public_key[PUBLIC_KEY_SIZE], const char *purpose, const void *data, size_t size, const uint8_t signature[SIGNATURE_SIZE]);
+Status signing_sign(const SigningKey *key, const char *purpose, const void *data, size_t size,
+                    uint8_t out[SIGNATURE_SIZE], Error *err) MUST_CHECK;
+bool signing_verify(const uint8_t public_key[PUBLIC_KEY_SIZE], const char *purpose, const void *data, size_t size,
+                    const uint8_t signature[SIGNATURE_SIZE]);
 Status signing_public_load(const char *pem_path, uint8_t out[PUBLIC_KEY_SIZE], Error *err) MUST_CHECK;
 
 /* Key generation (CLI `key`, `dev`): files are created with O_EXCL; private ones mode 0600. */
 Status signing_key_generate(const char *private_path, const char *public_path, Error *err) MUST_CHECK;
 /* A self-signed EC P-256 certificate for encryption (keyAgreement) that `openssl cms` accepts as recipient. */
-Status recipient_generate(const char *key_path, const char *certificate_path, const char *common_name, int days, Error *err) MUST_CHECK;
+Status recipient_generate(const char *key_path, const char *certificate_path, const char *common_name, int days,
+                          Error *err) MUST_CHECK;
 
 #endif

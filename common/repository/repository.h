@@ -32,8 +32,10 @@ Status repository_put(Repository *repository, const char *key, const void *data,
 /* Replaces *out. ERR_OBJECT_NOT_FOUND; ERR_SEGMENT_CORRUPT if larger than limit bytes. */
 Status repository_get(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) MUST_CHECK;
 /* All keys that start with prefix ("" for all), in byte order. */
-Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user, Error *err) MUST_CHECK;
-Status repository_remove(Repository *repository, const char *key, Error *err) MUST_CHECK; /* absent is ERR_OBJECT_NOT_FOUND */
+Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user,
+                       Error *err) MUST_CHECK;
+Status repository_remove(Repository *repository, const char *key,
+                         Error *err) MUST_CHECK; /* absent is ERR_OBJECT_NOT_FOUND */
 bool repository_key_valid(const char *key);
 
 /* Backend: directory. Created if absent (0700). fsync of file and directory before a put returns. */

@@ -1,0 +1,136 @@
+#include "common/crypto/segment.h"
+
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+#include "common/base/cleanup.h"
+#include "common/crypto/keys.h"
+
+static void free_bio(BIO **bio) {
+  BIO_free_all(*bio);
+}
+static void free_cms(CMS_ContentInfo **cms) {
+  CMS_ContentInfo_free(*cms);
+}
+static void free_zstd_out(ZSTD_CCtx **ctx) {
+  ZSTD_freeCCtx(*ctx);
+}
+static void free_zstd_in(ZSTD_DCtx **ctx) {
+  ZSTD_freeDCtx(*ctx);
+}
+
+static Status compress(int level, const void *plain, size_t size, Buffer *out, Error *err) {
+  CLEANUP(free_zstd_out) ZSTD_CCtx *ctx = ZSTD_createCCtx();
+  if (!ctx)
+    return error_set(err, ERR_NO_MEMORY, "no memory to compress a segment");
+  ZSTD_CCtx_setParameter(ctx, ZSTD_c_compressionLevel, level);
+  ZSTD_CCtx_setParameter(ctx, ZSTD_c_checksumFlag, 1);
+  buffer_clear(out);
+  buffer_reserve(out, ZSTD_compressBound(size));
+  size_t used = ZSTD_compress2(ctx, out->data, ZSTD_compressBound(size), plain, size);
+  if (ZSTD_isError(used))
+    return error_set(err, ERR_INTERNAL, "cannot compress a segment: %s", ZSTD_getErrorName(used));
+  out->size = used;
+  return STATUS_OK;
+}
+
+Status segment_encode(const Recipients *recipients, int level, const void *plain, size_t size, Buffer *out,
+                      Error *err) {
+  CLEANUP(buffer_release) Buffer packed = {0};
+  Status status = compress(level, plain, size, &packed, err);
+  if (status)
+    return status;
+  CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(packed.data, (int)packed.size);
+  CLEANUP(free_bio) BIO *sink = BIO_new(BIO_s_mem());
+  CLEANUP(free_cms)
+  CMS_ContentInfo *cms = CMS_encrypt(recipients->certificates, in, EVP_aes_256_gcm(), CMS_BINARY);
+  if (!cms || i2d_CMS_bio(sink, cms) != 1)
+    return crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
+  char *data = NULL;
+  long length = BIO_get_mem_data(sink, &data);
+  buffer_clear(out);
+  buffer_append(out, data, (size_t)length);
+  return STATUS_OK;
+}
+
+static bool names_certificate(CMS_RecipientInfo *info, X509 *certificate) {
+  int type = CMS_RecipientInfo_type(info);
+  if (type == CMS_RECIPINFO_TRANS)
+    return CMS_RecipientInfo_ktri_cert_cmp(info, certificate) == 0;
+  if (type != CMS_RECIPINFO_AGREE)
+    return false;
+  STACK_OF(CMS_RecipientEncryptedKey) *keys = CMS_RecipientInfo_kari_get0_reks(info);
+  for (int i = 0; i < sk_CMS_RecipientEncryptedKey_num(keys); i++)
+    if (CMS_RecipientEncryptedKey_cert_cmp(sk_CMS_RecipientEncryptedKey_value(keys, i), certificate) == 0)
+      return true;
+  return false;
+}
+
+/* Told apart before anything is decrypted: "not for this key" says nothing about the object, "altered" condemns it. */
+static bool is_recipient(CMS_ContentInfo *cms, X509 *certificate) {
+  STACK_OF(CMS_RecipientInfo) *infos = CMS_get0_RecipientInfos(cms);
+  for (int i = 0; i < sk_CMS_RecipientInfo_num(infos); i++)
+    if (names_certificate(sk_CMS_RecipientInfo_value(infos, i), certificate))
+      return true;
+  return false;
+}
+
+static Status corrupt(Error *err, const char *what) {
+  ERR_clear_error();
+  return error_set(err, ERR_SEGMENT_CORRUPT, "%s", what);
+}
+
+/* On failure nothing of the plaintext is used: the GCM tag is verified when decryption ends. */
+static Status decrypt(const DecryptionKey *key, const void *data, size_t size, BIO *sink, Error *err) {
+  if (size > INT32_MAX)
+    return corrupt(err, "the object is larger than any segment");
+  CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(data, (int)size);
+  CLEANUP(free_cms) CMS_ContentInfo *cms = d2i_CMS_bio(in, NULL);
+  if (!cms || OBJ_obj2nid(CMS_get0_type(cms)) != NID_id_smime_ct_authEnvelopedData)
+    return corrupt(err, "the object is not CMS AuthEnvelopedData: it was altered or cut short");
+  if (BIO_pending(in) != 0)
+    return corrupt(err, "the object has bytes behind its end");
+  if (!is_recipient(cms, key->certificate))
+    return error_set(err, ERR_KEY_MISMATCH, "the decryption key is none of those the object was encrypted for");
+  if (CMS_decrypt_set1_pkey(cms, key->key, key->certificate) != 1)
+    return corrupt(err, "the object's key cannot be unwrapped: it was altered");
+  if (CMS_decrypt(cms, NULL, NULL, NULL, sink, CMS_BINARY) != 1)
+    return corrupt(err, "the object does not decrypt: it was altered");
+  return STATUS_OK;
+}
+
+static Status decompress(const void *data, size_t size, size_t limit, Buffer *out, Error *err) {
+  CLEANUP(free_zstd_in) ZSTD_DCtx *ctx = ZSTD_createDCtx();
+  if (!ctx)
+    return error_set(err, ERR_NO_MEMORY, "no memory to decompress a segment");
+  ZSTD_inBuffer in = {data, size, 0};
+  size_t rest = 1;
+  buffer_clear(out);
+  while (in.pos < in.size || rest != 0) {
+    size_t room = out->size + ZSTD_DStreamOutSize();
+    buffer_reserve(out, room);
+    ZSTD_outBuffer to = {out->data, room, out->size};
+    size_t before_in = in.pos, before_out = to.pos;
+    rest = ZSTD_decompressStream(ctx, &to, &in);
+    out->size = to.pos;
+    if (ZSTD_isError(rest))
+      return corrupt(err, "the object does not decompress");
+    if (out->size > limit)
+      return corrupt(err, "the object holds more than a segment may");
+    if (in.pos == before_in && to.pos == before_out)
+      return rest == 0 && in.pos == in.size ? STATUS_OK : corrupt(err, "the object's content is cut short");
+  }
+  return STATUS_OK;
+}
+
+Status segment_decode(const DecryptionKey *key, const void *data, size_t size, size_t limit, Buffer *out, Error *err) {
+  CLEANUP(free_bio) BIO *sink = BIO_new(BIO_s_mem());
+  Status status = decrypt(key, data, size, sink, err);
+  if (status)
+    return status;
+  char *packed = NULL;
+  long length = BIO_get_mem_data(sink, &packed);
+  return decompress(packed, (size_t)length, limit, out, err);
+}

@@ -1,0 +1,86 @@
+#include "common/repository/repository.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+enum { KEY_LIMIT = 900, PART_LIMIT = 200 };
+
+struct Repository {
+  const RepositoryOps *ops;
+  void *backend;
+  char *description;
+};
+
+Repository *repository_new(const RepositoryOps *ops, void *backend, const char *description) {
+  Repository *repository = memory_alloc(sizeof *repository);
+  repository->ops = ops;
+  repository->backend = backend;
+  repository->description = memory_strdup(description);
+  return repository;
+}
+
+void repository_close(Repository *repository) {
+  if (!repository)
+    return;
+  repository->ops->close(repository->backend);
+  free(repository->description);
+  free(repository);
+}
+
+const char *repository_description(const Repository *repository) {
+  return repository->description;
+}
+
+bool repository_key_valid(const char *key) {
+  if (!key || !*key || strlen(key) > KEY_LIMIT)
+    return false;
+  size_t part = 0;
+  for (const char *at = key;; at++) {
+    if (*at == '/' || !*at) {
+      /* no empty part, and none that starts with a dot: "..", and names the backends keep for themselves */
+      if (part == 0 || part > PART_LIMIT || at[-(ptrdiff_t)part] == '.')
+        return false;
+      if (!*at)
+        return true;
+      part = 0;
+      continue;
+    }
+    if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *at))
+      return false;
+    part++;
+  }
+}
+
+static Status check(const char *key, Error *err) {
+  return repository_key_valid(key)
+             ? STATUS_OK
+             : error_set(err, ERR_INVALID_ARGUMENT, "not a repository key: %s", key ? key : "(none)");
+}
+
+/* Names the object in an error of the backend's. */
+static Status named(Status status, const char *key, Error *err) {
+  if (status)
+    error_object(err, "%s", key);
+  return status;
+}
+
+Status repository_put(Repository *repository, const char *key, const void *data, size_t size, Error *err) {
+  Status status = check(key, err);
+  return status ? status : named(repository->ops->put(repository->backend, key, data, size, err), key, err);
+}
+
+Status repository_get(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) {
+  Status status = check(key, err);
+  return status ? status : named(repository->ops->get(repository->backend, key, limit, out, err), key, err);
+}
+
+Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user, Error *err) {
+  return repository->ops->list(repository->backend, prefix, visit, user, err);
+}
+
+Status repository_remove(Repository *repository, const char *key, Error *err) {
+  Status status = check(key, err);
+  return status ? status : named(repository->ops->remove(repository->backend, key, err), key, err);
+}
