@@ -20,15 +20,16 @@
 #include "common/repository/repository.h"
 
 typedef struct ManifestSegment {
-  uint64_t offset;     /* of its first plaintext byte in the archive */
-  uint64_t plain_size; /* bytes */
-  uint64_t size;       /* bytes stored */
+  uint64_t offset;                    /* of its first plaintext byte in the archive */
+  uint64_t plain_size;                /* bytes */
+  uint64_t size;                      /* bytes stored */
   char sha256[SHA256_HEX_SIZE];       /* of the stored object */
   char plain_sha256[SHA256_HEX_SIZE]; /* of the plaintext */
 } ManifestSegment;
 
 typedef struct ManifestOmission { /* what a restore will not bring back */
-  char *kind;   /* foreign_table_data, subscription, role_passwords, unlogged_data, extension_table_data, unreadable_schema, roles, ... */
+  char *kind;   /* foreign_table_data, subscription, role_passwords, unlogged_data, extension_table_data,
+                   unreadable_schema, roles, ... */
   char *object; /* or "" */
   char *detail;
 } ManifestOmission;
@@ -39,10 +40,10 @@ typedef struct Manifest {
   int64_t started_us, finished_us; /* wall clock */
   char *server_version, *dump_version, *pgseal_version;
   int server_major;
-  char *database_name;   /* in the source cluster */
-  char *bootstrap_role;  /* name of the source cluster's role with oid 10 */
-  char *snapshot;        /* exported snapshot id */
-  char *lsn;             /* WAL position near the snapshot, or "" */
+  char *database_name;     /* in the source cluster */
+  char *bootstrap_role;    /* name of the source cluster's role with oid 10 */
+  char *snapshot;          /* exported snapshot id */
+  char *lsn;               /* WAL position near the snapshot, or "" */
   char *collation_version; /* of the database, or "" */
   bool has_roles;
   ManifestSegment roles; /* offset 0; valid if has_roles */
@@ -65,11 +66,11 @@ typedef struct ProofDifference {
 
 typedef struct Proof {
   char *drill_id, *checkpoint_id, *database, *tag, *agent;
-  Outcome outcome;                  /* only proven and failed are ever stored; errored and canceled make no proof */
+  Outcome outcome; /* only proven and failed are ever stored; errored and canceled make no proof */
   char manifest_sha256[SHA256_HEX_SIZE]; /* of the stored manifest object that was read back */
   int64_t started_us, finished_us;
   char *server_version, *dump_version, *image, *engine, *pgseal_version; /* of the drill's own cluster and tools */
-  int64_t tables, rows, bytes, entries, blobs; /* compared */
+  int64_t tables, rows, bytes, entries, blobs;                           /* compared */
   char fingerprint_sha256[SHA256_HEX_SIZE];
   json_t *assertions; /* array of {"name","ok"}; owned */
   json_t *stages;     /* object of stage -> seconds; owned */
@@ -93,15 +94,18 @@ char *proof_key(const char *prefix, const char *drill_id);
 
 /* A signed JSON document in the repository, as described above. purpose: "manifest" or "proof".
  * On success sha256_hex is that of the stored .cms object. */
-Status document_put(Repository *repository, const char *key, const json_t *json, const char *purpose, const SigningKey *signer,
-                    const Recipients *recipients, char sha256_hex_out[SHA256_HEX_SIZE], Error *err) MUST_CHECK;
+Status document_put(Repository *repository, const char *key, const json_t *json, const char *purpose,
+                    const SigningKey *signer, const Recipients *recipients, char sha256_hex_out[SHA256_HEX_SIZE],
+                    Error *err) MUST_CHECK;
 /* Reads, checks the signature by `public_key`, decrypts, parses. New reference in *json. Bad signature:
  * ERR_MANIFEST_INVALID or ERR_PROOF_INVALID by purpose; absent: ERR_SEGMENT_MISSING. */
-Status document_get(Repository *repository, const char *key, const char *purpose, const uint8_t public_key[PUBLIC_KEY_SIZE],
-                    const DecryptionKey *key_file, json_t **json, char sha256_hex_out[SHA256_HEX_SIZE], Error *err) MUST_CHECK;
+Status document_get(Repository *repository, const char *key, const char *purpose,
+                    const uint8_t public_key[PUBLIC_KEY_SIZE], const DecryptionKey *key_file, json_t **json,
+                    char sha256_hex_out[SHA256_HEX_SIZE], Error *err) MUST_CHECK;
 
 /* The statement an agent makes to the coordinator about a drill, signed with purpose "verdict": canonical text
  * "checkpoint=<id>\ndrill=<id>\nmanifest=<hex>\nproof=<hex>\noutcome=<name>\n". Returns a new string. */
-char *verdict_statement(const char *checkpoint_id, const char *drill_id, const char *manifest_sha256, const char *proof_sha256, Outcome outcome);
+char *verdict_statement(const char *checkpoint_id, const char *drill_id, const char *manifest_sha256,
+                        const char *proof_sha256, Outcome outcome);
 
 #endif
