@@ -25,7 +25,8 @@ typedef struct BusRequest BusRequest; /* one request that waits for its reply; m
 typedef void BusRequestCallback(void *user, BusRequest *request, const uint8_t *data, size_t size);
 
 /* url: "tcp://127.0.0.1:8421". Plain tcp off loopback is ERR_CONFIG. At most `parallel` requests are held at once. */
-Status bus_server_open(uv_loop_t *loop, const char *url, size_t parallel, BusRequestCallback *callback, void *user, BusServer **out, Error *err) MUST_CHECK;
+Status bus_server_open(uv_loop_t *loop, const char *url, size_t parallel, BusRequestCallback *callback, void *user,
+                       BusServer **out, Error *err) MUST_CHECK;
 void bus_request_reply(BusRequest *request, const void *data, size_t size);
 void bus_request_drop(BusRequest *request); /* no answer: the peer resends later */
 void bus_server_close(BusServer *server, void (*closed)(void *user), void *user); /* parked requests are dropped */
@@ -35,9 +36,13 @@ typedef struct BusClient BusClient;
 /* err is NULL on success; ERR_UNAVAILABLE or ERR_TIMEOUT otherwise. Called exactly once per request. */
 typedef void BusReplyCallback(void *user, const Error *err, const uint8_t *data, size_t size);
 
-/* urls: one or more coordinators; connections are made and made again in the background, REQ resends after resend_ms. */
-Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, int resend_ms, BusClient **out, Error *err) MUST_CHECK;
-void bus_client_request(BusClient *client, const void *data, size_t size, int timeout_ms, BusReplyCallback *callback, void *user);
-void bus_client_close(BusClient *client, void (*closed)(void *user), void *user); /* open requests end with ERR_UNAVAILABLE */
+/* urls: one or more coordinators; connections are made and made again in the background, REQ resends after resend_ms.
+ */
+Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, int resend_ms, BusClient **out,
+                       Error *err) MUST_CHECK;
+void bus_client_request(BusClient *client, const void *data, size_t size, int timeout_ms, BusReplyCallback *callback,
+                        void *user);
+void bus_client_close(BusClient *client, void (*closed)(void *user),
+                      void *user); /* open requests end with ERR_UNAVAILABLE */
 
 #endif

@@ -9,10 +9,13 @@
 
 enum { FRAME_LIMIT = 4 << 20 };
 
-typedef struct FrameReader { Buffer pending; } FrameReader; /* zero-initialised is ready */
+typedef struct FrameReader {
+  Buffer pending;
+} FrameReader; /* zero-initialised is ready */
 typedef Status FrameCallback(void *user, const uint8_t *data, size_t size, Error *err);
 void frame_reader_release(FrameReader *reader);
-Status frame_reader_feed(FrameReader *reader, const void *data, size_t size, FrameCallback *callback, void *user, Error *err) MUST_CHECK;
+Status frame_reader_feed(FrameReader *reader, const void *data, size_t size, FrameCallback *callback, void *user,
+                         Error *err) MUST_CHECK;
 
 void frame_append(Buffer *out, const void *data, size_t size);
 Status frame_write(int fd, const void *data, size_t size, Error *err) MUST_CHECK;

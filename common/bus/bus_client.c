@@ -1,0 +1,157 @@
+/* The client side: one nng context and one aio per open request; made for it, and freed on the loop when it ended. */
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <stdlib.h>
+
+#include "common/base/memory.h"
+#include "common/bus/address.h"
+#include "common/bus/bus.h"
+#include "common/bus/queue.h"
+
+typedef struct Call {
+  QueueItem item; /* first */
+  BusClient *client;
+  nng_ctx ctx;
+  nng_aio *aio;
+  bool sending;
+  int timeout_ms;
+  BusReplyCallback *callback;
+  void *user;
+  struct Call *previous, *next;
+} Call;
+
+struct BusClient {
+  nng_socket socket;
+  Queue queue;
+  Call *calls;
+  bool closing;
+  void (*closed)(void *user);
+  void *closed_user;
+};
+
+static void on_aio(void *arg) {
+  Call *call = arg;
+  queue_push(&call->client->queue, &call->item);
+}
+
+static void unlink_call(Call *call) {
+  if (call->previous)
+    call->previous->next = call->next;
+  else
+    call->client->calls = call->next;
+  if (call->next)
+    call->next->previous = call->previous;
+}
+
+/* Ends a call: tells the user, exactly once, and frees it. rc 0: message is the reply. */
+static void finish(Call *call, int rc, nng_msg *message) {
+  unlink_call(call);
+  nng_ctx_close(call->ctx);
+  nng_aio_free(call->aio);
+  if (rc == 0) {
+    call->callback(call->user, NULL, nng_msg_body(message), nng_msg_len(message));
+    nng_msg_free(message);
+  } else {
+    Error err;
+    if (rc == NNG_ETIMEDOUT)
+      error_set(&err, ERR_TIMEOUT, "no coordinator answered within %d s", call->timeout_ms / 1000);
+    else
+      error_set(&err, ERR_UNAVAILABLE, "no coordinator can be reached: %s", nng_strerror(rc));
+    call->callback(call->user, &err, NULL, 0);
+  }
+  free(call);
+}
+
+static void on_event(void *user, QueueItem *item) {
+  (void)user;
+  Call *call = (Call *)item;
+  int rc = nng_aio_result(call->aio);
+  if (call->sending && rc == 0) {
+    call->sending = false;
+    nng_aio_set_timeout(call->aio, call->timeout_ms);
+    nng_ctx_recv(call->ctx, call->aio);
+    return;
+  }
+  nng_msg *message = nng_aio_get_msg(call->aio);
+  if (call->sending && message) {
+    nng_msg_free(message);
+    message = NULL;
+  }
+  finish(call, rc, message);
+}
+
+Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, int resend_ms, BusClient **out,
+                       Error *err) {
+  for (size_t i = 0; i < url_count; i++) {
+    Status status = bus_address_check(urls[i], err);
+    if (status)
+      return status;
+  }
+  BusClient *client = memory_alloc(sizeof *client);
+  int rc = nng_req0_open(&client->socket);
+  if (rc) {
+    free(client);
+    return error_set(err, ERR_UNAVAILABLE, "cannot open the bus: %s", nng_strerror(rc));
+  }
+  nng_socket_set_size(client->socket, NNG_OPT_RECVMAXSZ, BUS_MESSAGE_LIMIT);
+  nng_socket_set_ms(client->socket, NNG_OPT_REQ_RESENDTIME, resend_ms);
+  nng_socket_set_ms(client->socket, NNG_OPT_RECONNMINT, 100);
+  nng_socket_set_ms(client->socket, NNG_OPT_RECONNMAXT, 3000);
+  for (size_t i = 0; i < url_count && !rc; i++)
+    rc = nng_dial(client->socket, urls[i], NULL, NNG_FLAG_NONBLOCK);
+  if (!rc && queue_open(&client->queue, loop, on_event, client) != 0)
+    rc = NNG_EINTERNAL;
+  if (rc) {
+    nng_close(client->socket);
+    free(client);
+    return error_set(err, ERR_UNAVAILABLE, "cannot dial the coordinator: %s", nng_strerror(rc));
+  }
+  *out = client;
+  return STATUS_OK;
+}
+
+void bus_client_request(BusClient *client, const void *data, size_t size, int timeout_ms, BusReplyCallback *callback,
+                        void *user) {
+  Call *call = memory_alloc(sizeof *call);
+  *call = (Call){.client = client,
+                 .timeout_ms = timeout_ms,
+                 .callback = callback,
+                 .user = user,
+                 .sending = true,
+                 .next = client->calls};
+  nng_msg *message = NULL;
+  if (nng_ctx_open(&call->ctx, client->socket) != 0 || nng_aio_alloc(&call->aio, on_aio, call) != 0 ||
+      nng_msg_alloc(&message, 0) != 0 || nng_msg_append(message, data, size) != 0)
+    abort(); /* out of memory, as in memory.h */
+  if (client->calls)
+    client->calls->previous = call;
+  client->calls = call;
+  nng_aio_set_timeout(call->aio, timeout_ms);
+  nng_aio_set_msg(call->aio, message);
+  nng_ctx_send(call->ctx, call->aio);
+}
+
+static void on_closed(uv_handle_t *handle) {
+  BusClient *client = ((Queue *)handle->data)->user;
+  pthread_mutex_destroy(&client->queue.lock);
+  if (client->closed)
+    client->closed(client->closed_user);
+  free(client);
+}
+
+void bus_client_close(BusClient *client, void (*closed)(void *user), void *user) {
+  client->closing = true;
+  client->closed = closed;
+  client->closed_user = user;
+  while (client->calls) {
+    Call *call = client->calls;
+    nng_aio_stop(call->aio);
+    nng_msg *message = nng_aio_get_msg(call->aio);
+    int rc = nng_aio_result(call->aio);
+    if (message && (call->sending ? rc != 0 : rc == 0))
+      nng_msg_free(message);
+    finish(call, NNG_ECLOSED, NULL);
+  }
+  nng_close(client->socket);
+  queue_close(&client->queue, on_closed);
+}

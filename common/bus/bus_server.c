@@ -1,0 +1,171 @@
+/*
+ * The server side. One nng context and one aio per request that may be held at once. An aio's life:
+ * RECEIVING (nng owns it) -> ready (in the queue) -> HELD (the user has the request) -> SENDING -> RECEIVING ...
+ * nng's callback does nothing but push to the queue; all state is the loop's.
+ */
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/rep.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/bus/address.h"
+#include "common/bus/bus.h"
+#include "common/bus/queue.h"
+
+typedef enum RequestState { RECEIVING, HELD, SENDING } RequestState;
+
+struct BusRequest {
+  QueueItem item; /* first: the queue hands out this */
+  BusServer *server;
+  nng_ctx ctx;
+  nng_aio *aio;
+  RequestState state;
+};
+
+struct BusServer {
+  uv_loop_t *loop;
+  nng_socket socket;
+  BusRequest *requests;
+  size_t count;
+  Queue queue;
+  BusRequestCallback *callback;
+  void *user;
+  bool closing;
+  void (*closed)(void *user);
+  void *closed_user;
+};
+
+static void on_aio(void *arg) {
+  BusRequest *request = arg;
+  queue_push(&request->server->queue, &request->item);
+}
+
+static void receive(BusRequest *request) {
+  request->state = RECEIVING;
+  nng_ctx_recv(request->ctx, request->aio);
+}
+
+/* On the loop: an aio of nng's has ended. */
+static void on_event(void *user, QueueItem *item) {
+  BusServer *server = user;
+  BusRequest *request = (BusRequest *)item;
+  int rc = nng_aio_result(request->aio);
+  if (server->closing)
+    return;
+  if (request->state == SENDING) {
+    if (rc) /* the peer is gone; the message is still ours */
+      nng_msg_free(nng_aio_get_msg(request->aio));
+    receive(request);
+    return;
+  }
+  if (rc) {
+    if (rc != NNG_ECLOSED)
+      receive(request);
+    return;
+  }
+  nng_msg *message = nng_aio_get_msg(request->aio);
+  nng_aio_set_msg(request->aio, NULL);
+  request->state = HELD;
+  server->callback(server->user, request, nng_msg_body(message), nng_msg_len(message));
+  nng_msg_free(message);
+}
+
+static Status nng_failed(Error *err, const char *what, const char *url, int rc) {
+  return error_set(err, ERR_UNAVAILABLE, "%s %s: %s", what, url, nng_strerror(rc));
+}
+
+static int open_requests(BusServer *server, size_t parallel) {
+  server->requests = memory_alloc(parallel * sizeof *server->requests);
+  for (size_t i = 0; i < parallel; i++) {
+    BusRequest *request = &server->requests[i];
+    request->server = server;
+    int rc = nng_ctx_open(&request->ctx, server->socket);
+    if (!rc)
+      rc = nng_aio_alloc(&request->aio, on_aio, request);
+    if (rc)
+      return rc;
+    server->count++;
+  }
+  return 0;
+}
+
+Status bus_server_open(uv_loop_t *loop, const char *url, size_t parallel, BusRequestCallback *callback, void *user,
+                       BusServer **out, Error *err) {
+  Status status = bus_address_check(url, err);
+  if (status)
+    return status;
+  BusServer *server = memory_alloc(sizeof *server);
+  *server = (BusServer){.loop = loop, .callback = callback, .user = user};
+  int rc = nng_rep0_open(&server->socket);
+  if (rc) {
+    free(server);
+    return nng_failed(err, "cannot open the bus", url, rc);
+  }
+  nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, BUS_MESSAGE_LIMIT);
+  rc = nng_listen(server->socket, url, NULL, 0);
+  if (!rc)
+    rc = open_requests(server, parallel);
+  if (!rc)
+    rc = queue_open(&server->queue, loop, on_event, server) ? NNG_EINTERNAL : 0;
+  if (rc) {
+    nng_close(server->socket);
+    for (size_t i = 0; i < server->count; i++)
+      nng_aio_free(server->requests[i].aio);
+    free(server->requests);
+    free(server);
+    return nng_failed(err, "cannot listen for agents on", url, rc);
+  }
+  for (size_t i = 0; i < parallel; i++)
+    receive(&server->requests[i]);
+  *out = server;
+  return STATUS_OK;
+}
+
+void bus_request_reply(BusRequest *request, const void *data, size_t size) {
+  nng_msg *message;
+  if (request->server->closing || nng_msg_alloc(&message, 0) != 0) {
+    bus_request_drop(request);
+    return;
+  }
+  if (nng_msg_append(message, data, size) != 0) {
+    nng_msg_free(message);
+    bus_request_drop(request);
+    return;
+  }
+  request->state = SENDING;
+  nng_aio_set_msg(request->aio, message);
+  nng_ctx_send(request->ctx, request->aio);
+}
+
+void bus_request_drop(BusRequest *request) {
+  if (!request->server->closing)
+    receive(request); /* receiving anew discards the request that was held */
+}
+
+static void on_closed(uv_handle_t *handle) {
+  BusServer *server = ((Queue *)handle->data)->user;
+  pthread_mutex_destroy(&server->queue.lock);
+  if (server->closed)
+    server->closed(server->closed_user);
+  free(server->requests);
+  free(server);
+}
+
+/* nng_close ends every aio; nng_aio_free waits for its callback. After that nothing of nng's can reach the queue. */
+void bus_server_close(BusServer *server, void (*closed)(void *user), void *user) {
+  server->closing = true;
+  server->closed = closed;
+  server->closed_user = user;
+  nng_close(server->socket);
+  for (size_t i = 0; i < server->count; i++) {
+    BusRequest *request = &server->requests[i];
+    nng_aio_stop(request->aio);
+    nng_msg *message = request->state != HELD ? nng_aio_get_msg(request->aio) : NULL;
+    if (message &&
+        (request->state == RECEIVING ? nng_aio_result(request->aio) == 0 : nng_aio_result(request->aio) != 0))
+      nng_msg_free(message);
+    nng_aio_free(request->aio);
+  }
+  queue_close(&server->queue, on_closed);
+}
