@@ -1,0 +1,149 @@
+#include "cli/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/http.h"
+#include "common/base/buffer.h"
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/id.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+
+#define API_DEFAULT_URL "http://127.0.0.1:8420"
+enum { API_TOKEN_LIMIT = 4096 };
+
+void api_release(json_t **json) {
+  json_decref(*json);
+  *json = NULL;
+}
+
+static Status api_read_token(Cli *cli, Error *err) {
+  const char *environment = getenv("PGSEAL_TOKEN"),
+             *file = cli->token_file ? cli->token_file : getenv("PGSEAL_TOKEN_FILE");
+  if (!cli->token_file && environment && *environment) {
+    cli->token = memory_strdup(environment);
+    return STATUS_OK;
+  }
+  if (!file || !*file)
+    return STATUS_OK; /* the coordinator says what is missing */
+  return file_read_text(file, API_TOKEN_LIMIT, &cli->token, err);
+}
+
+static bool api_unprotected(const char *url) {
+  return strncmp(url, "http://", 7) == 0 && strncmp(url, "http://127.", 11) != 0 &&
+         strncmp(url, "http://localhost", 16) != 0 && strncmp(url, "http://[::1]", 12) != 0;
+}
+
+Status api_connect(Cli *cli, Error *err) {
+  if (cli->http)
+    return STATUS_OK;
+  const char *environment = getenv("PGSEAL_URL");
+  const char *url = cli->url ? cli->url : environment && *environment ? environment : API_DEFAULT_URL;
+  Status status = cli->token ? STATUS_OK : api_read_token(cli, err);
+  if (status != STATUS_OK)
+    return status;
+  if (cli->token && api_unprotected(url))
+    cli_note(cli, "warning: the token travels unencrypted to %s; put TLS in front of the coordinator", url);
+  return http_open(url, cli->token, &cli->http, err);
+}
+
+/* What others wrote (tags, messages) is not to steer this terminal. */
+static void api_clean(json_t *json) {
+  const char *key;
+  json_t *value;
+  size_t index;
+  if (json_is_object(json)) {
+    json_object_foreach(json, key, value) api_clean(value);
+  } else if (json_is_array(json)) {
+    json_array_foreach(json, index, value) api_clean(value);
+  } else if (json_is_string(json)) {
+    CLEANUP(buffer_release) Buffer clean = {0};
+    for (const char *line = json_string_value(json); line;) { /* line by line: line breaks may stay */
+      size_t length = strcspn(line, "\n");
+      CLEANUP_FREE char *raw = memory_strndup(line, length);
+      CLEANUP_FREE char *text = memory_alloc(length + 1);
+      buffer_append_text(&clean, text_clean(raw, text, length + 1));
+      line = line[length] ? line + length + 1 : NULL;
+      if (line)
+        buffer_append_byte(&clean, '\n');
+    }
+    json_string_set(json, buffer_text(&clean));
+  }
+}
+
+Status api_call(Cli *cli, const char *method, const char *path, const json_t *body, const char *idempotency_key,
+                json_t **json, Error *err) {
+  Status status = api_connect(cli, err);
+  if (status != STATUS_OK)
+    return status;
+  HttpRequest request = {.method = method, .path = path, .body = body, .idempotency_key = idempotency_key};
+  status = http_call(cli->http, &request, json, err);
+  if (status == STATUS_OK && !cli->json)
+    api_clean(*json);
+  return status;
+}
+
+Status api_get(Cli *cli, json_t **json, Error *err, const char *path_format, ...) {
+  va_list args;
+  va_start(args, path_format);
+  char *path = NULL;
+  int size = vasprintf(&path, path_format, args);
+  va_end(args);
+  if (size < 0)
+    return error_set(err, ERR_NO_MEMORY, "out of memory");
+  Status status = api_call(cli, "GET", path, NULL, NULL, json, err);
+  free(path);
+  return status;
+}
+
+static Status api_checkpoint_by_tag(Cli *cli, const char *tag, const char *database, json_t **json, Error *err) {
+  CLEANUP_FREE char *escaped = http_escape(tag);
+  CLEANUP_FREE char *where = http_escape(database ? database : "");
+  CLEANUP(api_release) json_t *list = NULL;
+  Status status =
+      api_get(cli, &list, err, "/api/v1/checkpoints?limit=1&tag=%s%s%s", escaped, database ? "&database=" : "", where);
+  if (status != STATUS_OK)
+    return status;
+  const char *id = api_text(json_array_get(json_object_get(list, "checkpoints"), 0), "id");
+  if (!*id) {
+    error_set(err, ERR_NOT_FOUND, "there is no checkpoint with the id or tag '%s'%s%s", tag,
+              database ? " of database " : "", database ? database : "");
+    error_remedy(err, "`pgseal ledger` lists the checkpoints.");
+    error_object(err, "%s", tag);
+    return err->status;
+  }
+  CLEANUP_FREE char *escaped_id = http_escape(id);
+  return api_get(cli, json, err, "/api/v1/checkpoints/%s", escaped_id);
+}
+
+Status api_checkpoint(Cli *cli, const char *id_or_tag, const char *database, json_t **json, Error *err) {
+  if (id_valid(id_or_tag)) { /* but a tag may look like one */
+    Status status = api_get(cli, json, err, "/api/v1/checkpoints/%s", id_or_tag);
+    if (status != ERR_NOT_FOUND)
+      return status;
+  }
+  return api_checkpoint_by_tag(cli, id_or_tag, database, json, err);
+}
+
+const char *api_text(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+int64_t api_integer(const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  if (json_is_integer(value))
+    return json_integer_value(value);
+  double number = json_real_value(value); /* 0 if it is no number at all */
+  return number > -9e15 && number < 9e15 ? (int64_t)number : 0;
+}
+
+double api_number(const json_t *object, const char *key) {
+  return json_number_value(json_object_get(object, key));
+}
+
+bool api_true(const json_t *object, const char *key) {
+  return json_is_true(json_object_get(object, key));
+}

@@ -1,0 +1,28 @@
+/* Calls of the API as the commands make them, and reading their answers. */
+#ifndef PGSEAL_CLI_API_H
+#define PGSEAL_CLI_API_H
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+
+/* Opens the connection if need be: PGSEAL_URL or --url, and PGSEAL_TOKEN, PGSEAL_TOKEN_FILE or --token-file. */
+Status api_connect(Cli *cli, Error *err) MUST_CHECK;
+
+/* As http_call. Control characters in the answer's strings are replaced, unless it will be printed as JSON. */
+Status api_get(Cli *cli, json_t **json, Error *err, const char *path_format, ...) PRINTF_LIKE(4, 5) MUST_CHECK;
+Status api_call(Cli *cli, const char *method, const char *path, const json_t *body, const char *idempotency_key,
+                json_t **json, Error *err) MUST_CHECK;
+
+/* A checkpoint by id, or the newest with that tag (of that database, if not NULL), with its jobs. ERR_NOT_FOUND. */
+Status api_checkpoint(Cli *cli, const char *id_or_tag, const char *database, json_t **json, Error *err) MUST_CHECK;
+
+void api_release(json_t **json); /* for CLEANUP() */
+
+/* Members, with something harmless where they are absent or of another type. Borrowed. */
+const char *api_text(const json_t *object, const char *key);
+int64_t api_integer(const json_t *object, const char *key);
+double api_number(const json_t *object, const char *key);
+bool api_true(const json_t *object, const char *key);
+
+#endif

@@ -1,0 +1,129 @@
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+
+const char *cli_style(bool color, Style style) {
+  static const char *const codes[] = {
+      [STYLE_PLAIN] = "",          [STYLE_BOLD] = "\x1b[1m",   [STYLE_DIM] = "\x1b[2m",
+      [STYLE_GOOD] = "\x1b[1;32m", [STYLE_BAD] = "\x1b[1;31m", [STYLE_WARN] = "\x1b[33m"};
+  return color ? codes[style] : "";
+}
+
+const char *cli_reset(bool color) {
+  return color ? "\x1b[0m" : "";
+}
+
+void cli_print_json(const json_t *json) {
+  CLEANUP_FREE char *text = json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY);
+  printf("%s\n", text ? text : "null");
+}
+
+void cli_note(const Cli *cli, const char *format, ...) {
+  (void)cli;
+  va_list args;
+  va_start(args, format);
+  fputs("pgseal: ", stderr);
+  vfprintf(stderr, format, args);
+  fputc('\n', stderr);
+  va_end(args);
+}
+
+static void cli_print_indented(const char *label, const char *text) {
+  fprintf(stderr, "  %s: ", label);
+  for (const char *p = text; *p; p++) {
+    fputc(*p, stderr);
+    if (*p == '\n')
+      fputs("    ", stderr);
+  }
+  fputc('\n', stderr);
+}
+
+static ExitCode cli_exit_code(const Error *err) {
+  switch (err->status) {
+  case ERR_UNAVAILABLE:
+  case ERR_UNAUTHORIZED:
+  case ERR_FORBIDDEN:
+    return EXIT_UNREACHABLE;
+  case ERR_INVALID_ARGUMENT:
+  case ERR_NOT_FOUND:
+  case ERR_CONFIG:
+    return EXIT_USAGE;
+  default:
+    return error_outcome(err->status) == OUTCOME_FAILED ? EXIT_FAILED : EXIT_ERRORED;
+  }
+}
+
+ExitCode cli_fail(const Cli *cli, const Error *err) {
+  if (cli->json) {
+    json_t *json = json_pack("{s:b, s:{s:s, s:s, s:s, s:s}}", "ok", 0, "error", "code", error_code(err->status),
+                             "message", err->message, "remedy", err->remedy, "object", err->object);
+    cli_print_json(json);
+    json_decref(json);
+  }
+  fprintf(stderr, "%spgseal: %s%s (%s)\n", cli_style(cli->color_err, STYLE_BAD), err->message,
+          cli_reset(cli->color_err), error_code(err->status));
+  if (err->object[0] && !strstr(err->message, err->object))
+    cli_print_indented("object", err->object);
+  if (err->remedy[0])
+    cli_print_indented("remedy", err->remedy);
+  return cli_exit_code(err);
+}
+
+ExitCode cli_usage(const Cli *cli, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  fputs("pgseal: ", stderr);
+  vfprintf(stderr, format, args);
+  va_end(args);
+  fprintf(stderr, "\nUsage: pgseal %s %s\n`pgseal %s --help` tells more.\n", cli->command->name, cli->command->usage,
+          cli->command->name);
+  return EXIT_USAGE;
+}
+
+static void cli_print_help(const Command *command, const Option *options, size_t count) {
+  printf("Usage: pgseal %s %s\n\n%s\n\nOptions:\n", command->name, command->usage, command->help);
+  for (size_t i = 0; i < count; i++) {
+    CLEANUP_FREE char *name = memory_format("--%s%s%s", options[i].name, options[i].metavar ? " " : "",
+                                            options[i].metavar ? options[i].metavar : "");
+    printf("  %-28s %s\n", name, options[i].help);
+  }
+}
+
+bool cli_parse(Cli *cli, const Option *options, size_t count, bool with_api, int argc, char **argv, int min, int max,
+               const char **positional, ExitCode *exit_code) {
+  bool help = false;
+  const Option shared[] = {
+      {"url", OPTION_TEXT, &cli->url, "URL", "the coordinator (default: PGSEAL_URL, or http://127.0.0.1:8420)"},
+      {"token-file", OPTION_TEXT, &cli->token_file, "FILE",
+       "holds the token (default: PGSEAL_TOKEN, PGSEAL_TOKEN_FILE)"},
+      {"json", OPTION_FLAG, &cli->json, NULL, "print the API's JSON instead of text"},
+      {"help", OPTION_FLAG, &help, NULL, "this text"},
+  };
+  size_t skipped = with_api ? 0 : ARRAY_SIZE(shared) - 1, total = count + ARRAY_SIZE(shared) - skipped;
+  CLEANUP_FREE Option *all = memory_resize(NULL, total, sizeof *all);
+  if (count > 0)
+    memcpy(all, options, count * sizeof *all);
+  memcpy(all + count, shared + skipped, (ARRAY_SIZE(shared) - skipped) * sizeof *all);
+  int found = 0;
+  Error err;
+  Status status = options_parse(all, total, argc, argv, max, positional, &found, &err);
+  if (help) {
+    cli_print_help(cli->command, all, total);
+    *exit_code = EXIT_DONE;
+    return false;
+  }
+  if (status != STATUS_OK) {
+    *exit_code = cli_usage(cli, "%s", err.message);
+    return false;
+  }
+  if (found < min) {
+    *exit_code = cli_usage(cli, "%s", found == 0 ? "an argument is missing" : "not enough arguments");
+    return false;
+  }
+  return true;
+}

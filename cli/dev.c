@@ -1,0 +1,96 @@
+/* pgseal dev: everything on one machine, from one command. */
+#include "cli/dev.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/postgres/connection.h"
+
+enum { DEV_CONNECT_SECONDS = 5 };
+
+static void dev_release(Dev *dev) {
+  process_release(&dev->agent);
+  process_release(&dev->coordinator);
+  for (size_t i = 0; i < dev->database_count; i++) {
+    free(dev->databases[i].name);
+    if (dev->databases[i].conninfo)
+      explicit_bzero(dev->databases[i].conninfo, strlen(dev->databases[i].conninfo));
+    free(dev->databases[i].conninfo);
+  }
+  for (size_t i = 0; i < dev->image_count; i++)
+    free(dev->images[i]);
+  char *owned[] = {dev->dir, dev->http_kept, dev->engine_kept,     dev->host,
+                   dev->url, dev->bus,       dev->coordinator_log, dev->agent_log};
+  for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
+    free(owned[i]);
+  free(dev->databases);
+  free(dev->images);
+  free(dev->database_options.items);
+  free(dev->image_options.items);
+  free(dev->production_options.items);
+  if (dev->lock_fd >= 0)
+    close(dev->lock_fd);
+}
+
+static void conninfo_cleanup(Conninfo **conninfo) {
+  conninfo_free(*conninfo);
+}
+
+/* A database that cannot be reached now may be reachable later: said, and gone on. */
+static void dev_try_database(const Cli *cli, const DevDatabase *database) {
+  Error err;
+  CLEANUP(conninfo_cleanup) Conninfo *conninfo = NULL;
+  CLEANUP(postgres_close) PGconn *connection = NULL;
+  Status status = conninfo_parse(database->conninfo, &conninfo, &err);
+  if (status == STATUS_OK && !conninfo_get(conninfo, "connect_timeout"))
+    conninfo_set(conninfo, "connect_timeout", "5");
+  if (status == STATUS_OK)
+    status = postgres_connect(conninfo, "pgseal dev", &connection, &err);
+  if (status == STATUS_OK) {
+    CLEANUP_FREE char *dir = NULL;
+    CLEANUP_FREE char *version = NULL;
+    int major = postgres_server_major(connection);
+    status = postgres_tools_find(NULL, 0, major, &dir, &version, &err);
+    if (status == STATUS_OK)
+      printf("Database %s: PostgreSQL %s, pg_dump %s\n", database->name,
+             PQparameterStatus(connection, "server_version"), version);
+  }
+  if (status != STATUS_OK) {
+    cli_note(cli, "warning: database %s: %s", database->name, err.message);
+    fprintf(stderr, "  remedy: %s\n", err.remedy);
+  }
+}
+
+ExitCode command_dev(Cli *cli, int argc, char **argv) {
+  CLEANUP(dev_release) Dev dev = {.lock_fd = -1, .dir_option = "./pgseal-dev"};
+  const Option options[] = {
+      {"database", OPTION_LIST, &dev.database_options, "NAME=CONNINFO",
+       "a database to take checkpoints of; repeat for more"},
+      {"dir", OPTION_TEXT, &dev.dir_option, "DIR", "where everything is kept (default ./pgseal-dev)"},
+      {"http", OPTION_TEXT, &dev.http, "ADDRESS:PORT", "of the HTTP API (default 127.0.0.1:8420)"},
+      {"engine", OPTION_TEXT, &dev.engine, "ENGINE", "where drills restore: auto (default), docker, local"},
+      {"image", OPTION_LIST, &dev.image_options, "MAJOR=IMAGE", "container image for drills (default postgres:MAJOR)"},
+      {"production", OPTION_LIST, &dev.production_options, "NAME", "mark this database as production"},
+  };
+  ExitCode code;
+  if (!cli_parse(cli, options, ARRAY_SIZE(options), false, argc, argv, 0, 0, NULL, &code))
+    return code;
+  Error err;
+  Status status = dev_plan(&dev, &err);
+  if (status == ERR_INVALID_ARGUMENT)
+    return cli_usage(cli, "%s%s%s", err.message, err.remedy[0] ? "\n  remedy: " : "", err.remedy);
+  if (status == STATUS_OK)
+    status = dev_choose_ports(&dev, &err);
+  if (status == STATUS_OK)
+    status = dev_write(cli, &dev, &err);
+  if (status != STATUS_OK)
+    return cli_fail(cli, &err);
+  for (size_t i = 0; i < dev.database_count; i++)
+    dev_try_database(cli, &dev.databases[i]);
+  fflush(stdout);
+  return dev_run(cli, &dev);
+}

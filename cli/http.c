@@ -1,0 +1,200 @@
+#include "cli/http.h"
+
+#include <curl/curl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+
+enum { HTTP_REPLY_LIMIT = 64 << 20, HTTP_TIMEOUT_SECONDS = 30, HTTP_CONNECT_SECONDS = 10 };
+
+struct Http {
+  CURL *curl;
+  char *url, *token;
+  bool watch_signals, interrupted;
+};
+
+static void http_free_list(struct curl_slist **list) {
+  curl_slist_free_all(*list);
+}
+
+static bool http_loopback(const char *url) {
+  static const char *const hosts[] = {"http://127.", "http://localhost", "http://[::1]", "https://"};
+  for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
+    if (strncmp(url, hosts[i], strlen(hosts[i])) == 0)
+      return true;
+  return false;
+}
+
+Status http_open(const char *url, const char *token, Http **out, Error *err) {
+  if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
+    error_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a URL of a coordinator", url);
+    error_remedy(err, "Write it as http://127.0.0.1:8420, in PGSEAL_URL or --url.");
+    return err->status;
+  }
+  if (token && strpbrk(token, "\r\n"))
+    return error_set(err, ERR_INVALID_ARGUMENT, "the token holds a line break");
+  if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    return error_set(err, ERR_INTERNAL, "libcurl cannot be initialised");
+  Http *http = memory_alloc(sizeof *http);
+  http->curl = curl_easy_init();
+  size_t length = strlen(url);
+  while (length > 0 && url[length - 1] == '/')
+    length--;
+  http->url = memory_strndup(url, length);
+  http->token = token ? memory_strdup(token) : NULL;
+  if (!http->curl) {
+    http_close(http);
+    return error_set(err, ERR_NO_MEMORY, "libcurl cannot make a handle");
+  }
+  *out = http;
+  return STATUS_OK;
+}
+
+void http_close(Http *http) {
+  if (!http)
+    return;
+  curl_easy_cleanup(http->curl);
+  free(http->url);
+  if (http->token)
+    explicit_bzero(http->token, strlen(http->token));
+  free(http->token);
+  free(http);
+}
+
+const char *http_url(const Http *http) {
+  return http->url;
+}
+
+void http_watch_signals(Http *http) {
+  http->watch_signals = true;
+}
+
+static size_t http_receive(char *data, size_t size, size_t count, void *user) {
+  Buffer *body = user;
+  if (size * count > HTTP_REPLY_LIMIT - body->size)
+    return 0; /* ends the transfer */
+  buffer_append(body, data, size * count);
+  return size * count;
+}
+
+static int http_watch(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+  (void)a, (void)b, (void)c, (void)d;
+  Http *http = user;
+  sigset_t pending;
+  if (http->watch_signals && sigpending(&pending) == 0)
+    http->interrupted = sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
+  return http->interrupted;
+}
+
+static Status http_unreachable(const Http *http, CURLcode code, const char *detail, Error *err) {
+  if (http->interrupted)
+    return error_set(err, ERR_CANCELED, "interrupted");
+  error_set(err, ERR_UNAVAILABLE, "the coordinator at %s cannot be reached: %s", http->url,
+            *detail ? detail : curl_easy_strerror(code));
+  error_remedy(err, "Check that pgseal-coordinator runs there, and the URL (PGSEAL_URL or --url).");
+  error_object(err, "%s", http->url);
+  return err->status;
+}
+
+static const char *http_member(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+static Status http_refused(const Http *http, long code, const json_t *body, Error *err) {
+  const json_t *error = json_object_get(body, "error");
+  const char *name = http_member(error, "code"), *message = http_member(error, "message");
+  if (*name) {
+    Status status = error_from_code(name);
+    if (status == STATUS_COUNT || status == STATUS_OK)
+      error_set(err, ERR_PROTOCOL, "%s: %s", name, message); /* of a newer coordinator */
+    else
+      error_set(err, status, "%s", message);
+    if (*http_member(error, "remedy"))
+      error_remedy(err, "%s", http_member(error, "remedy"));
+    error_object(err, "%s", http_member(error, "object"));
+    return err->status;
+  }
+  Status status = code == 401                  ? ERR_UNAUTHORIZED
+                  : code == 403                ? ERR_FORBIDDEN
+                  : code >= 502 && code <= 504 ? ERR_UNAVAILABLE
+                                               : ERR_PROTOCOL;
+  error_set(err, status, "%s answered %ld, and not as a pgseal coordinator does", http->url, code);
+  error_remedy(err, "Check the URL (PGSEAL_URL or --url), and what stands between here and the coordinator.");
+  return status;
+}
+
+static void http_set_up(Http *http, const HttpRequest *request, const char *url, Buffer *received, char *detail) {
+  CURL *curl = http->curl;
+  curl_easy_reset(curl); /* connections stay */
+  curl_easy_setopt(curl, CURLOPT_URL, url);
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)HTTP_CONNECT_SECONDS);
+  curl_easy_setopt(curl, CURLOPT_TIMEOUT,
+                   (long)(request->timeout_seconds ? request->timeout_seconds : HTTP_TIMEOUT_SECONDS));
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, "pgseal/" PGSEAL_VERSION);
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, http_receive);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, received);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, http_watch);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http);
+  if (http_loopback(http->url) && strncmp(http->url, "https", 5) != 0)
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* a proxy cannot reach this machine's loopback */
+}
+
+static struct curl_slist *http_headers(const Http *http, const HttpRequest *request) {
+  struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
+  if (request->body)
+    headers = curl_slist_append(headers, "Content-Type: application/json");
+  if (http->token) {
+    CLEANUP_FREE char *line = memory_format("Authorization: Bearer %s", http->token);
+    headers = curl_slist_append(headers, line);
+    explicit_bzero(line, strlen(line));
+  }
+  if (request->idempotency_key) {
+    CLEANUP_FREE char *line = memory_format("Idempotency-Key: %s", request->idempotency_key);
+    headers = curl_slist_append(headers, line);
+  }
+  return headers;
+}
+
+Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *err) {
+  char detail[CURL_ERROR_SIZE] = "";
+  CLEANUP(buffer_release) Buffer received = {0};
+  CLEANUP_FREE char *url = memory_format("%s%s", http->url, request->path);
+  http_set_up(http, request, url, &received, detail);
+  CLEANUP(http_free_list) struct curl_slist *headers = http_headers(http, request);
+  curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
+  CLEANUP_FREE char *body = request->body ? json_dumps(request->body, JSON_COMPACT) : NULL;
+  if (body)
+    curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, body);
+  else if (strcmp(request->method, "POST") == 0)
+    curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, "");
+  http->interrupted = false;
+  CURLcode code = curl_easy_perform(http->curl);
+  if (code != CURLE_OK)
+    return http_unreachable(http, code, detail, err);
+  long answer = 0;
+  curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &answer);
+  json_t *parsed = received.size ? json_loadb((const char *)received.data, received.size, 0, NULL) : NULL;
+  if (answer < 200 || answer > 299 || (received.size && !parsed)) {
+    Status status = http_refused(http, answer, parsed, err);
+    json_decref(parsed);
+    return status;
+  }
+  *json = parsed ? parsed : json_null();
+  return STATUS_OK;
+}
+
+char *http_escape(const char *text) {
+  char *escaped = curl_easy_escape(NULL, text, 0);
+  char *copy = memory_strdup(escaped ? escaped : "");
+  curl_free(escaped);
+  return copy;
+}

@@ -1,0 +1,36 @@
+/*
+ * A client of the coordinator's HTTP API, on libcurl. One Http belongs to one thread. Redirects are not followed,
+ * since the token would follow them.
+ */
+#ifndef PGSEAL_CLI_HTTP_H
+#define PGSEAL_CLI_HTTP_H
+
+#include <jansson.h>
+
+#include "common/base/buffer.h"
+
+typedef struct Http Http;
+
+/* url: "http://127.0.0.1:8420", without a path. token may be NULL; it is copied. */
+Status http_open(const char *url, const char *token, Http **out, Error *err) MUST_CHECK;
+void http_close(Http *http); /* NULL is fine */
+const char *http_url(const Http *http);
+
+/* While SIGINT and SIGTERM are blocked by the caller, one that is pending ends the request with ERR_CANCELED. */
+void http_watch_signals(Http *http);
+
+typedef struct HttpRequest {
+  const char *method, *path;   /* path with its query */
+  const json_t *body;          /* or NULL */
+  const char *idempotency_key; /* or NULL */
+  int timeout_seconds;         /* 0: 30 */
+} HttpRequest;
+
+/* 2xx: STATUS_OK and a new reference in *json (json_null() where there is no body). Else the API's own error
+ * (code, message, remedy, object); ERR_UNAVAILABLE where nothing answered; ERR_PROTOCOL where it was no pgseal. */
+Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *err) MUST_CHECK;
+
+/* Percent-encoded for a path or a query; freed by the caller. */
+char *http_escape(const char *text);
+
+#endif

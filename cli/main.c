@@ -1,0 +1,107 @@
+/* pgseal: a client of the coordinator's HTTP API; and `dev`, `key` and `fetch`, which do without one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/http.h"
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+
+static void main_help(void) {
+  printf("pgseal: checkpoints of PostgreSQL databases, proven by restoring them.\n\n"
+         "Usage: pgseal COMMAND [ARGUMENTS]\n\nCommands:\n");
+  for (size_t i = 0; i < cli_command_count; i++)
+    printf("  %-14s %s\n", cli_commands[i].name, cli_commands[i].summary);
+  printf("\n`pgseal COMMAND --help` explains one, with examples. To begin:\n"
+         "  pgseal dev --database prod-api='host=db1 dbname=api user=pgseal'\n"
+         "  pgseal checkpoint prod-api --tag pre-deploy-1\n\n"
+         "Environment:\n"
+         "  PGSEAL_URL         the coordinator (default http://127.0.0.1:8420)\n"
+         "  PGSEAL_TOKEN       the token; or PGSEAL_TOKEN_FILE, a file that holds it\n"
+         "  NO_COLOR           no colours\n\n"
+         "Exit codes: 0 done and proven; 1 failed; 2 usage; 3 the coordinator cannot be reached or refused the token;\n"
+         "4 errored: it did not come to an end, and nothing is condemned.\n");
+}
+
+/* The command that the first word, or the first two, name; *used: how many words. */
+static const Command *main_find(int argc, char **argv, int *used) {
+  for (size_t i = 0; i < cli_command_count; i++) {
+    const char *name = cli_commands[i].name, *space = strchr(name, ' ');
+    size_t length = space ? (size_t)(space - name) : strlen(name);
+    if (strlen(argv[0]) != length || strncmp(argv[0], name, length) != 0)
+      continue;
+    if (space && (argc < 2 || strcmp(argv[1], space + 1) != 0))
+      continue;
+    *used = space ? 2 : 1;
+    return &cli_commands[i];
+  }
+  return NULL;
+}
+
+/* `pgseal token`, `pgseal token --help`: what begins with that word. */
+static bool main_group(const char *word, FILE *out) {
+  bool found = false;
+  size_t length = strlen(word);
+  for (size_t i = 0; i < cli_command_count; i++) {
+    const Command *c = &cli_commands[i];
+    if (strncmp(c->name, word, length) != 0 || c->name[length] != ' ')
+      continue;
+    fprintf(out, "%s pgseal %s %s\n         %s\n", found ? "      " : "Usage:", c->name, c->usage, c->summary);
+    found = true;
+  }
+  return found;
+}
+
+static ExitCode main_unknown(const char *word) {
+  const char *names[64];
+  size_t count = 0;
+  for (; count < cli_command_count && count < ARRAY_SIZE(names); count++)
+    names[count] = cli_commands[count].name;
+  const char *nearest = options_nearest(word, names, count);
+  fprintf(stderr, "pgseal: there is no command '%s'", word);
+  if (nearest)
+    fprintf(stderr, "; did you mean `pgseal %s`?", nearest);
+  fprintf(stderr, "\n`pgseal --help` lists the commands.\n");
+  return EXIT_USAGE;
+}
+
+static ExitCode main_run(int argc, char **argv) {
+  if (argc < 1 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "help") == 0) {
+    main_help();
+    return argc < 1 ? EXIT_USAGE : EXIT_DONE;
+  }
+  if (strcmp(argv[0], "--version") == 0 || strcmp(argv[0], "version") == 0) {
+    printf("pgseal %s\n", PGSEAL_VERSION);
+    return EXIT_DONE;
+  }
+  int used = 0;
+  Cli cli = {.command = main_find(argc, argv, &used)};
+  if (!cli.command) {
+    bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    if (main_group(argv[0], help ? stdout : stderr))
+      return help ? EXIT_DONE : EXIT_USAGE;
+    return main_unknown(argv[0]);
+  }
+  const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+  bool color = !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+  cli.color_out = color && isatty(STDOUT_FILENO);
+  cli.color_err = color && isatty(STDERR_FILENO);
+  cli.live = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+  ExitCode code = cli.command->run(&cli, argc - used, argv + used);
+  http_close(cli.http);
+  if (cli.token)
+    explicit_bzero(cli.token, strlen(cli.token));
+  free(cli.token);
+  return code;
+}
+
+int main(int argc, char **argv) {
+  ExitCode code = main_run(argc - 1, argv + 1);
+  if (fflush(stdout) != 0 || ferror(stdout)) {
+    perror("pgseal: cannot write the output");
+    return EXIT_ERRORED;
+  }
+  return code;
+}

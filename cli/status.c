@@ -1,0 +1,127 @@
+/* pgseal status, databases, agents: the fleet at a glance. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/api.h"
+#include "cli/format.h"
+#include "cli/http.h"
+#include "common/base/cleanup.h"
+
+static void status_heading(Table *table, const char *const *heading) {
+  table->columns = 0;
+  for (; heading[table->columns]; table->columns++)
+    table_add(table, "%s", heading[table->columns]);
+}
+
+static void status_databases(const Cli *cli, const json_t *json) {
+  static const char *const heading[] = {"DATABASE", "OWNER", "NEWEST CHECKPOINT", "TAG", "WHEN", "SIZE", NULL};
+  CLEANUP(table_release) Table table = {0};
+  status_heading(&table, heading);
+  const json_t *databases = json_object_get(json, "databases"), *database;
+  size_t index;
+  char age[FORMAT_SIZE];
+  json_array_foreach(databases, index, database) {
+    const json_t *newest = json_object_get(database, "newest");
+    const char *environment = api_text(database, "environment");
+    CLEANUP(buffer_release) Buffer name = {0}, state = {0};
+    format_database(&name, cli->color_out, api_text(database, "name"), environment);
+    if (*environment && strcmp(environment, "production") != 0)
+      buffer_append_format(&name, " (%s)", environment);
+    if (json_is_object(newest))
+      format_state(&state, cli->color_out, api_text(newest, "state"));
+    else
+      buffer_append_format(&state, "%snone%s", cli_style(cli->color_out, STYLE_WARN), cli_reset(cli->color_out));
+    table_add(&table, "%s", buffer_text(&name));
+    table_add(&table, "%s", *api_text(database, "owner") ? api_text(database, "owner") : "-");
+    table_add(&table, "%s", buffer_text(&state));
+    table_add(&table, "%s", *api_text(newest, "tag") ? api_text(newest, "tag") : "-");
+    table_add(&table, "%s", format_age(api_text(newest, "created_at"), age));
+    table_add(&table, "%s", *api_text(newest, "size") ? api_text(newest, "size") : "-");
+  }
+  if (json_array_size(databases) == 0)
+    printf("No databases: name them under `databases` in coordinator.yaml.\n");
+  else
+    table_print(&table, stdout, cli->color_out);
+}
+
+static void status_join(Buffer *out, const json_t *list) {
+  const json_t *item;
+  size_t index;
+  json_array_foreach(list, index, item) if (json_string_value(item))
+      buffer_append_format(out, "%s%s", index ? "," : "", json_string_value(item));
+  buffer_append_text(out, out->size ? "" : "-");
+}
+
+static void status_agents(const Cli *cli, const json_t *json) {
+  static const char *const heading[] = {"AGENT", "STATE", "CAPABILITIES", "JOBS", "HOST", "VERSION", NULL};
+  CLEANUP(table_release) Table table = {0};
+  status_heading(&table, heading);
+  const json_t *agents = json_object_get(json, "agents"), *agent;
+  size_t index;
+  json_array_foreach(agents, index, agent) {
+    bool live = api_true(agent, "live");
+    const json_t *jobs = json_object_get(agent, "jobs");
+    CLEANUP(buffer_release) Buffer capabilities = {0};
+    status_join(&capabilities, json_object_get(agent, "capabilities"));
+    table_add(&table, "%s", api_text(agent, "name"));
+    table_add(&table, "%s%s%s", cli_style(cli->color_out, live ? STYLE_GOOD : STYLE_BAD), live ? "live" : "lost",
+              cli_reset(cli->color_out));
+    table_add(&table, "%s", buffer_text(&capabilities));
+    table_add(&table, "%" PRId64, json_is_array(jobs) ? (int64_t)json_array_size(jobs) : api_integer(agent, "jobs"));
+    table_add(&table, "%s", *api_text(agent, "host") ? api_text(agent, "host") : "-");
+    table_add(&table, "%s", *api_text(agent, "version") ? api_text(agent, "version") : "-");
+  }
+  if (json_array_size(agents) == 0)
+    printf("No agents: name them under `agents` in coordinator.yaml, and start pgseal-agent.\n");
+  else
+    table_print(&table, stdout, cli->color_out);
+}
+
+typedef void StatusPrint(const Cli *cli, const json_t *json);
+
+static ExitCode status_one(Cli *cli, int argc, char **argv, const char *path, StatusPrint *print) {
+  ExitCode code;
+  if (!cli_parse(cli, NULL, 0, true, argc, argv, 0, 0, NULL, &code))
+    return code;
+  Error err;
+  CLEANUP(api_release) json_t *json = NULL;
+  if (api_get(cli, &json, &err, "%s", path) != STATUS_OK)
+    return cli_fail(cli, &err);
+  if (cli->json)
+    cli_print_json(json);
+  else
+    print(cli, json);
+  return EXIT_DONE;
+}
+
+ExitCode command_databases(Cli *cli, int argc, char **argv) {
+  return status_one(cli, argc, argv, "/api/v1/databases", status_databases);
+}
+
+ExitCode command_agents(Cli *cli, int argc, char **argv) {
+  return status_one(cli, argc, argv, "/api/v1/agents", status_agents);
+}
+
+ExitCode command_status(Cli *cli, int argc, char **argv) {
+  ExitCode code;
+  if (!cli_parse(cli, NULL, 0, true, argc, argv, 0, 0, NULL, &code))
+    return code;
+  Error err;
+  CLEANUP(api_release) json_t *databases = NULL;
+  CLEANUP(api_release) json_t *agents = NULL;
+  if (api_get(cli, &databases, &err, "/api/v1/databases") != STATUS_OK ||
+      api_get(cli, &agents, &err, "/api/v1/agents") != STATUS_OK)
+    return cli_fail(cli, &err);
+  if (cli->json) {
+    CLEANUP(api_release)
+    json_t *both = json_pack("{s:O, s:O}", "databases", json_object_get(databases, "databases"), "agents",
+                             json_object_get(agents, "agents"));
+    cli_print_json(both);
+    return EXIT_DONE;
+  }
+  printf("Coordinator %s\n\n", http_url(cli->http));
+  status_databases(cli, databases);
+  printf("\n");
+  status_agents(cli, agents);
+  return EXIT_DONE;
+}
