@@ -1,0 +1,25 @@
+/* The child's end of the pipes to its agent. Used by job.c and job_main.c alone. */
+#ifndef PGSEAL_AGENT_JOBS_CHANNEL_H
+#define PGSEAL_AGENT_JOBS_CHANNEL_H
+
+#include "agent/jobs/job.h"
+
+typedef struct JobChannel {
+  int in, out;
+  pthread_mutex_t lock; /* over all that follows but out_lock */
+  pthread_cond_t changed;
+  Pgseal__Follow *follow; /* the last one, or NULL */
+  uint64_t serial;        /* raised with each */
+  bool canceled;
+  int64_t deadline_us; /* monotonic */
+  int64_t next_progress_us;
+  pthread_mutex_t out_lock;
+} JobChannel;
+
+/* Reads the Start frame, then starts the reader thread, which ends the process at the end of `in`. *job is freed by
+ * the caller with pgseal__job__free_unpacked. */
+Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job, Error *err) MUST_CHECK;
+/* Any thread. */
+Status job_channel_send(JobChannel *channel, const Pgseal__JobMessage *message, Error *err) MUST_CHECK;
+
+#endif
