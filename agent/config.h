@@ -21,17 +21,21 @@ typedef struct AgentDatabase {
 } AgentDatabase;
 
 typedef enum DrillEngineKind { DRILL_ENGINE_AUTO, DRILL_ENGINE_DOCKER, DRILL_ENGINE_LOCAL } DrillEngineKind;
-typedef struct DrillImage { int major; const char *image; } DrillImage;
+typedef struct DrillImage {
+  int major;
+  const char *image;
+} DrillImage;
 
 typedef struct DrillConfig {
-  DrillEngineKind engine;  /* auto: docker if its socket answers, else local */
-  const char *socket;      /* of the Docker API; default: DOCKER_HOST, /run/podman/podman.sock, /var/run/docker.sock, first that exists */
-  DrillImage *images;      /* major -> image; default "postgres:<major>" */
+  DrillEngineKind engine; /* auto: docker if its socket answers, else local */
+  const char *socket; /* of the Docker API; default: DOCKER_HOST, /run/podman/podman.sock, /var/run/docker.sock, first
+                         that exists */
+  DrillImage *images; /* major -> image; default "postgres:<major>" */
   size_t image_count;
-  int memory_mb, cpus;     /* container bounds; 0: 2048 and all */
-  int jobs;                /* pg_restore -j for post-data; 0: number of CPUs */
-  int tmpfs_mb;            /* reserved: PGDATA on tmpfs; 0 = on disk */
-  const char *local_user;  /* whom the local engine runs as when the agent is root; default "postgres" */
+  int memory_mb, cpus;    /* container bounds; 0: 2048 and all */
+  int jobs;               /* pg_restore -j for post-data; 0: number of CPUs */
+  int tmpfs_mb;           /* reserved: PGDATA on tmpfs; 0 = on disk */
+  const char *local_user; /* whom the local engine runs as when the agent is root; default "postgres" */
 } DrillConfig;
 
 typedef struct AgentConfig {
@@ -39,12 +43,12 @@ typedef struct AgentConfig {
   const char *name;
   const char **coordinators; /* bus URLs */
   size_t coordinator_count;
-  const char *data_dir;      /* spool (results until acknowledged), scratch */
-  const char *signing_key;   /* PEM path */
+  const char *data_dir;    /* spool (results until acknowledged), scratch */
+  const char *signing_key; /* PEM path */
   bool can_dump, can_drill;
   int dump_slots, drill_slots; /* default 1 each */
   const char *repository_directory;
-  const char **recipients;   /* certificate paths */
+  const char **recipients; /* certificate paths */
   size_t recipient_count;
   const char *decryption_key, *decryption_certificate; /* only agents that drill; may be NULL */
   PostgresBinDir *bin_dirs;
@@ -52,9 +56,9 @@ typedef struct AgentConfig {
   AgentDatabase *databases;
   size_t database_count;
   DrillConfig drill;
-  int segment_mb;            /* plaintext MiB per segment; default 32 */
-  int zstd_level;            /* default 1 */
-  int workers;               /* segment encoders; default: CPUs, at most 8 */
+  int segment_mb; /* plaintext MiB per segment; default 32 */
+  int zstd_level; /* default 1 */
+  int workers;    /* segment encoders; default: CPUs, at most 8 */
   const char *log_level, *log_format;
 } AgentConfig;
 

@@ -1,0 +1,241 @@
+#include "agent/config.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/config_schema.h"
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+#include "common/bus/address.h"
+#include "common/config/yaml.h"
+
+typedef struct Loaded { /* what agent_config_free gets back from the config inside */
+  AgentConfig config;
+  RawAgentConfig *raw; /* owns most strings of config */
+  char **owned;        /* resolved paths */
+  size_t owned_count;
+  char *directory; /* of the file */
+} Loaded;
+
+void agent_config_free(AgentConfig *config) {
+  if (!config)
+    return;
+  Loaded *loaded = (Loaded *)((char *)config - offsetof(Loaded, config));
+  yaml_free(&agent_config_schema, loaded->raw);
+  for (size_t i = 0; i < loaded->owned_count; i++)
+    free(loaded->owned[i]);
+  free(loaded->owned);
+  free(loaded->directory);
+  free(config->recipients);
+  free(config->bin_dirs);
+  free(config->databases);
+  free(config->drill.images);
+  free(loaded);
+}
+
+static void loaded_release(Loaded **loaded) {
+  if (*loaded)
+    agent_config_free(&(*loaded)->config);
+}
+
+static const char *resolve(Loaded *loaded, const char *path) {
+  if (!path)
+    return NULL;
+  char *full = config_resolve(loaded->directory, path);
+  ARRAY_PUSH(loaded->owned, loaded->owned_count, full);
+  return full;
+}
+
+static Status take_int(const Loaded *loaded, const char *what, const int *value, int fallback, int low, int high,
+                       int *out, Error *err) {
+  *out = value ? *value : fallback;
+  if (*out < low || *out > high)
+    return config_error(err, loaded->config.path, "%s is %d; it must be between %d and %d", what, *out, low, high);
+  return STATUS_OK;
+}
+
+static Status take_capabilities(Loaded *loaded, Error *err) {
+  for (unsigned i = 0; i < loaded->raw->agent.capabilities_count; i++) {
+    const char *capability = loaded->raw->agent.capabilities[i];
+    if (strcmp(capability, "dump") == 0)
+      loaded->config.can_dump = true;
+    else if (strcmp(capability, "drill") == 0)
+      loaded->config.can_drill = true;
+    else
+      return config_error(err, loaded->config.path, "agent.capabilities: '%s' is unknown; there are dump and drill",
+                          capability);
+  }
+  return STATUS_OK;
+}
+
+static Status take_agent(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  const RawAgentConfig *raw = loaded->raw;
+  config->name = raw->agent.name;
+  config->coordinators = (const char **)raw->agent.coordinators;
+  config->coordinator_count = raw->agent.coordinators_count;
+  config->data_dir = resolve(loaded, raw->agent.data);
+  config->signing_key = resolve(loaded, raw->agent.signing_key);
+  config->repository_directory = resolve(loaded, raw->repository.directory);
+  if (!text_name_valid(config->name))
+    return config_error(err, config->path,
+                        "agent.name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
+                        config->name);
+  for (size_t i = 0; i < config->coordinator_count; i++)
+    if (bus_address_check(config->coordinators[i], err) != STATUS_OK)
+      return error_prefix(err, "%s: agent.coordinators", config->path);
+  Status status = take_capabilities(loaded, err);
+  if (!status)
+    status = take_int(loaded, "agent.slots.dump", raw->agent.slots.dump, 1, 1, 64, &config->dump_slots, err);
+  if (!status)
+    status = take_int(loaded, "agent.slots.drill", raw->agent.slots.drill, 1, 1, 64, &config->drill_slots, err);
+  return status;
+}
+
+static Status take_keys(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  const RawAgentConfig *raw = loaded->raw;
+  config->recipients = memory_alloc((raw->keys.recipients_count + 1) * sizeof *config->recipients);
+  for (unsigned i = 0; i < raw->keys.recipients_count; i++)
+    config->recipients[config->recipient_count++] = resolve(loaded, raw->keys.recipients[i]);
+  config->decryption_key = resolve(loaded, raw->keys.decryption_key);
+  config->decryption_certificate = resolve(loaded, raw->keys.decryption_certificate);
+  if (config->can_drill && !config->decryption_key)
+    return config_error(err, config->path,
+                        "an agent that drills needs keys.decryption_key and keys.decryption_certificate");
+  return STATUS_OK;
+}
+
+static Status take_major(const Loaded *loaded, const char *what, int major, Error *err) {
+  return major >= 10 && major <= 99
+             ? STATUS_OK
+             : config_error(err, loaded->config.path, "%s: %d is not a PostgreSQL major version", what, major);
+}
+
+static Status take_databases(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  const RawAgentConfig *raw = loaded->raw;
+  config->databases = memory_alloc((raw->databases_count + 1) * sizeof *config->databases);
+  for (unsigned i = 0; i < raw->databases_count; i++) {
+    const RawAgentDatabase *from = &raw->databases[i];
+    if (!text_name_valid(from->name))
+      return config_error(err, config->path, "database name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-'",
+                          from->name);
+    if (agent_config_database(config, from->name))
+      return config_error(err, config->path, "database %s is there twice", from->name);
+    if (from->roles && strcmp(from->roles, "all") != 0 && strcmp(from->roles, "none") != 0)
+      return config_error(err, config->path, "database %s: roles is '%s'; it must be all or none", from->name,
+                          from->roles);
+    config->databases[config->database_count++] = (AgentDatabase){from->name, resolve(loaded, from->conninfo_file),
+                                                                  !from->roles || strcmp(from->roles, "all") == 0};
+  }
+  return STATUS_OK;
+}
+
+static Status take_postgres(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  const RawAgentConfig *raw = loaded->raw;
+  config->bin_dirs = memory_alloc((raw->postgres.bin_dirs_count + 1) * sizeof *config->bin_dirs);
+  Status status = STATUS_OK;
+  for (unsigned i = 0; !status && i < raw->postgres.bin_dirs_count; i++) {
+    const RawMajorPath *from = &raw->postgres.bin_dirs[i];
+    config->bin_dirs[config->bin_dir_count++] = (PostgresBinDir){from->major, resolve(loaded, from->path)};
+    status = take_major(loaded, "postgres.bin_dirs", from->major, err);
+  }
+  return status;
+}
+
+static Status take_engine(Loaded *loaded, Error *err) {
+  DrillConfig *drill = &loaded->config.drill;
+  const char *engine = loaded->raw->drill.engine ? loaded->raw->drill.engine : "auto";
+  if (strcmp(engine, "auto") == 0)
+    drill->engine = DRILL_ENGINE_AUTO;
+  else if (strcmp(engine, "docker") == 0)
+    drill->engine = DRILL_ENGINE_DOCKER;
+  else if (strcmp(engine, "local") == 0)
+    drill->engine = DRILL_ENGINE_LOCAL;
+  else
+    return config_error(err, loaded->config.path, "drill.engine is '%s'; it must be auto, docker or local", engine);
+  return STATUS_OK;
+}
+
+static Status take_drill(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  const RawAgentConfig *raw = loaded->raw;
+  config->drill.socket = raw->drill.socket;
+  config->drill.local_user = raw->drill.local_user ? raw->drill.local_user : "postgres";
+  config->drill.images = memory_alloc((raw->drill.images_count + 1) * sizeof *config->drill.images);
+  Status status = take_engine(loaded, err);
+  for (unsigned i = 0; !status && i < raw->drill.images_count; i++) {
+    config->drill.images[config->drill.image_count++] =
+        (DrillImage){raw->drill.images[i].major, raw->drill.images[i].path};
+    status = take_major(loaded, "drill.images", raw->drill.images[i].major, err);
+  }
+  if (!status)
+    status =
+        take_int(loaded, "drill.memory_mb", raw->drill.memory_mb, 2048, 256, 1 << 20, &config->drill.memory_mb, err);
+  if (!status)
+    status = take_int(loaded, "drill.cpus", raw->drill.cpus, 0, 0, 1024, &config->drill.cpus, err);
+  if (!status)
+    status = take_int(loaded, "drill.jobs", raw->drill.jobs, 0, 0, 64, &config->drill.jobs, err);
+  if (!status)
+    status = take_int(loaded, "drill.tmpfs_mb", raw->drill.tmpfs_mb, 0, 0, 1 << 20, &config->drill.tmpfs_mb, err);
+  return status;
+}
+
+static Status take_rest(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  const RawAgentConfig *raw = loaded->raw;
+  long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+  config->log_level = raw->log.level ? raw->log.level : "info";
+  config->log_format = raw->log.format ? raw->log.format : "text";
+  LogLevel level;
+  if (!log_level_from_name(config->log_level, &level))
+    return config_error(err, config->path, "log.level is '%s'; it must be debug, info, warn or error",
+                        config->log_level);
+  if (strcmp(config->log_format, "text") != 0 && strcmp(config->log_format, "json") != 0)
+    return config_error(err, config->path, "log.format is '%s'; it must be text or json", config->log_format);
+  Status status = take_int(loaded, "segments.size_mb", raw->segments.size_mb, 32, 1, 256, &config->segment_mb, err);
+  if (!status)
+    status = take_int(loaded, "segments.zstd_level", raw->segments.zstd_level, 1, 1, 19, &config->zstd_level, err);
+  if (!status)
+    status = take_int(loaded, "segments.workers", raw->segments.workers,
+                      cpus < 1   ? 1
+                      : cpus > 8 ? 8
+                                 : (int)cpus,
+                      1, 64, &config->workers, err);
+  return status;
+}
+
+Status agent_config_load(const char *path, AgentConfig **out, Error *err) {
+  CLEANUP(loaded_release) Loaded *loaded = memory_alloc(sizeof *loaded);
+  loaded->directory = config_directory(path);
+  char *own_path = memory_strdup(path);
+  ARRAY_PUSH(loaded->owned, loaded->owned_count, own_path);
+  loaded->config.path = own_path;
+  void *raw = NULL;
+  Status status = yaml_load(path, &agent_config_schema, &raw, err);
+  if (status)
+    return status;
+  loaded->raw = raw;
+  Status (*const steps[])(Loaded *, Error *) = {take_agent,     take_keys,  take_postgres,
+                                                take_databases, take_drill, take_rest};
+  for (size_t i = 0; !status && i < ARRAY_SIZE(steps); i++)
+    status = steps[i](loaded, err);
+  if (status)
+    return status;
+  *out = &STEAL(loaded)->config;
+  return STATUS_OK;
+}
+
+const AgentDatabase *agent_config_database(const AgentConfig *config, const char *name) {
+  for (size_t i = 0; i < config->database_count; i++)
+    if (strcmp(config->databases[i].name, name) == 0)
+      return &config->databases[i];
+  return NULL;
+}

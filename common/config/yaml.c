@@ -1,0 +1,91 @@
+#include "common/config/yaml.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/buffer.h"
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+enum { CONFIG_FILE_LIMIT = 4 << 20 };
+
+/* libcyaml tells the reason and the place only by its log: the first message, then the backtrace, innermost first. */
+typedef struct Complaint {
+  char message[256];
+  int line, column;
+} Complaint;
+
+static void complaint_log(cyaml_log_t level, void *user, const char *format, va_list args) {
+  Complaint *complaint = user;
+  char text[512];
+  if (level < CYAML_LOG_ERROR)
+    return;
+  vsnprintf(text, sizeof text, format, args);
+  text[strcspn(text, "\n")] = '\0';
+  const char *place = strstr(text, "(line: ");
+  if (place) {
+    if (!complaint->line && sscanf(place, "(line: %d, column: %d)", &complaint->line, &complaint->column) != 2)
+      complaint->line = 0;
+  } else if (!complaint->message[0] && !strstr(text, "Backtrace")) {
+    const char *start = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
+    snprintf(complaint->message, sizeof complaint->message, "%.250s", start);
+  }
+}
+
+static cyaml_config_t settings(Complaint *complaint) {
+  return (cyaml_config_t){.log_fn = complaint_log,
+                          .log_ctx = complaint,
+                          .mem_fn = cyaml_mem,
+                          .log_level = CYAML_LOG_ERROR,
+                          .flags = CYAML_CFG_NO_ALIAS};
+}
+
+Status config_error(Error *err, const char *path, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  error_set_v(err, ERR_CONFIG, format, args);
+  va_end(args);
+  error_object(err, "%s", path);
+  return error_prefix(err, "%s", path);
+}
+
+Status yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  Error cause;
+  if (file_read(path, CONFIG_FILE_LIMIT, &text, &cause) != STATUS_OK)
+    return error_set(err, ERR_CONFIG, "cannot read the configuration: %s", cause.message);
+  Complaint complaint = {0};
+  cyaml_config_t yaml = settings(&complaint);
+  cyaml_data_t *raw = NULL;
+  buffer_append_byte(&text, '\n'); /* libcyaml wants a pointer, also for an empty file */
+  cyaml_err_t rc = cyaml_load_data(text.data, text.size, &yaml, schema, &raw, NULL);
+  if (rc == CYAML_OK && raw) {
+    *out = raw;
+    return STATUS_OK;
+  }
+  const char *reason = rc == CYAML_OK         ? "the file is empty"
+                       : complaint.message[0] ? complaint.message
+                                              : cyaml_strerror(rc);
+  if (!complaint.line)
+    return config_error(err, path, "%s", reason);
+  error_set(err, ERR_CONFIG, "%s:%d:%d: %s", path, complaint.line, complaint.column, reason);
+  error_object(err, "%s:%d", path, complaint.line);
+  return ERR_CONFIG;
+}
+
+void yaml_free(const cyaml_schema_value_t *schema, void *data) {
+  Complaint ignored = {0};
+  cyaml_config_t yaml = settings(&ignored);
+  if (data)
+    cyaml_free(&yaml, schema, data, 0);
+}
+
+char *config_directory(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? memory_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : memory_strdup("");
+}
+
+char *config_resolve(const char *directory, const char *path) {
+  return path[0] == '/' || !directory[0] ? memory_strdup(path) : memory_format("%s/%s", directory, path);
+}

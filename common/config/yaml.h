@@ -1,0 +1,22 @@
+/*
+ * Loads a YAML file by a libcyaml schema: unknown keys and wrong types are ERR_CONFIG with file, line and column.
+ * Loop or main thread; the result is plain data, freed by yaml_free with the same schema.
+ */
+#ifndef PGSEAL_COMMON_CONFIG_YAML_H
+#define PGSEAL_COMMON_CONFIG_YAML_H
+
+#include <cyaml/cyaml.h>
+
+#include "common/base/error.h"
+
+Status yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) MUST_CHECK;
+void yaml_free(const cyaml_schema_value_t *schema, void *data); /* NULL is fine */
+
+/* The directory of a file, "" for the working directory; and a path relative to it. New strings the caller frees. */
+char *config_directory(const char *path);
+char *config_resolve(const char *directory, const char *path);
+
+/* ERR_CONFIG with "PATH: " before the message. */
+Status config_error(Error *err, const char *path, const char *format, ...) PRINTF_LIKE(3, 4);
+
+#endif
