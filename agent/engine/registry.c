@@ -22,10 +22,6 @@ static void registry_close_dir(DIR **dir) {
     closedir(*dir);
 }
 
-static void registry_decref(json_t **json) {
-  json_decref(*json);
-}
-
 /* Anybody may write to /tmp: the directory must be ours and closed to others. */
 static Status registry_directory(char **out, Error *err) {
   CLEANUP_FREE char *path = memory_format("/tmp/pgseal-%u", (unsigned)geteuid());
@@ -72,7 +68,7 @@ Status registry_write(const RegistryNote *note, Error *err) {
   Status status = registry_path(note->job_id, note_suffix, &path, err);
   if (status != STATUS_OK)
     return status;
-  CLEANUP(registry_decref)
+  CLEANUP(json_decrefp)
   json_t *json = json_pack("{s:s, s:s, s:I, s:I}", "agent", note->agent, "directory", note->directory, "pid",
                            (json_int_t)note->pid, "start", (json_int_t)note->start);
   CLEANUP_FREE char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -97,7 +93,7 @@ static void registry_visit(const char *path, const char *job_id, const char *age
   CLEANUP(buffer_release) Buffer content = {0};
   if (file_read(path, REGISTRY_NOTE_LIMIT, &content, &ignored) != STATUS_OK)
     return;
-  CLEANUP(registry_decref) json_t *json = json_loadb((const char *)content.data, content.size, 0, NULL);
+  CLEANUP(json_decrefp) json_t *json = json_loadb((const char *)content.data, content.size, 0, NULL);
   const char *owner, *directory;
   json_int_t pid, start;
   if (!json || json_unpack(json, "{s:s, s:s, s:I, s:I}", "agent", &owner, "directory", &directory, "pid", &pid, "start",

@@ -1,0 +1,239 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/jobs/drill.h"
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+
+enum { CLASSIFY_MESSAGE_SIZE = 1200, CLASSIFY_ISSUE_LIMIT = 1000 };
+
+/* Worst first. What says something about the drill's surroundings stands before what condemns the checkpoint: without
+ * its extension a table cannot be made, and then its rows cannot be restored. */
+static const Status severity[] = {
+    ERR_CLUSTER_LOST, ERR_DISK_FULL,         ERR_EXTENSION_ABSENT,    ERR_LOCALE_ABSENT,     ERR_TOOL,
+    ERR_ROLE_MISSING, ERR_RESTORE_DATA_LOST, ERR_RESTORE_OBJECT_LOST, ERR_RESTORE_GRANT_LOST};
+
+typedef struct Rule {
+  const char *first, *second; /* both must be there; second may be NULL */
+  Status status;
+  const char *remedy; /* NULL: the code's own */
+} Rule;
+
+static const char preload_remedy[] =
+    "The extension must be preloaded, which a drill's cluster does not do: keep it out "
+    "of the database, or build a drill image that presets shared_preload_libraries.";
+static const char memory_remedy[] = "Raise `drill.memory_mb`, or drill on a larger agent.";
+
+/* In order of precedence; servers speak the C locale here. */
+static const Rule rules[] = {
+    {"server closed the connection", NULL, ERR_CLUSTER_LOST, NULL},
+    {"terminating connection", NULL, ERR_CLUSTER_LOST, NULL},
+    {"connection to server", NULL, ERR_CLUSTER_LOST, NULL},
+    {"no connection to the server", NULL, ERR_CLUSTER_LOST, NULL},
+    {"connection not open", NULL, ERR_CLUSTER_LOST, NULL},
+    {"database system is", NULL, ERR_CLUSTER_LOST, NULL},
+    {"out of shared memory", NULL, ERR_CLUSTER_LOST, memory_remedy},
+    {"out of memory", NULL, ERR_CLUSTER_LOST, memory_remedy},
+    {"could not resize shared memory segment", NULL, ERR_CLUSTER_LOST, memory_remedy},
+    {"No space left on device", NULL, ERR_DISK_FULL,
+     "Free space where the disposable cluster lives: the container engine's storage, or the agent's data directory."},
+    {"must be loaded via shared_preload_libraries", NULL, ERR_EXTENSION_ABSENT, preload_remedy},
+    {"can only be loaded via shared_preload_libraries", NULL, ERR_EXTENSION_ABSENT, preload_remedy},
+    {"extension \"", "is not available", ERR_EXTENSION_ABSENT, NULL},
+    {"could not open extension control file", NULL, ERR_EXTENSION_ABSENT, NULL},
+    {"extension \"", "has no installation script", ERR_EXTENSION_ABSENT, NULL},
+    {"could not access file \"", NULL, ERR_EXTENSION_ABSENT, "Use a drill image that has the library."},
+    {"could not load library \"", NULL, ERR_EXTENSION_ABSENT, "Use a drill image that has the library."},
+    {"invalid locale name", NULL, ERR_LOCALE_ABSENT, NULL},
+    {"could not create locale", NULL, ERR_LOCALE_ABSENT, NULL},
+    {"could not open collator", NULL, ERR_LOCALE_ABSENT, NULL},
+    {"collation \"", "does not exist", ERR_LOCALE_ABSENT, NULL},
+    {"invalid LC_", "locale", ERR_LOCALE_ABSENT, NULL},
+    {"ICU is not supported", NULL, ERR_LOCALE_ABSENT, NULL},
+    {"role \"", "\" does not exist", ERR_ROLE_MISSING, NULL},
+};
+
+Status drill_classify_message(const char *message, Status fallback, const char **remedy) {
+  for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+    const char *first = strstr(message, rules[i].first);
+    if (!first || (rules[i].second && !strstr(first, rules[i].second)))
+      continue;
+    *remedy = rules[i].remedy;
+    return rules[i].status;
+  }
+  *remedy = NULL;
+  return fallback;
+}
+
+static bool is_one_of(const char *text, const char *const *list, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(text, list[i]) == 0)
+      return true;
+  return false;
+}
+
+/* What an entry's failure costs, when its message says nothing special. */
+static Status entry_loss(const ArchiveEntry *entry, const char *command) {
+  static const char *const data[] = {"TABLE DATA", "BLOBS", "BLOB", "SEQUENCE SET", "MATERIALIZED VIEW DATA"};
+  static const char *const grants[] = {"ACL", "DEFAULT ACL"};
+  if (is_one_of(entry->desc, data, ARRAY_SIZE(data)))
+    return ERR_RESTORE_DATA_LOST;
+  if (is_one_of(entry->desc, grants, ARRAY_SIZE(grants)))
+    return ERR_RESTORE_GRANT_LOST;
+  if (strncmp(command, "ALTER ", 6) == 0 && strstr(command, " OWNER TO "))
+    return ERR_RESTORE_GRANT_LOST;
+  return ERR_RESTORE_OBJECT_LOST;
+}
+
+static const ArchiveEntry *find_entry(const ArchiveToc *toc, int dump_id) {
+  for (size_t i = 0; toc && i < toc->entry_count; i++)
+    if (toc->entries[i].dump_id == dump_id)
+      return &toc->entries[i];
+  return NULL;
+}
+
+/* One complaint of pg_restore, while its lines are gathered. */
+typedef struct Complaint {
+  const ArchiveEntry *entry; /* NULL: of no entry */
+  Buffer message, command;
+  bool open, in_command;
+} Complaint;
+
+static void complaint_release(Complaint *complaint) {
+  buffer_release(&complaint->message);
+  buffer_release(&complaint->command);
+}
+
+static char *entry_name(const ArchiveEntry *entry) {
+  return *entry->schema ? memory_format("%s %s.%s", entry->desc, entry->schema, entry->tag)
+                        : memory_format("%s %s", entry->desc, entry->tag);
+}
+
+static void complaint_close(Complaint *complaint, DrillIssues *out) {
+  if (!complaint->open)
+    return;
+  complaint->open = complaint->in_command = false;
+  char message[CLASSIFY_MESSAGE_SIZE], object[ERROR_OBJECT_SIZE];
+  text_clean(buffer_text(&complaint->message), message, sizeof message);
+  const char *remedy;
+  /* without an entry, it is pg_restore itself that failed */
+  Status fallback = complaint->entry ? entry_loss(complaint->entry, buffer_text(&complaint->command)) : ERR_TOOL;
+  Status status = drill_classify_message(message, fallback, &remedy);
+  CLEANUP_FREE char *name = complaint->entry ? entry_name(complaint->entry) : memory_strdup("");
+  DrillIssue issue = {.status = status,
+                      .object = memory_strdup(text_clean(name, object, sizeof object)),
+                      .message = memory_strdup(message),
+                      .remedy = memory_strdup(remedy ? remedy : error_default_remedy(status))};
+  ARRAY_PUSH(out->items, out->count, issue);
+  buffer_clear(&complaint->message);
+  buffer_clear(&complaint->command);
+}
+
+static const char *after(const char *line, const char *prefix) {
+  size_t size = strlen(prefix);
+  return strncmp(line, prefix, size) == 0 ? line + size : NULL;
+}
+
+static void append_part(Buffer *to, const char *text) {
+  if (to->size >= CLASSIFY_MESSAGE_SIZE || !*text)
+    return;
+  if (to->size > 0)
+    buffer_append_text(to, " ");
+  buffer_append_text(to, text);
+}
+
+static void complaint_line(Complaint *complaint, const char *line, const ArchiveToc *toc, DrillIssues *out) {
+  static const char command[] = "Command was: ";
+  const char *rest = after(line, "pg_restore: ");
+  if (!rest) { /* goes on with what came before */
+    const char *statement = after(line, command);
+    complaint->in_command = complaint->in_command || statement;
+    if (complaint->open)
+      append_part(complaint->in_command ? &complaint->command : &complaint->message, statement ? statement : line);
+    return;
+  }
+  const char *text;
+  if ((text = after(rest, "from TOC entry "))) {
+    complaint_close(complaint, out);
+    complaint->entry = find_entry(toc, (int)strtol(text, NULL, 10));
+  } else if ((text = after(rest, "while "))) { /* INITIALIZING, PROCESSING TOC, FINALIZING */
+    complaint_close(complaint, out);
+    complaint->entry = NULL;
+  } else if ((text = after(rest, "error: "))) {
+    complaint_close(complaint, out);
+    complaint->open = true;
+    append_part(&complaint->message, text);
+  } else if ((text = after(rest, "detail: ")) && complaint->open) {
+    const char *statement = after(text, command);
+    complaint->in_command = statement != NULL;
+    append_part(statement ? &complaint->command : &complaint->message, statement ? statement : text);
+  } else {
+    complaint_close(complaint, out); /* warnings and the like */
+  }
+}
+
+void drill_classify(const char *errors, const ArchiveToc *toc, DrillIssues *out) {
+  CLEANUP(complaint_release) Complaint complaint = {0};
+  while (*errors && out->count < CLASSIFY_ISSUE_LIMIT) {
+    size_t size = strcspn(errors, "\n");
+    CLEANUP_FREE char *line = memory_strndup(errors, size);
+    complaint_line(&complaint, line, toc, out);
+    errors += size + (errors[size] == '\n');
+  }
+  complaint_close(&complaint, out);
+}
+
+static size_t severity_of(Status status) {
+  for (size_t i = 0; i < ARRAY_SIZE(severity); i++)
+    if (severity[i] == status)
+      return i;
+  return ARRAY_SIZE(severity);
+}
+
+const DrillIssue *drill_issues_worst(const DrillIssues *issues) {
+  const DrillIssue *worst = NULL;
+  for (size_t i = 0; i < issues->count; i++)
+    if (!worst || severity_of(issues->items[i].status) < severity_of(worst->status))
+      worst = &issues->items[i];
+  return worst;
+}
+
+void drill_issues_release(DrillIssues *issues) {
+  for (size_t i = 0; i < issues->count; i++) {
+    free(issues->items[i].object);
+    free(issues->items[i].message);
+    free(issues->items[i].remedy);
+  }
+  free(issues->items);
+  *issues = (DrillIssues){0};
+}
+
+/* The end of what it wrote, when it failed without a word that is understood. */
+static Status verdict_unexplained(int exit_code, const char *errors, Error *err) {
+  size_t size = strlen(errors);
+  char tail[CLASSIFY_MESSAGE_SIZE];
+  text_clean(size > 500 ? errors + size - 500 : errors, tail, sizeof tail);
+  return error_set(err, ERR_TOOL, "pg_restore ended with exit code %d: %s", exit_code, tail);
+}
+
+Status drill_restore_verdict(DrillRun *run, int exit_code, const char *errors, Error *err) {
+  drill_classify(errors, run->builder ? fingerprint_builder_toc(run->builder) : NULL, &run->issues);
+  const DrillIssue *worst = drill_issues_worst(&run->issues);
+  bool warned = strstr(errors, "errors ignored on restore") != NULL;
+  if (!worst && exit_code == 0 && !warned)
+    return STATUS_OK;
+  if (!worst) {
+    verdict_unexplained(exit_code, errors, err);
+    return drill_blame_cluster(run, err);
+  }
+  error_set(err, worst->status, "%s%s%s", worst->object, *worst->object ? ": " : "", worst->message);
+  if (run->issues.count > 1) {
+    char first[ERROR_MESSAGE_SIZE];
+    snprintf(first, sizeof first, "%s", err->message);
+    error_set(err, worst->status, "%s (and %zu more)", first, run->issues.count - 1);
+  }
+  error_remedy(err, "%s", worst->remedy);
+  error_object(err, "%s", worst->object);
+  return drill_blame_cluster(run, err);
+}

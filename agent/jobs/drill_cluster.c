@@ -1,0 +1,103 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/jobs/drill.h"
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+
+/* What a role or a database of the source may have set, and what would get in the way of reading all of it. */
+static const char drill_options[] = "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 "
+                                    "-c idle_in_transaction_session_timeout=0 -c role=none "
+                                    "-c default_transaction_isolation=read\\ committed -c row_security=off";
+/* Login triggers came with 17, and this setting with them. */
+static const char drill_options_17[] = " -c event_triggers=off -c transaction_timeout=0";
+enum { EVENT_TRIGGERS_OFF_SINCE = 17 };
+
+static Status drill_conninfo(DrillRun *run, const char *database, Conninfo **out, Error *err) {
+  Conninfo *conninfo = NULL;
+  Status status = conninfo_parse("", &conninfo, err);
+  if (status != STATUS_OK)
+    return status;
+  CLEANUP_FREE char *options =
+      memory_format("%s%s", drill_options, run->major >= EVENT_TRIGGERS_OFF_SINCE ? drill_options_17 : "");
+  conninfo_set(conninfo, "host", cluster_socket_dir(run->cluster));
+  conninfo_set(conninfo, "port", "5432");
+  conninfo_set(conninfo, "user", cluster_superuser(run->cluster));
+  conninfo_set(conninfo, "options", options);
+  conninfo_set(conninfo, "passfile", "/dev/null");
+  conninfo_set(conninfo, "sslmode", "disable");
+  if (database)
+    conninfo_set(conninfo, "dbname", database);
+  *out = conninfo;
+  return STATUS_OK;
+}
+
+Status drill_connect(DrillRun *run, const char *database, PGconn **out, Error *err) {
+  Conninfo *conninfo = NULL;
+  Status status = drill_conninfo(run, database, &conninfo, err);
+  if (status != STATUS_OK)
+    return status;
+  conninfo_set(conninfo, "client_encoding", "UTF8");
+  status = postgres_connect(conninfo, "pgseal drill", out, err);
+  conninfo_free(conninfo);
+  return status == STATUS_OK ? STATUS_OK : drill_blame_cluster(run, err);
+}
+
+Status drill_environment(DrillRun *run, char ***env, Error *err) {
+  Conninfo *conninfo = NULL;
+  Status status = drill_conninfo(run, NULL, &conninfo, err);
+  if (status == STATUS_OK)
+    status = conninfo_environment(conninfo, run->context->scratch, env, err);
+  conninfo_free(conninfo);
+  return status;
+}
+
+char *drill_dbname(const char *database) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  buffer_append_text(&text, "--dbname=dbname='");
+  for (const char *p = database; *p; p++) {
+    if (*p == '\'' || *p == '\\')
+      buffer_append_byte(&text, '\\');
+    buffer_append_byte(&text, (uint8_t)*p);
+  }
+  buffer_append_text(&text, "'");
+  return buffer_steal_text(&text);
+}
+
+Status drill_blame_cluster(DrillRun *run, Error *err) {
+  Error lost;
+  if (run->cluster && cluster_alive(run->cluster, &lost) == ERR_CLUSTER_LOST)
+    *err = lost;
+  return err->status;
+}
+
+static Status drill_find_tools(DrillRun *run, Error *err) {
+  const AgentConfig *config = run->context->config;
+  return postgres_tools_find(config->bin_dirs, config->bin_dir_count, run->major, &run->tools_dir, &run->tools_version,
+                             err);
+}
+
+Status drill_cluster_start(DrillRun *run, Error *err) {
+  const AgentConfig *config = run->context->config;
+  Status status = drill_find_tools(run, err);
+  if (status != STATUS_OK)
+    return status;
+  ClusterOptions options = {.major = run->major,
+                            .superuser = run->bootstrap_role,
+                            .job_id = run->context->job->id,
+                            .agent = config->name,
+                            .scratch = run->context->scratch,
+                            .bin_dirs = config->bin_dirs,
+                            .bin_dir_count = config->bin_dir_count,
+                            .check = drill_check_hook,
+                            .user = run};
+  status = cluster_start(run->engine, &options, &run->cluster, err);
+  if (status != STATUS_OK)
+    return status;
+  run->image = memory_strdup(cluster_image(run->cluster));
+  run->maintenance = "postgres";
+  status = drill_connect(run, run->maintenance, &run->admin, err);
+  if (status == STATUS_OK)
+    run->server_version = memory_strdup(PQparameterStatus(run->admin, "server_version"));
+  return status;
+}

@@ -1,0 +1,140 @@
+/*
+ * Roles are restored through libpq, statement by statement, and not by psql: psql would run whatever of its own
+ * commands (\!, \copy) stood in an object that is only held against the manifest's digest once the dump has ended.
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/jobs/drill.h"
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+
+/* Behind the quoted text that starts at `at`. Backslashes quote in E'' strings only. */
+static const char *roles_skip_quoted(const char *at, bool backslashes) {
+  char quote = *at++;
+  for (; *at; at++) {
+    if (backslashes && *at == '\\' && at[1])
+      at++;
+    else if (*at == quote && *++at != quote)
+      return at;
+  }
+  return at;
+}
+
+static const char *roles_skip_space(const char *at) {
+  for (;;) {
+    at += strspn(at, " \t\r\n;");
+    /* comments; and psql's \restrict, which stands on a line of its own */
+    if (*at != '\\' && strncmp(at, "--", 2) != 0)
+      return at;
+    at += strcspn(at, "\n");
+  }
+}
+
+char *drill_roles_next(const char **sql) {
+  const char *start = roles_skip_space(*sql), *at = start;
+  while (*at && *at != ';') {
+    if (*at == '\'')
+      at = roles_skip_quoted(at, at > start && (at[-1] == 'E' || at[-1] == 'e'));
+    else if (*at == '"')
+      at = roles_skip_quoted(at, false);
+    else if (strncmp(at, "--", 2) == 0)
+      at += strcspn(at, "\n");
+    else
+      at++;
+  }
+  *sql = at;
+  return at > start ? memory_strndup(start, (size_t)(at - start)) : NULL;
+}
+
+bool drill_roles_creates(const char *statement, const char *role) {
+  static const char create[] = "CREATE ROLE ";
+  if (strncmp(statement, create, strlen(create)) != 0)
+    return false;
+  const char *name = statement + strlen(create);
+  if (*name != '"')
+    return strcmp(name, role) == 0;
+  for (name++; *name && *role; name++, role++) {
+    if (*name == '"' && *++name != '"')
+      return false; /* it ends before the role's name does */
+    if (*name != *role)
+      return false;
+  }
+  return !*role && strcmp(name, "\"") == 0;
+}
+
+/* "GRANT a TO b" and the like are about belonging; without the rest there is no role. */
+static Status roles_failed(const char *statement, Error *err) {
+  bool grant = strncmp(statement, "GRANT ", 6) == 0;
+  const char *remedy = NULL;
+  if (err->status == ERR_DATABASE_LOST)
+    return ERR_DATABASE_LOST;
+  err->status = drill_classify_message(err->message, grant ? ERR_RESTORE_GRANT_LOST : ERR_RESTORE_OBJECT_LOST, &remedy);
+  error_remedy(err, "%s", remedy ? remedy : error_default_remedy(err->status));
+  /* three words: what, of which kind, and whose name; what follows may be a password */
+  size_t size = 0;
+  for (int words = 0; words < 3 && statement[size]; words++) {
+    size += strspn(statement + size, " \n");
+    size = statement[size] == '"' ? (size_t)(roles_skip_quoted(statement + size, false) - statement)
+                                  : size + strcspn(statement + size, " \n");
+  }
+  CLEANUP_FREE char *head = memory_strndup(statement, size);
+  char clean[ERROR_OBJECT_SIZE];
+  error_object(err, "%s", text_clean(head, clean, sizeof clean));
+  return error_prefix(err, "restoring the roles");
+}
+
+static Status roles_run(DrillRun *run, const char *sql, Error *err) {
+  Status status = STATUS_OK;
+  while (status == STATUS_OK) {
+    CLEANUP_FREE char *statement = drill_roles_next(&sql);
+    if (!statement)
+      break;
+    if (drill_roles_creates(statement, run->bootstrap_role))
+      continue; /* the cluster was made with it */
+    status = drill_check(run, err);
+    if (status != STATUS_OK)
+      break;
+    status = postgres_query(run->admin, NULL, err, statement);
+    if (status != STATUS_OK)
+      status = roles_failed(statement, err);
+  }
+  return status;
+}
+
+/* Whatever the source says of its bootstrap role, the drill must get in; pg_dump does not tell of any of this. */
+static Status roles_keep_door_open(DrillRun *run, Error *err) {
+  const char *role = run->bootstrap_role;
+  char *quoted = PQescapeIdentifier(run->admin, role, strlen(role));
+  if (!quoted)
+    return error_set(err, ERR_INTERNAL, "the bootstrap role's name cannot be quoted");
+  CLEANUP_FREE char *attributes = memory_format("ALTER ROLE %s SUPERUSER LOGIN CONNECTION LIMIT -1", quoted);
+  CLEANUP_FREE char *settings = memory_format("ALTER ROLE %s RESET ALL", quoted);
+  PQfreemem(quoted);
+  Status status = postgres_query(run->admin, NULL, err, attributes);
+  if (status == STATUS_OK)
+    status = postgres_query(run->admin, NULL, err, settings);
+  /* statements above may have changed this session's settings */
+  return status == STATUS_OK ? postgres_query(run->admin, NULL, err, "RESET ALL") : status;
+}
+
+Status drill_roles(DrillRun *run, Error *err) {
+  Status status = drill_await_roles(run, err);
+  if (status != STATUS_OK || !run->has_roles)
+    return status;
+  CLEANUP(buffer_release) Buffer sql = {0};
+  CLEANUP_FREE char *key = manifest_roles_key(run->prefix);
+  status = drill_object_read(run, key, &sql, &run->roles_read, err);
+  if (status == STATUS_OK && run->manifest_read)
+    status = drill_manifest_check_roles(run, err);
+  if (status == STATUS_OK && memchr(sql.data, 0, sql.size))
+    status = error_set(err, ERR_SEGMENT_CORRUPT, "%s is no SQL", key);
+  if (status != STATUS_OK)
+    return status;
+  status = roles_run(run, buffer_text(&sql), err);
+  if (status == STATUS_OK)
+    status = roles_keep_door_open(run, err);
+  return status == STATUS_OK ? STATUS_OK : drill_blame_cluster(run, err);
+}

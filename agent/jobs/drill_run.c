@@ -1,0 +1,166 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/jobs/drill.h"
+#include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+
+enum { DRILL_LOOK_US = 50000 };
+
+static const char *const stage_names[DRILL_STAGE_COUNT] = {"prepare", "roles",  "restore", "index",
+                                                           "assert",  "redump", "compare"};
+
+static Status run_load_keys(DrillRun *run, Error *err) {
+  const AgentConfig *config = run->context->config;
+  if (!config->decryption_key) {
+    error_set(err, ERR_CONFIG, "this agent has no decryption key, so it cannot drill");
+    error_remedy(err, "Name one in `keys.decryption_key` of %s, or take `drill` from the agent's capabilities.",
+                 config->path ? config->path : "agent.yaml");
+    return err->status;
+  }
+  Status status = decryption_key_load(config->decryption_key, config->decryption_certificate, &run->key, err);
+  if (status != STATUS_OK)
+    return status;
+  /* proofs are read back, so they are for this agent's own key in any case */
+  const char **paths = NULL;
+  size_t count = 0;
+  for (size_t i = 0; i < config->recipient_count; i++)
+    ARRAY_PUSH(paths, count, config->recipients[i]);
+  const char *own = config->decryption_certificate;
+  for (size_t i = 0; own && i < config->recipient_count; i++)
+    if (strcmp(own, config->recipients[i]) == 0)
+      own = NULL;
+  if (own)
+    ARRAY_PUSH(paths, count, own);
+  status = recipients_load(paths, count, &run->recipients, err);
+  free(paths);
+  return status;
+}
+
+Status drill_run_open(DrillRun *run, const JobContext *context, Error *err) {
+  run->context = context;
+  run->spec = context->job->drill;
+  run->started_us = clock_wall_us();
+  pgseal__job_progress__init(&run->progress);
+  if (!run->spec || run->spec->dump_public_key.len != PUBLIC_KEY_SIZE)
+    return error_set(err, ERR_PROTOCOL, "the coordinator sent a drill without the dump agent's public key");
+  run->prefix = memory_strdup(context->job->prefix);
+  run->major = (int)run->spec->server_major;
+  if (*run->spec->manifest_sha256) {
+    run->manifest_sha256 = memory_strdup(run->spec->manifest_sha256);
+    run->stored = true;
+  }
+  Status status = run_load_keys(run, err);
+  if (status == STATUS_OK)
+    status = signing_key_load(context->config->signing_key, &run->signer, err);
+  if (status == STATUS_OK)
+    status = directory_repository_open(context->config->repository_directory, &run->repository, err);
+  if (status == STATUS_OK)
+    status = engine_open(&context->config->drill, &run->engine, err);
+  if (status == STATUS_OK)
+    run->engine_name = memory_strdup(engine_name(run->engine));
+  return status;
+}
+
+static void run_free_text(char **text) {
+  free(*text);
+  *text = NULL;
+}
+
+void drill_run_reset(DrillRun *run) {
+  postgres_close(&run->admin);
+  cluster_stop(run->cluster);
+  run->cluster = NULL;
+  fingerprint_builder_free(run->builder);
+  run->builder = NULL;
+  fingerprint_release(&run->source);
+  fingerprint_release(&run->copy);
+  run->source_whole = run->copy_whole = false;
+  drill_issues_release(&run->issues);
+  difference_list_release(&run->differences);
+  json_decref(run->assertions);
+  run->assertions = NULL;
+  for (size_t i = 0; i < run->note_count; i++)
+    free(run->notes[i]);
+  free(run->notes);
+  run->notes = NULL;
+  run->note_count = 0;
+  free(run->segments_read);
+  run->segments_read = NULL;
+  run->segment_count = 0;
+  run->roles_read = (DrillRead){0};
+  if (run->toc_path)
+    (void)unlink(run->toc_path);
+  run_free_text(&run->toc_path);
+  run_free_text(&run->tools_dir);
+  run_free_text(&run->tools_version);
+  run_free_text(&run->server_version);
+  run_free_text(&run->image);
+  run->moved = run->roles_known = run->has_roles = false;
+  run->available = 0;
+}
+
+void drill_run_release(DrillRun *run) {
+  drill_run_reset(run);
+  engine_close(run->engine);
+  run_free_text(&run->engine_name);
+  manifest_release(&run->manifest);
+  run_free_text(&run->prefix);
+  run_free_text(&run->bootstrap_role);
+  run_free_text(&run->database_name);
+  run_free_text(&run->manifest_sha256);
+  signing_key_free(run->signer);
+  recipients_free(run->recipients);
+  decryption_key_free(run->key);
+  repository_close(run->repository);
+}
+
+Status drill_check(DrillRun *run, Error *err) {
+  Status status = job_check(run->context, err);
+  if (status != STATUS_OK || run->stored || clock_monotonic_us() - run->checked_us < DRILL_LOOK_US)
+    return status;
+  return drill_follow(run, 0, err);
+}
+
+Status drill_check_hook(void *run, Error *err) {
+  return drill_check(run, err);
+}
+
+void drill_stage_end(DrillRun *run) {
+  if (run->stage_us)
+    run->stages[run->stage] += (double)(clock_monotonic_us() - run->stage_us) / 1e6;
+  run->stage_us = 0;
+}
+
+void drill_stage(DrillRun *run, DrillStage stage, const char *phase) {
+  drill_stage_end(run);
+  run->stage = stage;
+  run->stage_us = clock_monotonic_us();
+  run->progress.phase = (char *)phase;
+  drill_report(run, true);
+}
+
+json_t *drill_stages_json(const DrillRun *run) {
+  json_t *json = json_object();
+  for (size_t i = 0; i < DRILL_STAGE_COUNT; i++)
+    json_object_set_new(json, stage_names[i], json_real(run->stages[i]));
+  return json;
+}
+
+void drill_report(DrillRun *run, bool force) {
+  run->progress.table = run->progress_table;
+  job_progress(run->context, &run->progress, force);
+}
+
+void drill_note(DrillRun *run, const char *format, ...) {
+  if (run->note_count >= DRILL_NOTE_LIMIT)
+    return;
+  va_list args;
+  va_start(args, format);
+  char text[ERROR_MESSAGE_SIZE], clean[ERROR_MESSAGE_SIZE];
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  ARRAY_PUSH(run->notes, run->note_count, memory_strdup(text_clean(text, clean, sizeof clean)));
+}
