@@ -11,7 +11,8 @@
 #include "coordinator/dispatch/dispatch.h"
 
 typedef struct Gateway Gateway;
-Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Gateway **out, Error *err) MUST_CHECK;
+Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Gateway **out,
+                    Error *err) MUST_CHECK;
 void gateway_close(Gateway *gateway, void (*closed)(void *user), void *user);
 
 #endif

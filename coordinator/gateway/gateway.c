@@ -1,0 +1,316 @@
+#include "coordinator/gateway/gateway.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/bus/bus.h"
+#include "coordinator/gateway/joining.h"
+#include "coordinator/gateway/sessions.h"
+
+enum { PARALLEL_MINIMUM = 64, PARALLEL_PER_AGENT = 6, TICK_MS = 500 };
+
+/* A poll that waits for work: one per agent; a newer one of the same agent replaces it. */
+typedef struct Parked {
+  BusRequest *request; /* NULL: none */
+  Pgseal__Envelope *envelope;
+  int64_t until_us; /* monotonic */
+} Parked;
+
+struct Gateway {
+  const CoordinatorConfig *config;
+  Dispatch *dispatch;
+  Ledger *ledger;
+  BusServer *server;
+  Sessions sessions;
+  Parked *parked; /* by the agent's index */
+  uv_timer_t timer;
+  uv_async_t work; /* the observer may not call back into dispatch: it only wakes the loop */
+  int handles;     /* still to be closed */
+  void (*closed)(void *user);
+  void *closed_user;
+};
+
+/* ---- replies ---- */
+
+static void reply(BusRequest *request, Session *session, const char *request_id, Pgseal__Envelope *answer) {
+  CLEANUP(buffer_release) Buffer packed = {0};
+  answer->version = ENVELOPE_VERSION;
+  answer->request_id = (char *)request_id;
+  envelope_pack(answer, &packed);
+  if (session)
+    session_cache(session, request_id, &packed);
+  bus_request_reply(request, packed.data, packed.size);
+}
+
+static void reply_failure(BusRequest *request, const char *request_id, const Error *err) {
+  Pgseal__Failure failure = envelope_failure(err);
+  Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
+  answer.body_case = PGSEAL__ENVELOPE__BODY_FAILURE;
+  answer.failure = &failure;
+  reply(request, NULL, request_id, &answer); /* never cached: the next try may succeed */
+}
+
+/* ---- before there is a session ---- */
+
+static void on_hello(Gateway *gateway, BusRequest *request, const Pgseal__Envelope *envelope) {
+  uint8_t nonce[ENVELOPE_NONCE_SIZE];
+  Error err;
+  if (sessions_challenge(&gateway->sessions, nonce, &err) != STATUS_OK) {
+    reply_failure(request, envelope->request_id, &err);
+    return;
+  }
+  Pgseal__Challenge challenge = PGSEAL__CHALLENGE__INIT;
+  challenge.nonce = (ProtobufCBinaryData){sizeof nonce, nonce};
+  Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
+  answer.body_case = PGSEAL__ENVELOPE__BODY_CHALLENGE;
+  answer.challenge = &challenge;
+  reply(request, NULL, envelope->request_id, &answer);
+}
+
+static void on_authenticate(Gateway *gateway, BusRequest *request, const Pgseal__Envelope *envelope) {
+  Session *session = NULL;
+  Error err;
+  Status status = sessions_authenticate(&gateway->sessions, envelope->authenticate, &session, &err);
+  if (!status)
+    status = joining_record(gateway->ledger, session->agent, envelope->authenticate, &err);
+  if (status) {
+    log_failure(LOG_LEVEL_WARN, "an agent was refused", &err);
+    reply_failure(request, envelope->request_id, &err);
+    return;
+  }
+  log_info("agent joined", "agent", session->agent->name, "version", envelope->authenticate->version, NULL);
+  dispatch_agent_seen(gateway->dispatch, session->agent->name);
+  Pgseal__Welcome welcome = PGSEAL__WELCOME__INIT;
+  welcome.session = (ProtobufCBinaryData){sizeof session->id, session->id};
+  welcome.lease_seconds = (uint32_t)gateway->config->lease_seconds;
+  welcome.poll_seconds = (uint32_t)gateway->config->poll_seconds;
+  Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
+  answer.body_case = PGSEAL__ENVELOPE__BODY_WELCOME;
+  answer.welcome = &welcome;
+  reply(request, NULL, envelope->request_id, &answer);
+}
+
+/* ---- polls ---- */
+
+static void reply_assignment(BusRequest *request, Session *session, const char *request_id, Pgseal__Job *job) {
+  Pgseal__Assignment assignment = PGSEAL__ASSIGNMENT__INIT;
+  assignment.job = job;
+  Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
+  answer.body_case = PGSEAL__ENVELOPE__BODY_ASSIGNMENT;
+  answer.assignment = &assignment;
+  reply(request, session, request_id, &answer);
+}
+
+/* Answers if there is work, or if it went wrong; false: it has to wait. */
+static bool try_poll(Gateway *gateway, BusRequest *request, Session *session, const Pgseal__Envelope *envelope) {
+  Pgseal__Job *job = NULL;
+  Error err;
+  if (dispatch_poll(gateway->dispatch, session->agent->name, envelope->poll, &job, &err) != STATUS_OK) {
+    log_failure(LOG_LEVEL_ERROR, "a poll failed", &err);
+    reply_failure(request, envelope->request_id, &err);
+    return true;
+  }
+  if (!job)
+    return false;
+  reply_assignment(request, session, envelope->request_id, job);
+  pgseal__job__free_unpacked(job, NULL);
+  return true;
+}
+
+static void unpark(Parked *parked) {
+  pgseal__envelope__free_unpacked(parked->envelope, NULL);
+  *parked = (Parked){0};
+}
+
+/* Takes the envelope. */
+static void on_poll(Gateway *gateway, BusRequest *request, Session *session, Pgseal__Envelope *envelope) {
+  Parked *parked = &gateway->parked[session - gateway->sessions.items];
+  if (parked->request) { /* the agent asked again: the old request's reply would reach nobody */
+    bus_request_drop(parked->request);
+    unpark(parked);
+  }
+  if (try_poll(gateway, request, session, envelope)) {
+    pgseal__envelope__free_unpacked(envelope, NULL);
+    return;
+  }
+  *parked = (Parked){request, envelope, clock_monotonic_us() + (int64_t)gateway->config->poll_seconds * 1000000};
+}
+
+static void serve_parked(Gateway *gateway) {
+  int64_t now = clock_monotonic_us();
+  for (size_t i = 0; i < gateway->config->agent_count; i++) {
+    Parked *parked = &gateway->parked[i];
+    Session *session = &gateway->sessions.items[i];
+    if (!parked->request)
+      continue;
+    bool over = now >= parked->until_us || !session->live;
+    if (over)
+      reply_assignment(parked->request, session, parked->envelope->request_id, NULL);
+    if (over || try_poll(gateway, parked->request, session, parked->envelope))
+      unpark(parked);
+    dispatch_agent_seen(gateway->dispatch, session->agent->name); /* a parked poll is a sign of life */
+  }
+}
+
+static void on_timer(uv_timer_t *timer) {
+  serve_parked(timer->data);
+}
+
+static void on_work(uv_async_t *async) {
+  serve_parked(async->data);
+}
+
+static void wake(void *user) {
+  Gateway *gateway = user;
+  if (!uv_is_closing((uv_handle_t *)&gateway->work))
+    uv_async_send(&gateway->work);
+}
+
+/* ---- progress and results ---- */
+
+static void on_progress(Gateway *gateway, BusRequest *request, Session *session, const Pgseal__Envelope *envelope) {
+  Pgseal__ProgressReply *progress = NULL;
+  Error err;
+  if (dispatch_progress(gateway->dispatch, session->agent->name, envelope->progress, &progress, &err) != STATUS_OK) {
+    reply_failure(request, envelope->request_id, &err);
+    return;
+  }
+  Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
+  answer.body_case = PGSEAL__ENVELOPE__BODY_PROGRESS_REPLY;
+  answer.progress_reply = progress;
+  reply(request, session, envelope->request_id, &answer);
+  pgseal__progress_reply__free_unpacked(progress, NULL);
+}
+
+static void on_result(Gateway *gateway, BusRequest *request, Session *session, const Pgseal__Envelope *envelope) {
+  bool accepted = false;
+  const char *reason = "";
+  Error err;
+  if (dispatch_result(gateway->dispatch, session->agent->name, envelope->result, &accepted, &reason, &err) !=
+      STATUS_OK) {
+    reply_failure(request, envelope->request_id, &err); /* the agent keeps the result and sends it again */
+    return;
+  }
+  Pgseal__ResultReply result = PGSEAL__RESULT_REPLY__INIT;
+  result.accepted = accepted;
+  result.reason = (char *)(reason ? reason : "");
+  Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
+  answer.body_case = PGSEAL__ENVELOPE__BODY_RESULT_REPLY;
+  answer.result_reply = &result;
+  reply(request, session, envelope->request_id, &answer);
+}
+
+static void on_session_request(Gateway *gateway, BusRequest *request, Pgseal__Envelope **envelope) {
+  Error err;
+  Session *session = sessions_find(&gateway->sessions, &(*envelope)->session);
+  if (!session) {
+    error_set(&err, ERR_UNAUTHORIZED, "no such session; authenticate first");
+    reply_failure(request, (*envelope)->request_id, &err);
+    return;
+  }
+  dispatch_agent_seen(gateway->dispatch, session->agent->name);
+  const Buffer *cached = session_cached(session, (*envelope)->request_id);
+  if (cached) {
+    bus_request_reply(request, cached->data, cached->size);
+    return;
+  }
+  switch ((*envelope)->body_case) {
+  case PGSEAL__ENVELOPE__BODY_POLL:
+    on_poll(gateway, request, session, STEAL(*envelope));
+    break;
+  case PGSEAL__ENVELOPE__BODY_PROGRESS:
+    on_progress(gateway, request, session, *envelope);
+    break;
+  case PGSEAL__ENVELOPE__BODY_RESULT:
+    on_result(gateway, request, session, *envelope);
+    break;
+  default:
+    error_set(&err, ERR_PROTOCOL, "not a request");
+    reply_failure(request, (*envelope)->request_id, &err);
+  }
+}
+
+static void on_request(void *user, BusRequest *request, const uint8_t *data, size_t size) {
+  Gateway *gateway = user;
+  Pgseal__Envelope *envelope = NULL;
+  Error err;
+  if (envelope_unpack(data, size, &envelope, &err) != STATUS_OK) {
+    log_failure(LOG_LEVEL_DEBUG, "a message was refused", &err);
+    reply_failure(request, "", &err);
+    return;
+  }
+  if (envelope->body_case == PGSEAL__ENVELOPE__BODY_HELLO)
+    on_hello(gateway, request, envelope);
+  else if (envelope->body_case == PGSEAL__ENVELOPE__BODY_AUTHENTICATE)
+    on_authenticate(gateway, request, envelope);
+  else
+    on_session_request(gateway, request, &envelope);
+  if (envelope)
+    pgseal__envelope__free_unpacked(envelope, NULL);
+}
+
+/* ---- opening and closing ---- */
+
+static void gateway_free(Gateway *gateway) {
+  sessions_release(&gateway->sessions);
+  free(gateway->parked);
+  free(gateway);
+}
+
+Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Gateway **out,
+                    Error *err) {
+  Gateway *gateway = memory_alloc(sizeof *gateway);
+  gateway->config = config;
+  gateway->dispatch = dispatch;
+  gateway->ledger = ledger;
+  sessions_init(&gateway->sessions, config);
+  gateway->parked = memory_alloc((config->agent_count + 1) * sizeof *gateway->parked);
+  size_t parallel = PARALLEL_MINIMUM + config->agent_count * PARALLEL_PER_AGENT;
+  Status status = bus_server_open(loop, config->bus, parallel, on_request, gateway, &gateway->server, err);
+  if (status) {
+    gateway_free(gateway);
+    return status;
+  }
+  uv_timer_init(loop, &gateway->timer);
+  gateway->timer.data = gateway;
+  uv_timer_start(&gateway->timer, on_timer, TICK_MS, TICK_MS);
+  uv_async_init(loop, &gateway->work, on_work);
+  gateway->work.data = gateway;
+  dispatch_observe(dispatch, &(DispatchObserver){.user = gateway, .work = wake});
+  *out = gateway;
+  return STATUS_OK;
+}
+
+static void one_closed(Gateway *gateway) {
+  if (--gateway->handles > 0)
+    return;
+  void (*closed)(void *) = gateway->closed;
+  void *user = gateway->closed_user;
+  gateway_free(gateway);
+  if (closed)
+    closed(user);
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+  one_closed(handle->data);
+}
+
+static void on_server_closed(void *user) {
+  one_closed(user);
+}
+
+void gateway_close(Gateway *gateway, void (*closed)(void *user), void *user) {
+  gateway->closed = closed;
+  gateway->closed_user = user;
+  gateway->handles = 3;
+  for (size_t i = 0; i < gateway->config->agent_count; i++)
+    if (gateway->parked[i].request)
+      unpark(&gateway->parked[i]); /* the server drops the request itself */
+  uv_close((uv_handle_t *)&gateway->timer, on_handle_closed);
+  uv_close((uv_handle_t *)&gateway->work, on_handle_closed);
+  bus_server_close(gateway->server, on_server_closed, gateway);
+}

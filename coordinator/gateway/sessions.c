@@ -1,0 +1,112 @@
+#include "coordinator/gateway/sessions.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/crypto/signing.h"
+
+enum { CHALLENGE_US = 30 * 1000 * 1000 };
+
+void sessions_init(Sessions *sessions, const CoordinatorConfig *config) {
+  *sessions = (Sessions){.config = config};
+  sessions->items = memory_alloc((config->agent_count + 1) * sizeof *sessions->items);
+}
+
+void sessions_release(Sessions *sessions) {
+  for (size_t i = 0; i < sessions->config->agent_count; i++)
+    for (size_t j = 0; j < SESSION_REPLIES; j++)
+      buffer_release(&sessions->items[i].replies[j].reply);
+  free(sessions->items);
+}
+
+static Status random_bytes(uint8_t *out, size_t size, Error *err) {
+  return getrandom(out, size, 0) == (ssize_t)size ? STATUS_OK
+                                                  : error_set(err, ERR_INTERNAL, "no random bytes to be had");
+}
+
+Status sessions_challenge(Sessions *sessions, uint8_t nonce[ENVELOPE_NONCE_SIZE], Error *err) {
+  Challenge *challenge = &sessions->challenges[sessions->next_challenge++ % CHALLENGE_COUNT];
+  Status status = random_bytes(challenge->nonce, sizeof challenge->nonce, err);
+  if (status)
+    return status;
+  challenge->expires_us = clock_monotonic_us() + CHALLENGE_US;
+  memcpy(nonce, challenge->nonce, ENVELOPE_NONCE_SIZE);
+  return STATUS_OK;
+}
+
+/* Is it one of ours, and fresh? It is spent by asking. */
+static bool spend_challenge(Sessions *sessions, const ProtobufCBinaryData *nonce) {
+  if (nonce->len != ENVELOPE_NONCE_SIZE)
+    return false;
+  int64_t now = clock_monotonic_us();
+  for (size_t i = 0; i < CHALLENGE_COUNT; i++) {
+    Challenge *challenge = &sessions->challenges[i];
+    if (challenge->expires_us > now && CRYPTO_memcmp(challenge->nonce, nonce->data, nonce->len) == 0) {
+      challenge->expires_us = 0;
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool signature_good(const ConfigAgent *agent, const Pgseal__Authenticate *message) {
+  if (message->signature.len != SIGNATURE_SIZE || message->agent_nonce.len != ENVELOPE_NONCE_SIZE)
+    return false;
+  Buffer statement = {0};
+  buffer_append(&statement, message->agent_nonce.data, message->agent_nonce.len);
+  buffer_append(&statement, message->challenge.data, message->challenge.len);
+  buffer_append_text(&statement, message->agent);
+  bool good = signing_verify(agent->key, "session", statement.data, statement.size, message->signature.data);
+  buffer_release(&statement);
+  return good;
+}
+
+Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *message, Session **out, Error *err) {
+  const ConfigAgent *agent = coordinator_config_agent(sessions->config, message->agent);
+  bool fresh = spend_challenge(sessions, &message->challenge);
+  if (!agent || !fresh || !signature_good(agent, message)) {
+    error_set(err, ERR_UNAUTHORIZED, "the coordinator does not know this agent by this key");
+    error_remedy(
+        err, "Add the agent's name and public key under `agents` in coordinator.yaml, and restart the coordinator.");
+    return err->status;
+  }
+  Session *session = &sessions->items[agent - sessions->config->agents];
+  Status status = random_bytes(session->id, sizeof session->id, err);
+  if (status)
+    return status;
+  session->agent = agent;
+  session->live = true;
+  for (size_t i = 0; i < SESSION_REPLIES; i++)
+    session->replies[i].request_id[0] = 0;
+  *out = session;
+  return STATUS_OK;
+}
+
+Session *sessions_find(Sessions *sessions, const ProtobufCBinaryData *id) {
+  if (id->len != ENVELOPE_SESSION_SIZE)
+    return NULL;
+  for (size_t i = 0; i < sessions->config->agent_count; i++) {
+    Session *session = &sessions->items[i];
+    if (session->live && CRYPTO_memcmp(session->id, id->data, id->len) == 0)
+      return session;
+  }
+  return NULL;
+}
+
+const Buffer *session_cached(const Session *session, const char *request_id) {
+  for (size_t i = 0; i < SESSION_REPLIES; i++)
+    if (strcmp(session->replies[i].request_id, request_id) == 0)
+      return &session->replies[i].reply;
+  return NULL;
+}
+
+void session_cache(Session *session, const char *request_id, const Buffer *reply) {
+  CachedReply *cached = &session->replies[session->next_reply++ % SESSION_REPLIES];
+  snprintf(cached->request_id, sizeof cached->request_id, "%s", request_id);
+  buffer_clear(&cached->reply);
+  buffer_append(&cached->reply, reply->data, reply->size);
+}
