@@ -55,9 +55,13 @@ static void api_clean(json_t *json) {
   json_t *value;
   size_t index;
   if (json_is_object(json)) {
-    json_object_foreach(json, key, value) api_clean(value);
+    json_object_foreach(json, key, value) {
+      api_clean(value);
+    }
   } else if (json_is_array(json)) {
-    json_array_foreach(json, index, value) api_clean(value);
+    json_array_foreach(json, index, value) {
+      api_clean(value);
+    }
   } else if (json_is_string(json)) {
     CLEANUP(buffer_release) Buffer clean = {0};
     for (const char *line = json_string_value(json); line;) { /* line by line: line breaks may stay */

@@ -21,7 +21,9 @@ static void checkpoint_suggest(Cli *cli, const char *name, Error *err) {
   const json_t *databases = json_object_get(json, "databases"), *database;
   CLEANUP_FREE const char **names = memory_alloc((json_array_size(databases) + 1) * sizeof *names);
   size_t index, count = 0;
-  json_array_foreach(databases, index, database) names[count++] = api_text(database, "name");
+  json_array_foreach(databases, index, database) {
+    names[count++] = api_text(database, "name");
+  }
   const char *nearest = options_nearest(name, names, count);
   if (nearest)
     error_remedy(err, "Did you mean %s? `pgseal databases` lists them all.", nearest);

@@ -7,69 +7,89 @@
   "Exit codes: 0 sealed; 1 failed, the checkpoint is condemned; 3 the coordinator cannot be reached or refused the\n"  \
   "token; 4 errored or canceled, nothing is condemned."
 
+static const char help_dev[] =
+    "Sets up DIR (keys, token, two YAML files, a repository) and runs pgseal-coordinator and pgseal-agent with it in\n"
+    "the foreground, until Ctrl-C. A second run goes on with what is there. It only reads from your database.\n\n"
+    "  pgseal dev --database prod-api='host=db1 dbname=api user=pgseal' --production prod-api\n"
+    "  pgseal dev --database shop=postgresql:///shop --engine local --http 127.0.0.1:9000\n\n"
+    "The first line of coordinator.yaml and agent.yaml says that each run writes them anew; remove it to keep your "
+    "own\n"
+    "changes.";
+
+static const char help_checkpoint[] =
+    "Dumps the database into the repository, restores it into a disposable PostgreSQL and compares. Shows progress\n"
+    "until it is sealed. Ctrl-C detaches: the checkpoint goes on.\n\n"
+    "  pgseal checkpoint prod-api --tag pre-deploy-4f3a9c1\n"
+    "  pgseal checkpoint prod-api --tag nightly --idempotency-key \"$CI_JOB_ID\" --json | jq .id\n\n" EXIT_CODES;
+
+static const char help_status[] = "The fleet at a glance.\n\n  pgseal status";
+
+static const char help_ledger[] =
+    "One line for each checkpoint; --events prints every event of the hash-chained record, and --json that record as\n"
+    "the API gives it.\n\n"
+    "  pgseal ledger --database prod-api --limit 5\n"
+    "  pgseal ledger --events";
+
+static const char help_show[] = "A tag means the newest checkpoint that has it.\n\n"
+                                "  pgseal show pre-deploy-4f3a9c1\n"
+                                "  pgseal show pre-deploy-4f3a9c1 --json | jq .prefix";
+
+static const char help_drill[] =
+    "Reads the checkpoint back from the repository, restores it into a disposable PostgreSQL and compares with its\n"
+    "manifest. Production is not touched.\n\n"
+    "  pgseal drill pre-deploy-4f3a9c1\n\n" EXIT_CODES;
+
+static const char help_cancel[] =
+    "Ends its jobs. What is stored already stays in the repository, unsealed.\n\n  pgseal cancel pre-deploy-4f3a9c1";
+
+static const char help_fetch[] =
+    "Reads the repository itself, checks the manifest's signature and every digest, and writes an archive that\n"
+    "pg_restore reads in parallel. With --prefix it needs no coordinator at all.\n\n"
+    "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --certificate escrow.crt \\\n"
+    "    --output api.dump && pg_restore -j4 -d restored api.dump\n"
+    "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --stdout | pg_restore -l\n"
+    "  pgseal fetch --prefix prod-api/01kb.../attempt-1 --repository /srv/pgseal --key escrow.key \\\n"
+    "    --public-key agent.pub --list\n\n"
+    "Exit codes: 0 fetched; 1 an object is missing or was altered; 2 usage; 3 the coordinator cannot be reached;\n"
+    "4 anything else, such as a key that does not fit.";
+
+static const char help_databases[] = "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'";
+
+static const char help_agents[] = "  pgseal agents";
+
+static const char help_token_create[] = "The coordinator keeps a hash only.\n\n"
+                                        "  pgseal token create --name deploy-pipeline\n"
+                                        "  pgseal token create --name oncall --role admin --output ~/.pgseal-token";
+
+static const char help_token_list[] = "  pgseal token list";
+
+static const char help_token_revoke[] = "  pgseal token revoke deploy-pipeline";
+
+static const char help_key_generate[] =
+    "Private keys are written with mode 0600 and never overwritten. Nothing leaves this machine.\n\n"
+    "  pgseal key generate --kind recipient --out keys/escrow --name \"pgseal escrow\"   # escrow.key, escrow.crt\n"
+    "  pgseal key generate --kind signing --out keys/agent-1                           # agent-1.key, agent-1.pub";
+
 const Command cli_commands[] = {
     {"dev", "--database NAME=CONNINFO ... [--dir DIR]", "a coordinator and an agent on this machine, in one command",
-     "Sets up DIR (keys, token, two YAML files, a repository) and runs pgseal-coordinator and pgseal-agent with it in\n"
-     "the foreground, until Ctrl-C. A second run goes on with what is there. It only reads from your database.\n\n"
-     "  pgseal dev --database prod-api='host=db1 dbname=api user=pgseal' --production prod-api\n"
-     "  pgseal dev --database shop=postgresql:///shop --engine local --http 127.0.0.1:9000\n\n"
-     "The first line of coordinator.yaml and agent.yaml says that they are written anew by each run; remove it to "
-     "keep\n"
-     "your own changes.",
-     command_dev},
-    {"checkpoint", "DATABASE --tag TAG [--no-wait]", "take a checkpoint and wait until it is proven",
-     "Dumps the database into the repository, restores it into a disposable PostgreSQL and compares. Shows progress\n"
-     "until it is sealed. Ctrl-C detaches: the checkpoint goes on.\n\n"
-     "  pgseal checkpoint prod-api --tag pre-deploy-4f3a9c1\n"
-     "  pgseal checkpoint prod-api --tag nightly --idempotency-key \"$CI_JOB_ID\" --json | jq .id\n\n" EXIT_CODES,
+     help_dev, command_dev},
+    {"checkpoint", "DATABASE --tag TAG [--no-wait]", "take a checkpoint and wait until it is proven", help_checkpoint,
      command_checkpoint},
-    {"status", "", "databases with their newest checkpoint, and agents", "The fleet at a glance.\n\n  pgseal status",
-     command_status},
-    {"ledger", "[--database NAME] [--limit N] [--events]", "how checkpoints ended, newest last",
-     "One line for each checkpoint; --events prints every event of the hash-chained record, and --json that record as\n"
-     "the API gives it.\n\n"
-     "  pgseal ledger --database prod-api --limit 5\n"
-     "  pgseal ledger --events",
+    {"status", "", "databases with their newest checkpoint, and agents", help_status, command_status},
+    {"ledger", "[--database NAME] [--limit N] [--events]", "how checkpoints ended, newest last", help_ledger,
      command_ledger},
-    {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed",
-     "A tag means the newest checkpoint that has it.\n\n"
-     "  pgseal show pre-deploy-4f3a9c1\n"
-     "  pgseal show pre-deploy-4f3a9c1 --json | jq .prefix",
-     command_show},
-    {"drill", "ID|TAG", "restore a checkpoint again, now, and wait for the proof",
-     "Reads the checkpoint back from the repository, restores it into a disposable PostgreSQL and compares with its\n"
-     "manifest. Production is not touched.\n\n"
-     "  pgseal drill pre-deploy-4f3a9c1\n\n" EXIT_CODES,
-     command_drill},
-    {"cancel", "ID|TAG", "end a checkpoint that is under way",
-     "Ends its jobs. What is stored already stays in the repository, unsealed.\n\n  pgseal cancel pre-deploy-4f3a9c1",
-     command_cancel},
+    {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show},
+    {"drill", "ID|TAG", "restore a checkpoint again, now, and wait for the proof", help_drill, command_drill},
+    {"cancel", "ID|TAG", "end a checkpoint that is under way", help_cancel, command_cancel},
     {"fetch", "ID|TAG --repository DIR --key KEY.pem (--output FILE | --stdout | --list)",
-     "decrypt a checkpoint into a standard archive for pg_restore",
-     "Reads the repository itself, checks the manifest's signature and every digest, and writes an archive that\n"
-     "pg_restore reads in parallel. With --prefix it needs no coordinator at all.\n\n"
-     "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --certificate escrow.crt \\\n"
-     "    --output api.dump && pg_restore -j4 -d restored api.dump\n"
-     "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --stdout | pg_restore -l\n"
-     "  pgseal fetch --prefix prod-api/01kb.../attempt-1 --repository /srv/pgseal --key escrow.key \\\n"
-     "    --public-key agent.pub --list\n\n"
-     "Exit codes: 0 fetched; 1 an object is missing or was altered; 2 usage; 3 the coordinator cannot be reached;\n"
-     "4 anything else, such as a key that does not fit.",
-     command_fetch},
-    {"databases", "", "the databases of the fleet",
-     "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'", command_databases},
-    {"agents", "", "the agents, and whether they are live", "  pgseal agents", command_agents},
-    {"token create", "--name NAME [--role ci|admin]", "make a token; it is shown once",
-     "The coordinator keeps a hash only.\n\n"
-     "  pgseal token create --name deploy-pipeline\n"
-     "  pgseal token create --name oncall --role admin --output ~/.pgseal-token",
+     "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
+    {"databases", "", "the databases of the fleet", help_databases, command_databases},
+    {"agents", "", "the agents, and whether they are live", help_agents, command_agents},
+    {"token create", "--name NAME [--role ci|admin]", "make a token; it is shown once", help_token_create,
      command_token_create},
-    {"token list", "", "tokens by name, role and use", "  pgseal token list", command_token_list},
-    {"token revoke", "NAME", "make a token worthless", "  pgseal token revoke deploy-pipeline", command_token_revoke},
+    {"token list", "", "tokens by name, role and use", help_token_list, command_token_list},
+    {"token revoke", "NAME", "make a token worthless", help_token_revoke, command_token_revoke},
     {"key generate", "--kind recipient|signing --out PREFIX", "make a key pair for encryption, or an agent's identity",
-     "Private keys are written with mode 0600 and never overwritten. Nothing leaves this machine.\n\n"
-     "  pgseal key generate --kind recipient --out keys/escrow --name \"pgseal escrow\"   # escrow.key, escrow.crt\n"
-     "  pgseal key generate --kind signing --out keys/agent-1                           # agent-1.key, agent-1.pub",
-     command_key_generate},
+     help_key_generate, command_key_generate},
 };
 const size_t cli_command_count = ARRAY_SIZE(cli_commands);

@@ -87,8 +87,10 @@ static Status dev_load(Dev *dev, Error *err) {
     if (status != STATUS_OK)
       return status;
   }
-  json_array_foreach(images, index, item) if (json_is_string(item))
+  json_array_foreach(images, index, item) {
+    if (json_is_string(item))
       ARRAY_PUSH(dev->images, dev->image_count, memory_strdup(json_string_value(item)));
+  }
   dev->http_kept = memory_strdup(api_text(json, "http"));
   dev->engine_kept = memory_strdup(api_text(json, "engine"));
   return STATUS_OK;

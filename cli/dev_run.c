@@ -115,7 +115,10 @@ static bool run_interrupted(int milliseconds) {
 static bool agent_is_live(const json_t *json) {
   const json_t *agents = json_object_get(json, "agents"), *agent;
   size_t index;
-  json_array_foreach(agents, index, agent) if (api_true(agent, "live")) return true;
+  json_array_foreach(agents, index, agent) {
+    if (api_true(agent, "live"))
+      return true;
+  }
   return false;
 }
 

@@ -76,7 +76,10 @@ static bool state_is(const char *state, const char *const *names) {
 static const json_t *follow_job(const json_t *checkpoint, const char *id) {
   const json_t *jobs = json_object_get(checkpoint, "jobs"), *job;
   size_t index;
-  json_array_foreach(jobs, index, job) if (strcmp(api_text(job, "id"), id) == 0) return job;
+  json_array_foreach(jobs, index, job) {
+    if (strcmp(api_text(job, "id"), id) == 0)
+      return job;
+  }
   return NULL;
 }
 

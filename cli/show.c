@@ -49,8 +49,9 @@ static void show_assertions(const json_t *list) {
   size_t index;
   if (json_array_size(list) > 0)
     printf("\nAssertions on the restored copy\n");
-  json_array_foreach(list, index, item)
-      printf("  - %s: %s\n", api_text(item, "name"), api_true(item, "ok") ? "holds" : "does not hold");
+  json_array_foreach(list, index, item) {
+    printf("  - %s: %s\n", api_text(item, "name"), api_true(item, "ok") ? "holds" : "does not hold");
+  }
 }
 
 static void show_jobs(const Cli *cli, const json_t *jobs) {

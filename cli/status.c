@@ -47,8 +47,10 @@ static void status_databases(const Cli *cli, const json_t *json) {
 static void status_join(Buffer *out, const json_t *list) {
   const json_t *item;
   size_t index;
-  json_array_foreach(list, index, item) if (json_string_value(item))
+  json_array_foreach(list, index, item) {
+    if (json_string_value(item))
       buffer_append_format(out, "%s%s", index ? "," : "", json_string_value(item));
+  }
   buffer_append_text(out, out->size ? "" : "-");
 }
 

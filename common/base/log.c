@@ -71,7 +71,7 @@ static void log_append_text(Buffer *line, const char *key, const char *value) {
     return;
   }
   buffer_append_byte(line, '"');
-  while (value[used] && used < LOG_VALUE_LIMIT) {
+  while (used < LOG_VALUE_LIMIT && value[used]) {
     const char *p = value + used;
     size_t length = text_utf8_length(p);
     unsigned char c = (unsigned char)*p;
@@ -147,7 +147,8 @@ void log_write(LogLevel level, const char *message, ...) {
 void log_failure(LogLevel level, const char *message, const Error *err) {
   if (err->object[0])
     log_write(level, message, "code", error_code(err->status), "error", err->message, "object", err->object, "remedy",
-              err->remedy, NULL);
+              err->remedy, (char *)NULL);
   else
-    log_write(level, message, "code", error_code(err->status), "error", err->message, "remedy", err->remedy, NULL);
+    log_write(level, message, "code", error_code(err->status), "error", err->message, "remedy", err->remedy,
+              (char *)NULL);
 }
