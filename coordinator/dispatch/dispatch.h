@@ -8,8 +8,22 @@
  * of one database at once: later ones wait.
  * Retry: a transient error or a lost lease puts the job back to queued with attempt+1 and exponential backoff
  * with jitter, up to max_attempts. Fencing: every lease raises it; a report with another number is refused.
+ * Fencing numbers grow over the whole ledger, so that they also tell which of two leases came first.
  * A drill job's `proven` seals only if the dump is stored, the verdict's signature verifies against the drill agent's
- * key, and its manifest digest equals the one recorded from the dump.
+ * key, and its manifest digest equals the one recorded from the dump. One that comes before the dump's own result is
+ * answered ERR_UNAVAILABLE: the agent keeps it and sends it again. A drill's `failed` condemns only what it is about:
+ * if the dump was tried again meanwhile, the drill is repeated instead. A drill that errors for good while its dump
+ * runs lets the dump go on: the checkpoint ends stored, but errored. If the dump is taken over by an agent with another
+ * key, a drill that follows it loses its lease: it must verify against the new key. Drill ids: the job's id, with
+ * "-<attempt>" from the second attempt on (each attempt's proof has a key of its own).
+ *
+ * Checkpoint.restore_drill: a drill that errored or was canceled does not replace "proven". Checkpoint.seconds and the
+ * requester's answer are of the first end; finished_us is of the last.
+ * Checkpoint.detail (object): prefix, dump_public_key (hex), omissions, differences, notes (arrays), stages
+ * ({"dump": {stage: seconds}, "drill": {...}}), versions ({"server", "pg_dump", "image", "engine", "drill_server"}),
+ * assertions (how many were stated), fingerprint_sha256, entries, blobs, segments, drill_agent, proof_key.
+ * Nothing an agent sends gets into the ledger unbounded: texts are cut, and JSON lists too, with a last item
+ * of kind "more" that says so.
  */
 #ifndef PGSEAL_COORDINATOR_DISPATCH_DISPATCH_H
 #define PGSEAL_COORDINATOR_DISPATCH_DISPATCH_H
@@ -22,10 +36,10 @@ typedef struct Dispatch Dispatch;
 
 typedef struct DispatchObserver { /* called after commit, on the loop; must not call back into dispatch */
   void *user;
-  void (*event)(void *user, const LedgerEvent *event);                     /* appended to the ledger */
+  void (*event)(void *user, const LedgerEvent *event); /* appended to the ledger */
   void (*progress)(void *user, const char *checkpoint_id, const char *job_id, json_t *progress); /* not in the chain */
-  void (*work)(void *user);                                                /* a job became available: wake parked polls */
-  void (*finished)(void *user, const char *checkpoint_id);                 /* it is in a final state: answer who waits */
+  void (*work)(void *user);                                /* a job became available: wake parked polls */
+  void (*finished)(void *user, const char *checkpoint_id); /* it is in a final state: answer who waits */
 } DispatchObserver;
 
 Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch **out, Error *err) MUST_CHECK;
@@ -35,23 +49,29 @@ void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer); /* 
 /* After a restart: leases go on from the ledger; agents that still run a job renew it. */
 
 /* ERR_NOT_FOUND (unknown database; the message suggests the nearest), ERR_INVALID_ARGUMENT (tag). With an
- * idempotency key already used by this actor, returns that checkpoint: *joined = true. *out is released by the caller. */
+ * idempotency key already used by this actor, returns that checkpoint: *joined = true. *out is released by the caller.
+ */
 Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, const char *tag, const char *actor,
                                    const char *idempotency_key, Checkpoint *out, bool *joined, Error *err) MUST_CHECK;
 /* Drill a stored checkpoint again. ERR_CONFLICT if it is not stored, or a drill runs. *drill_id: new string. */
-Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const char *actor, char **drill_id, Error *err) MUST_CHECK;
+Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const char *actor, char **drill_id,
+                              Error *err) MUST_CHECK;
 Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const char *actor, Error *err) MUST_CHECK;
 
 /* Agents. `agent` is the authenticated name. */
 void dispatch_agent_seen(Dispatch *dispatch, const char *agent);
-/* *job is NULL if there is nothing; else freed with pgseal__job__free_unpacked(job, NULL). Leases it durably. A drill is
- * leased only to a capable agent and may be leased at the same moment as its dump. running: job ids the agent says it runs;
- * leases it holds that are not among them are given back (after a grace of one lease). */
-Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job, Error *err) MUST_CHECK;
+/* *job is NULL if there is nothing; else freed with pgseal__job__free_unpacked(job, NULL). Leases it durably. A drill
+ * is leased only to a capable agent and may be leased at the same moment as its dump. running: job ids the agent says
+ * it runs; leases it holds that are not among them are given back (after a grace of one lease). */
+Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job,
+                     Error *err) MUST_CHECK;
 /* *reply's strings are freed with pgseal__progress_reply__free_unpacked. */
-Status dispatch_progress(Dispatch *dispatch, const char *agent, const Pgseal__Progress *progress, Pgseal__ProgressReply **reply, Error *err) MUST_CHECK;
-/* Idempotent: the same result again is accepted again. *accepted false: stale, refused; *reason is a literal. */
-Status dispatch_result(Dispatch *dispatch, const char *agent, const Pgseal__Result *result, bool *accepted, const char **reason, Error *err) MUST_CHECK;
+Status dispatch_progress(Dispatch *dispatch, const char *agent, const Pgseal__Progress *progress,
+                         Pgseal__ProgressReply **reply, Error *err) MUST_CHECK;
+/* Idempotent: the same result again is accepted again. *accepted false: stale, refused; *reason is a literal.
+ * ERR_UNAVAILABLE: not now, send it again. */
+Status dispatch_result(Dispatch *dispatch, const char *agent, const Pgseal__Result *result, bool *accepted,
+                       const char **reason, Error *err) MUST_CHECK;
 
 /* Call every second: expired leases, no_agent, backoff that has run out. */
 void dispatch_tick(Dispatch *dispatch);

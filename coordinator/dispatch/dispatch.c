@@ -1,0 +1,122 @@
+#include "coordinator/dispatch/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+
+static void dispatch_cleanup(Dispatch **dispatch) {
+  if (*dispatch)
+    dispatch_close(*dispatch);
+}
+
+Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch **out, Error *err) {
+  CLEANUP(dispatch_cleanup) Dispatch *dispatch = memory_alloc(sizeof *dispatch);
+  dispatch->config = config;
+  dispatch->ledger = ledger;
+  dispatch->wall_us = clock_wall_us;
+  dispatch->monotonic_us = clock_monotonic_us;
+  dispatch->seen_us = memory_alloc((config->agent_count + 1) * sizeof *dispatch->seen_us);
+  for (size_t i = 0; i < config->agent_count; i++)
+    dispatch->seen_us[i] = -1;
+  dispatch->ticked_us = dispatch->wall_us();
+  LedgerJob *jobs;
+  size_t count;
+  Status status = ledger_job_open(ledger, &jobs, &count, err);
+  if (status != STATUS_OK)
+    return status;
+  for (size_t i = 0; i < count; i++)
+    track_get(dispatch, &jobs[i]); /* a full lease from now on, whatever the ledger says */
+  ledger_job_list_free(jobs, count);
+  *out = STEAL(dispatch);
+  return STATUS_OK;
+}
+
+static void track_release(Track *track) {
+  free(track->job_id);
+  json_decref(track->progress);
+}
+
+void dispatch_close(Dispatch *dispatch) {
+  if (!dispatch)
+    return;
+  for (size_t i = 0; i < dispatch->track_count; i++)
+    track_release(&dispatch->tracks[i]);
+  free(dispatch->tracks);
+  free(dispatch->observers);
+  free(dispatch->seen_us);
+  free(dispatch);
+}
+
+void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer) {
+  ARRAY_PUSH(dispatch->observers, dispatch->observer_count, *observer);
+}
+
+int64_t dispatch_lease_us(const Dispatch *dispatch) {
+  return (int64_t)dispatch->config->lease_seconds * 1000000;
+}
+
+static void track_renew(Dispatch *dispatch, Track *track, const LedgerJob *job) {
+  int64_t now = dispatch->monotonic_us();
+  json_decref(track->progress);
+  *track = (Track){.job_id = track->job_id,
+                   .fencing = job->fencing,
+                   .granted_us = now,
+                   .lease_until_us = now + dispatch_lease_us(dispatch),
+                   .capable_us = now};
+}
+
+Track *track_get(Dispatch *dispatch, const LedgerJob *job) {
+  for (size_t i = 0; i < dispatch->track_count; i++) {
+    Track *track = &dispatch->tracks[i];
+    if (strcmp(track->job_id, job->id) == 0) {
+      if (track->fencing != job->fencing)
+        track_renew(dispatch, track, job);
+      return track;
+    }
+  }
+  Track track = {.job_id = memory_strdup(job->id)};
+  track_renew(dispatch, &track, job);
+  ARRAY_PUSH(dispatch->tracks, dispatch->track_count, track);
+  return &dispatch->tracks[dispatch->track_count - 1];
+}
+
+void track_remove(Dispatch *dispatch, const char *job_id) {
+  for (size_t i = 0; i < dispatch->track_count; i++) {
+    if (strcmp(dispatch->tracks[i].job_id, job_id) != 0)
+      continue;
+    track_release(&dispatch->tracks[i]);
+    dispatch->track_count--;
+    memmove(&dispatch->tracks[i], &dispatch->tracks[i + 1], (dispatch->track_count - i) * sizeof *dispatch->tracks);
+    return;
+  }
+}
+
+const char *job_kind_name(LedgerJobKind kind) {
+  return kind == LEDGER_JOB_DUMP ? "dump" : "drill";
+}
+
+bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database) {
+  bool capable = false, wanted = false;
+  for (size_t i = 0; i < agent->capability_count; i++)
+    capable = capable || strcmp(agent->capabilities[i], job_kind_name(kind)) == 0;
+  for (size_t i = 0; i < agent->database_count; i++)
+    wanted = wanted || text_glob(agent->databases[i], database);
+  return capable && wanted;
+}
+
+void dispatch_agent_seen(Dispatch *dispatch, const char *agent) {
+  const ConfigAgent *known = coordinator_config_agent(dispatch->config, agent);
+  if (known)
+    dispatch->seen_us[known - dispatch->config->agents] = dispatch->monotonic_us();
+}
+
+bool dispatch_agent_live(Dispatch *dispatch, const char *agent) {
+  const ConfigAgent *known = coordinator_config_agent(dispatch->config, agent);
+  if (!known)
+    return false;
+  int64_t seen = dispatch->seen_us[known - dispatch->config->agents];
+  return seen >= 0 && dispatch->monotonic_us() - seen <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
+}

@@ -1,0 +1,135 @@
+/*
+ * What dispatch's files share.
+ *
+ *   dispatch.c  opening, observers, agents' liveness, what is known of open jobs in memory
+ *   change.c    one ledger transaction and its notifications
+ *   work.c      a checkpoint with its jobs; small setters
+ *   request.c   checkpoint, drill and cancel requests
+ *   lease.c     poll: which job an agent gets
+ *   message.c   messages to agents: job, follow
+ *   progress.c  progress
+ *   result.c    results: whose, stale or not, what they say
+ *   verdict.c   when a drill's result counts
+ *   outcome.c   walks the tables: retry, end, stored, sealed
+ *   intake.c    what agents send, made bounded and valid
+ *   tick.c      time: expired leases, nobody to take a job, backoff that ran out
+ */
+#ifndef PGSEAL_COORDINATOR_DISPATCH_INTERNAL_H
+#define PGSEAL_COORDINATOR_DISPATCH_INTERNAL_H
+
+#include "common/base/cleanup.h"
+#include "coordinator/dispatch/dispatch.h"
+
+/* What is known of an open job besides its ledger row. Lost at restart, which is harmless: then every lease is renewed
+ * in full, and progress comes again. Times: monotonic microseconds. */
+typedef struct Track {
+  char *job_id;
+  uint64_t fencing;       /* of the lease all this is about */
+  json_t *progress;       /* latest; the ledger's may be older */
+  int64_t written_us;     /* when progress was last written to the ledger */
+  int64_t granted_us;     /* when the lease was given, or the coordinator started */
+  int64_t lease_until_us; /* what counts; the ledger's copy is for display */
+  int64_t capable_us;     /* the last time a live agent could have taken it, or since when it waits */
+  bool waiting;           /* capable_us runs */
+  bool held;              /* its result came before the dump's; it will come again */
+} Track;
+
+struct Dispatch {
+  const CoordinatorConfig *config;
+  Ledger *ledger;
+  DispatchObserver *observers;
+  size_t observer_count;
+  Track *tracks;
+  size_t track_count;
+  int64_t *seen_us;  /* per config->agents; monotonic, -1 never */
+  int64_t ticked_us; /* wall clock of the last tick */
+  int64_t (*wall_us)(void);
+  int64_t (*monotonic_us)(void);
+};
+
+/* dispatch.c */
+Track *track_get(Dispatch *dispatch, const LedgerJob *job); /* made if need be; valid until the next call */
+void track_remove(Dispatch *dispatch, const char *job_id);
+int64_t dispatch_lease_us(const Dispatch *dispatch);
+bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database);
+const char *job_kind_name(LedgerJobKind kind); /* "dump", "drill": also the capability */
+
+/* change.c: `CLEANUP(change_release) Change change = {0};` rolls back unless committed. */
+typedef struct Change {
+  Dispatch *dispatch;
+  bool open, work;
+  LedgerEvent *events;
+  size_t event_count;
+  char **finished;
+  size_t finished_count;
+} Change;
+Status change_begin(Dispatch *dispatch, Change *change, Error *err) MUST_CHECK;
+/* Appends an event about job (or NULL) of checkpoint. detail: reference stolen, may be NULL. No fractions in it: their
+ * text would not be canonical. */
+Status change_event(Change *change, const char *kind, const Checkpoint *checkpoint, const LedgerJob *job,
+                    const char *actor, json_t *detail, Error *err) MUST_CHECK;
+void change_finished(Change *change, const char *checkpoint_id); /* tell after commit that it is in a final state */
+Status change_commit(Change *change, Error *err) MUST_CHECK;     /* durable, then the observers are called */
+void change_release(Change *change);
+
+/* work.c */
+typedef struct Work {
+  Checkpoint checkpoint;
+  LedgerJob *jobs; /* oldest first */
+  size_t job_count;
+} Work;
+Status work_load(Dispatch *dispatch, const char *checkpoint_id, Work *work, Error *err) MUST_CHECK;
+void work_release(Work *work);
+LedgerJob *work_job(Work *work, const char *job_id);
+LedgerJob *work_dump(Work *work);                       /* the dump job */
+LedgerJob *work_drill(Work *work);                      /* the newest drill job */
+bool job_held(const LedgerJob *job);                    /* leased or running */
+void text_set(char **field, const char *value);         /* copies; NULL or "" becomes NULL */
+void job_set_error(LedgerJob *job, const Error *cause); /* NULL clears */
+void checkpoint_set_error(Checkpoint *checkpoint, const Error *cause);
+void checkpoint_copy_error(Checkpoint *checkpoint, const LedgerJob *job);
+json_t *checkpoint_detail(Checkpoint *checkpoint); /* borrowed; made if absent */
+void checkpoint_set_prefix(Checkpoint *checkpoint);
+char *drill_id_of(const LedgerJob *job); /* new string */
+
+/* outcome.c. All save what they change. */
+Status job_end(Change *change, Work *work, LedgerJob *job, JobEvent event, Error *err) MUST_CHECK;
+/* The attempt is over without a result that counts: queued again, or given up. lost: the agent may still send a result,
+ * which must be refused then. */
+Status job_retry(Change *change, Work *work, LedgerJob *job, const Error *cause, bool lost, Error *err) MUST_CHECK;
+Status job_requeue(Change *change, Work *work, LedgerJob *job, const Error *cause, bool lost, Error *err) MUST_CHECK;
+Status dump_stored(Change *change, Work *work, LedgerJob *job, Error *err) MUST_CHECK;
+Status dump_over(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause, Error *err) MUST_CHECK;
+Status drill_over(Change *change, Work *work, LedgerJob *job, JobEvent event, Outcome outcome, const Error *cause,
+                  Error *err) MUST_CHECK;
+/* Gives up on a job that is queued or lost. */
+Status job_give_up(Change *change, Work *work, LedgerJob *job, const Error *cause, Error *err) MUST_CHECK;
+/* Queued: canceled now. Held: the agent is told with its next progress. */
+Status job_cancel(Change *change, Work *work, LedgerJob *job, Error *err) MUST_CHECK;
+Status checkpoint_end(Change *change, Work *work, const char *actor, Error *err) MUST_CHECK;
+
+/* verdict.c */
+typedef enum VerdictUse { VERDICT_COUNTS, VERDICT_WAIT, VERDICT_OBSOLETE, VERDICT_BAD } VerdictUse;
+VerdictUse verdict_proven(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result,
+                          Error *err) MUST_CHECK; /* err is set unless VERDICT_COUNTS */
+VerdictUse verdict_failed(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result,
+                          Error *err) MUST_CHECK;
+
+/* message.c */
+Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) MUST_CHECK;
+Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work);
+
+/* intake.c */
+enum { INTAKE_JSON_LIMIT = 256 << 10 };
+void intake_failure(const Pgseal__Failure *failure, Error *out); /* code, message, remedy, object; bounded */
+json_t *intake_progress(const Pgseal__JobProgress *progress);    /* new reference */
+json_t *intake_text(const char *text, size_t limit);             /* new reference: a JSON string */
+/* A JSON array (of objects or strings), or an object of numbers, from an agent's text; bounded. ERR_PROTOCOL. "" is
+ * empty. New reference in *out. */
+Status intake_list(const char *what, const char *text, json_t **out, Error *err) MUST_CHECK;
+Status intake_stages(const char *text, json_t **out, Error *err) MUST_CHECK;
+bool intake_digest_valid(const char *hex); /* 64 lower-case hexadecimal digits */
+Status intake_dump(const Pgseal__JobResult *result, Checkpoint *checkpoint, Error *err) MUST_CHECK;
+Status intake_drill(const Pgseal__JobResult *result, Checkpoint *checkpoint, Error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,197 @@
+/* Poll: which job an agent gets. */
+#include "coordinator/dispatch/internal.h"
+
+#include <string.h>
+
+#include "common/base/text.h"
+#include "common/crypto/signing.h"
+
+typedef struct JobList {
+  LedgerJob *items;
+  size_t count;
+} JobList;
+
+static void job_list_release(JobList *list) {
+  ledger_job_list_free(list->items, list->count);
+}
+
+/* Never two dumps of one database at once, and in order: only its oldest open dump job may start. */
+static bool first_of_database(const JobList *open, size_t index) {
+  for (size_t i = 0; i < index; i++) {
+    if (open->items[i].kind == LEDGER_JOB_DUMP && strcmp(open->items[i].database, open->items[index].database) == 0)
+      return false;
+  }
+  return true;
+}
+
+/* A drill takes a slot only once there is something to follow: its dump is at work, or over. */
+static bool dump_underway(const JobList *open, const char *checkpoint_id) {
+  for (size_t i = 0; i < open->count; i++) {
+    if (open->items[i].kind == LEDGER_JOB_DUMP && strcmp(open->items[i].checkpoint_id, checkpoint_id) == 0)
+      return job_held(&open->items[i]);
+  }
+  return true;
+}
+
+static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, const Pgseal__Poll *poll, const JobList *open,
+                     size_t index) {
+  const LedgerJob *job = &open->items[index];
+  bool dump = job->kind == LEDGER_JOB_DUMP;
+  if (job->state != JOB_QUEUED || job->cancel_requested || (dump ? poll->free_dump : poll->free_drill) == 0)
+    return false;
+  int64_t wait = job->not_before_us - dispatch->wall_us();
+  if (wait > 0 && wait < 120 * (int64_t)1000000) /* more than any backoff: the clock was set back */
+    return false;
+  if (!agent_can(agent, job->kind, job->database) || !coordinator_config_database(dispatch->config, job->database))
+    return false;
+  return dump ? first_of_database(open, index) : dump_underway(open, job->checkpoint_id);
+}
+
+/* The dump goes to an agent with another key than the drill that follows was told: that drill must be told anew. */
+static Status take_over(Change *change, Work *work, const ConfigAgent *agent, const char *hex, Error *err) {
+  LedgerJob *drill = work_drill(work);
+  const char *before = json_string_value(json_object_get(work->checkpoint.detail, "dump_public_key"));
+  if (!drill || !job_held(drill) || !before || strcmp(before, hex) == 0)
+    return STATUS_OK;
+  Error cause;
+  error_set(&cause, ERR_AGENT_LOST, "the dump moved to agent %s; the drill starts over", agent->name);
+  return job_requeue(change, work, drill, &cause, true, err);
+}
+
+static Status lease_dump(Change *change, Work *work, const ConfigAgent *agent, Error *err) {
+  char hex[PUBLIC_KEY_HEX_SIZE];
+  text_hex(agent->key, sizeof agent->key, hex);
+  Status status = take_over(change, work, agent, hex, err);
+  if (status != STATUS_OK)
+    return status;
+  Checkpoint *checkpoint = &work->checkpoint;
+  if (!checkpoint_walk(&checkpoint->state, CHECKPOINT_EVENT_DUMP_STARTED))
+    return error_set(err, ERR_INTERNAL, "checkpoint %s is %s and cannot be dumped", checkpoint->id,
+                     checkpoint_state_name(checkpoint->state));
+  text_set(&checkpoint->dump_agent, agent->name);
+  json_object_set_new(checkpoint_detail(checkpoint), "dump_public_key", json_string(hex));
+  change->work = true; /* its drill may start now */
+  return STATUS_OK;
+}
+
+static Status lease_drill(Dispatch *dispatch, Work *work, const ConfigAgent *agent, Error *err) {
+  Checkpoint *checkpoint = &work->checkpoint;
+  if (!checkpoint_walk(&checkpoint->state, CHECKPOINT_EVENT_DRILL_STARTED))
+    return error_set(err, ERR_INTERNAL, "checkpoint %s is %s and cannot be drilled", checkpoint->id,
+                     checkpoint_state_name(checkpoint->state));
+  json_t *detail = checkpoint_detail(checkpoint);
+  json_object_set_new(detail, "drill_agent", json_string(agent->name));
+  const ConfigDatabase *database = coordinator_config_database(dispatch->config, checkpoint->database);
+  json_object_set_new(detail, "assertions", json_integer(database ? (json_int_t)database->assertion_count : 0));
+  return STATUS_OK;
+}
+
+static Status lease(Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *chosen, Pgseal__Job **out,
+                    Error *err) {
+  CLEANUP(change_release) Change change = {0};
+  CLEANUP(work_release) Work work = {0};
+  Status status = change_begin(dispatch, &change, err);
+  if (status == STATUS_OK)
+    status = work_load(dispatch, chosen->checkpoint_id, &work, err);
+  if (status != STATUS_OK)
+    return status;
+  LedgerJob *job = work_job(&work, chosen->id);
+  if (!job || !job_walk(&job->state, JOB_EVENT_LEASE))
+    return error_set(err, ERR_INTERNAL, "job %s cannot be leased", chosen->id);
+  status =
+      job->kind == LEDGER_JOB_DUMP ? lease_dump(&change, &work, agent, err) : lease_drill(dispatch, &work, agent, err);
+  if (status == STATUS_OK)
+    status = ledger_fencing_next(dispatch->ledger, &job->fencing, err);
+  if (status != STATUS_OK)
+    return status;
+  text_set(&job->agent, agent->name);
+  job->started_us = dispatch->wall_us();
+  job->lease_until_us = job->started_us + dispatch_lease_us(dispatch);
+  Pgseal__Job *message = NULL;
+  status = message_job(dispatch, &work, job, &message, err);
+  if (status == STATUS_OK)
+    status = ledger_job_update(dispatch->ledger, job, err);
+  if (status == STATUS_OK)
+    status = ledger_checkpoint_update(dispatch->ledger, &work.checkpoint, err);
+  if (status == STATUS_OK)
+    status = change_event(&change, "job.leased", &work.checkpoint, job, NULL,
+                          json_pack("{s:s, s:i, s:I}", "kind", job_kind_name(job->kind), "attempt", job->attempt,
+                                    "fencing", (json_int_t)job->fencing),
+                          err);
+  if (status == STATUS_OK)
+    status = change_commit(&change, err);
+  if (status != STATUS_OK) {
+    if (message)
+      pgseal__job__free_unpacked(message, NULL);
+    return status;
+  }
+  track_get(dispatch, job);
+  *out = message;
+  return STATUS_OK;
+}
+
+static bool runs(const Pgseal__Poll *poll, const char *job_id) {
+  for (size_t i = 0; i < poll->n_running_jobs; i++) {
+    if (strcmp(poll->running_jobs[i], job_id) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* An agent that was restarted does not run what it held. Jobs just given to it are left alone: their assignment and
+ * this poll may have crossed. */
+static Status give_back(Dispatch *dispatch, const ConfigAgent *agent, const Pgseal__Poll *poll, const JobList *open,
+                        bool *changed, Error *err) {
+  int64_t lease_us = dispatch_lease_us(dispatch), poll_us = 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
+  int64_t grace = lease_us > poll_us ? lease_us : poll_us;
+  for (size_t i = 0; i < open->count; i++) {
+    const LedgerJob *job = &open->items[i];
+    if (!job_held(job) || !job->agent || strcmp(job->agent, agent->name) != 0 || runs(poll, job->id))
+      continue;
+    const Track *track = track_get(dispatch, job);
+    if (track->held || dispatch->monotonic_us() - track->granted_us < grace)
+      continue;
+    Error cause;
+    error_set(&cause, ERR_AGENT_LOST, "agent %s does not run job %s any more", agent->name, job->id);
+    CLEANUP(change_release) Change change = {0};
+    CLEANUP(work_release) Work work = {0};
+    Status status = change_begin(dispatch, &change, err);
+    if (status == STATUS_OK)
+      status = work_load(dispatch, job->checkpoint_id, &work, err);
+    if (status == STATUS_OK)
+      status = job_retry(&change, &work, work_job(&work, job->id), &cause, true, err);
+    if (status == STATUS_OK)
+      status = change_commit(&change, err);
+    if (status != STATUS_OK)
+      return status;
+    *changed = true;
+  }
+  return STATUS_OK;
+}
+
+Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job, Error *err) {
+  const ConfigAgent *known = coordinator_config_agent(dispatch->config, agent);
+  if (!known)
+    return error_set(err, ERR_FORBIDDEN, "agent %s is not in the coordinator's configuration", agent);
+  dispatch_agent_seen(dispatch, agent);
+  CLEANUP(job_list_release) JobList open = {0};
+  Status status = ledger_job_open(dispatch->ledger, &open.items, &open.count, err);
+  bool changed = false;
+  if (status == STATUS_OK)
+    status = give_back(dispatch, known, poll, &open, &changed, err);
+  if (status == STATUS_OK && changed) {
+    job_list_release(&open);
+    open = (JobList){0};
+    status = ledger_job_open(dispatch->ledger, &open.items, &open.count, err);
+  }
+  if (status != STATUS_OK)
+    return status;
+  Pgseal__Job *given = NULL;
+  for (size_t i = 0; i < open.count && !given && status == STATUS_OK; i++) {
+    if (may_take(dispatch, known, poll, &open, i))
+      status = lease(dispatch, known, &open.items[i], &given, err);
+  }
+  if (status == STATUS_OK)
+    *job = given;
+  return status;
+}

@@ -1,0 +1,124 @@
+/* Messages to agents. Everything in them is allocated with malloc, for protobuf-c's free_unpacked. */
+#include "coordinator/dispatch/internal.h"
+
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/text.h"
+#include "common/crypto/signing.h"
+#include "common/manifest/manifest.h"
+
+static char *json_text(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return memory_strdup(text ? text : "");
+}
+
+static int64_t json_count(const json_t *object, const char *key) {
+  int64_t value = json_integer_value(json_object_get(object, key));
+  return value > 0 ? value : 0;
+}
+
+/* The key manifests must verify against: of whoever dumped, as recorded when it did; else of whoever dumps now. */
+static bool dump_key(const Dispatch *dispatch, const Checkpoint *checkpoint, uint8_t key[PUBLIC_KEY_SIZE]) {
+  const char *hex = json_string_value(json_object_get(checkpoint->detail, "dump_public_key"));
+  if (checkpoint->manifest_sha256 && hex)
+    return text_unhex(hex, key, PUBLIC_KEY_SIZE);
+  const ConfigAgent *agent =
+      checkpoint->dump_agent ? coordinator_config_agent(dispatch->config, checkpoint->dump_agent) : NULL;
+  if (agent)
+    memcpy(key, agent->key, PUBLIC_KEY_SIZE);
+  return agent != NULL;
+}
+
+static Status drill_spec(Dispatch *dispatch, Work *work, const LedgerJob *job, const ConfigDatabase *database,
+                         Pgseal__DrillSpec *spec, Error *err) {
+  const Checkpoint *checkpoint = &work->checkpoint;
+  uint8_t key[PUBLIC_KEY_SIZE];
+  if (!dump_key(dispatch, checkpoint, key)) {
+    error_set(err, ERR_CONFIG, "the key of agent %s, which dumped checkpoint %s, is not known",
+              checkpoint->dump_agent ? checkpoint->dump_agent : "?", checkpoint->id);
+    error_remedy(err, "Put the agent and its public key back into the coordinator's configuration.");
+    return ERR_CONFIG;
+  }
+  spec->drill_id = drill_id_of(job);
+  spec->dump_public_key.data = memory_dup(key, sizeof key);
+  spec->dump_public_key.len = sizeof key;
+  spec->dump_agent = memory_strdup(checkpoint->dump_agent ? checkpoint->dump_agent : "");
+  spec->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256 ? checkpoint->manifest_sha256 : "");
+  spec->server_major = (uint32_t)checkpoint->server_major;
+  spec->n_assertions = database->assertion_count;
+  if (spec->n_assertions)
+    spec->assertions = memory_alloc(spec->n_assertions * sizeof *spec->assertions);
+  for (size_t i = 0; i < spec->n_assertions; i++) {
+    Pgseal__Assertion *assertion = memory_alloc(sizeof *assertion);
+    pgseal__assertion__init(assertion);
+    assertion->name = memory_strdup(database->assertions[i].name);
+    assertion->sql = memory_strdup(database->assertions[i].sql);
+    spec->assertions[i] = assertion;
+  }
+  return STATUS_OK;
+}
+
+Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) {
+  const Checkpoint *checkpoint = &work->checkpoint;
+  const ConfigDatabase *database = coordinator_config_database(dispatch->config, job->database);
+  if (!database)
+    return error_set(err, ERR_NOT_FOUND, "database %s is not in the configuration any more", job->database);
+  Pgseal__Job *message = memory_alloc(sizeof *message);
+  pgseal__job__init(message);
+  message->id = memory_strdup(job->id);
+  message->fencing = job->fencing;
+  message->kind = job->kind == LEDGER_JOB_DUMP ? PGSEAL__JOB_KIND__JOB_KIND_DUMP : PGSEAL__JOB_KIND__JOB_KIND_DRILL;
+  message->attempt = (uint32_t)job->attempt;
+  message->checkpoint_id = memory_strdup(checkpoint->id);
+  message->database = memory_strdup(checkpoint->database);
+  message->tag = memory_strdup(checkpoint->tag);
+  message->prefix = manifest_prefix(checkpoint->database, checkpoint->id, checkpoint->dump_attempt);
+  message->budgets = memory_alloc(sizeof *message->budgets);
+  pgseal__budgets__init(message->budgets);
+  message->budgets->total_seconds = (uint32_t)database->timeout_seconds;
+  message->budgets->lock_timeout_seconds = (uint32_t)database->lock_timeout_seconds;
+  message->budgets->connections = (uint32_t)database->connections;
+  if (job->kind == LEDGER_JOB_DRILL) {
+    message->drill = memory_alloc(sizeof *message->drill);
+    pgseal__drill_spec__init(message->drill);
+    Status status = drill_spec(dispatch, work, job, database, message->drill, err);
+    if (status != STATUS_OK) {
+      pgseal__job__free_unpacked(message, NULL);
+      return status;
+    }
+  }
+  *out = message;
+  return STATUS_OK;
+}
+
+Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work) {
+  const Checkpoint *checkpoint = &work->checkpoint;
+  const LedgerJob *dump = work_dump(work);
+  Pgseal__Follow *follow = memory_alloc(sizeof *follow);
+  pgseal__follow__init(follow);
+  follow->prefix = manifest_prefix(checkpoint->database, checkpoint->id, checkpoint->dump_attempt);
+  const json_t *progress = dump->progress;
+  if (job_held(dump)) {
+    const Track *track = track_get(dispatch, dump);
+    progress = track->progress ? track->progress : dump->progress;
+    follow->state = PGSEAL__FOLLOW__STATE__DUMPING;
+  } else if (dump->state == JOB_DONE && checkpoint->manifest_sha256) {
+    follow->state = PGSEAL__FOLLOW__STATE__STORED;
+  } else if (job_state_final(dump->state)) {
+    follow->state = PGSEAL__FOLLOW__STATE__GONE;
+  }
+  follow->segments = (uint64_t)json_count(progress, "segments");
+  follow->roles_stored = json_is_true(json_object_get(progress, "roles_stored"));
+  follow->server_major = (uint32_t)json_count(progress, "server_major");
+  follow->bootstrap_role = json_text(progress, "bootstrap_role");
+  follow->database_name = json_text(progress, "database_name");
+  follow->manifest_sha256 = memory_strdup("");
+  if (follow->state == PGSEAL__FOLLOW__STATE__STORED) {
+    free(follow->manifest_sha256);
+    follow->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256);
+    follow->segments = (uint64_t)json_count(checkpoint->detail, "segments");
+    follow->server_major = (uint32_t)checkpoint->server_major;
+  }
+  return follow;
+}

@@ -1,0 +1,129 @@
+/* Time passes: leases expire, nobody comes to take a job, backoff runs out. */
+#include "coordinator/dispatch/internal.h"
+
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/memory.h"
+
+static bool still_open(const LedgerJob *jobs, size_t count, const char *job_id) {
+  for (size_t i = 0; i < count; i++) {
+    if (strcmp(jobs[i].id, job_id) == 0)
+      return true;
+  }
+  return false;
+}
+
+static void forget_ended(Dispatch *dispatch, const LedgerJob *jobs, size_t count) {
+  for (size_t i = dispatch->track_count; i-- > 0;) {
+    if (!still_open(jobs, count, dispatch->tracks[i].job_id))
+      track_remove(dispatch, dispatch->tracks[i].job_id);
+  }
+}
+
+/* One job in one transaction: what goes wrong with it must not hold up the others. */
+static void end_attempt(Dispatch *dispatch, const LedgerJob *found, const Error *cause, bool give_up) {
+  CLEANUP(change_release) Change change = {0};
+  CLEANUP(work_release) Work work = {0};
+  Error err;
+  Status status = change_begin(dispatch, &change, &err);
+  if (status == STATUS_OK)
+    status = work_load(dispatch, found->checkpoint_id, &work, &err);
+  LedgerJob *job = status == STATUS_OK ? work_job(&work, found->id) : NULL;
+  if (job && !job_state_final(job->state)) { /* an earlier job of this tick may have ended it */
+    status =
+        give_up ? job_give_up(&change, &work, job, cause, &err) : job_retry(&change, &work, job, cause, true, &err);
+  }
+  if (status == STATUS_OK)
+    status = change_commit(&change, &err);
+  if (status != STATUS_OK)
+    log_failure(LOG_LEVEL_ERROR, "job could not be taken on; it is tried again", &err);
+}
+
+static void check_lease(Dispatch *dispatch, const LedgerJob *job) {
+  const Track *track = track_get(dispatch, job);
+  if (dispatch->monotonic_us() <= track->lease_until_us)
+    return;
+  Error cause;
+  error_set(&cause, ERR_AGENT_LOST, "agent %s was not heard of for %d s; its lease of the %s job ran out",
+            job->agent ? job->agent : "?", dispatch->config->lease_seconds, job_kind_name(job->kind));
+  error_object(&cause, "%s", job->agent ? job->agent : "");
+  end_attempt(dispatch, job, &cause, false);
+}
+
+static bool somebody_can(Dispatch *dispatch, const LedgerJob *job) {
+  for (size_t i = 0; i < dispatch->config->agent_count; i++) {
+    const ConfigAgent *agent = &dispatch->config->agents[i];
+    if (agent_can(agent, job->kind, job->database) && dispatch_agent_live(dispatch, agent->name))
+      return true;
+  }
+  return false;
+}
+
+/* A drill has time while its dump is not stored yet: its agent may join until then. */
+static bool must_have_agent(const LedgerJob *jobs, size_t count, const LedgerJob *job) {
+  for (size_t i = 0; job->kind == LEDGER_JOB_DRILL && i < count; i++) {
+    if (jobs[i].kind == LEDGER_JOB_DUMP && strcmp(jobs[i].checkpoint_id, job->checkpoint_id) == 0)
+      return false;
+  }
+  return true;
+}
+
+static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
+  Error cause;
+  if (!coordinator_config_database(dispatch->config, job->database)) {
+    error_set(&cause, ERR_CONFIG, "database %s is not in the coordinator's configuration any more", job->database);
+    error_remedy(&cause, "Put the database back into the configuration, and ask again.");
+    end_attempt(dispatch, job, &cause, true);
+    return;
+  }
+  Track *track = track_get(dispatch, job);
+  int64_t now = dispatch->monotonic_us();
+  if (!must || !track->waiting || somebody_can(dispatch, job)) {
+    track->waiting = must;
+    track->capable_us = now;
+    return;
+  }
+  if (now - track->capable_us < (int64_t)dispatch->config->agent_wait_seconds * 1000000)
+    return;
+  error_set(&cause, ERR_NO_AGENT, "no agent that can %s database %s has been there for %d s", job_kind_name(job->kind),
+            job->database, dispatch->config->agent_wait_seconds);
+  error_object(&cause, "%s", job->database);
+  error_remedy(&cause, "Start an agent with the capability '%s' for database %s (`pgseal agents` lists them)%s.",
+               job_kind_name(job->kind), job->database,
+               job->kind == LEDGER_JOB_DRILL ? ", then drill the checkpoint again: it is stored" : "");
+  end_attempt(dispatch, job, &cause, true);
+}
+
+static void wake(const Dispatch *dispatch) {
+  for (size_t i = 0; i < dispatch->observer_count; i++) {
+    if (dispatch->observers[i].work)
+      dispatch->observers[i].work(dispatch->observers[i].user);
+  }
+}
+
+void dispatch_tick(Dispatch *dispatch) {
+  LedgerJob *jobs;
+  size_t count;
+  Error err;
+  if (ledger_job_open(dispatch->ledger, &jobs, &count, &err) != STATUS_OK) {
+    log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);
+    return;
+  }
+  int64_t now = dispatch->wall_us();
+  bool due = false;
+  forget_ended(dispatch, jobs, count);
+  for (size_t i = 0; i < count; i++) {
+    const LedgerJob *job = &jobs[i];
+    if (job_held(job)) {
+      check_lease(dispatch, job);
+      continue;
+    }
+    due = due || (job->not_before_us > dispatch->ticked_us && job->not_before_us <= now);
+    check_taker(dispatch, job, must_have_agent(jobs, count, job));
+  }
+  dispatch->ticked_us = now;
+  ledger_job_list_free(jobs, count);
+  if (due)
+    wake(dispatch);
+}

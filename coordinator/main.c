@@ -1,0 +1,236 @@
+/* pgseal-coordinator: one libuv loop that owns the ledger, dispatch, the agents' gateway and the HTTP API. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <uv.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "coordinator/api/api.h"
+#include "coordinator/config.h"
+#include "coordinator/dispatch/dispatch.h"
+#include "coordinator/gateway/gateway.h"
+#include "coordinator/ledger/ledger.h"
+
+enum { TICK_MS = 1000, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2 };
+
+static const char usage_text[] =
+    "Usage: pgseal-coordinator [COMMAND] --config FILE\n"
+    "\n"
+    "Without a command it runs in the foreground until SIGTERM or SIGINT, and logs to stderr.\n"
+    "\n"
+    "Commands:\n"
+    "  check           check the configuration, the agents' keys included, and exit\n"
+    "  ledger verify   verify the ledger's chain of events and exit; may run beside a coordinator\n"
+    "\n"
+    "Options:\n"
+    "  -c, --config FILE   the coordinator's configuration (see coordinator.yaml in the documentation)\n"
+    "      --help          show this help\n"
+    "      --version       show the version\n"
+    "\n"
+    "Exit status: 0 success, 1 failure, 2 usage.\n";
+
+typedef struct Coordinator {
+  uv_loop_t loop;
+  uv_timer_t tick, limit;
+  uv_signal_t signals[2];
+  CoordinatorConfig *config;
+  Ledger *ledger;
+  Dispatch *dispatch;
+  Gateway *gateway;
+  Api *api;
+  bool stopping, overdue;
+} Coordinator;
+
+static int complain(const Error *err) {
+  fprintf(stderr, "pgseal-coordinator: %s\n", err->message);
+  if (err->remedy[0])
+    fprintf(stderr, "  %s\n", err->remedy);
+  return 1;
+}
+
+/* ---- running ---- */
+
+static void on_tick(uv_timer_t *timer) {
+  Coordinator *coordinator = timer->data;
+  dispatch_tick(coordinator->dispatch);
+}
+
+/* Something still holds the loop: what is acknowledged is in the ledger, so ending anyway loses nothing. */
+static void on_limit(uv_timer_t *timer) {
+  Coordinator *coordinator = timer->data;
+  coordinator->overdue = true;
+  uv_stop(&coordinator->loop);
+}
+
+static void on_gateway_closed(void *user) {
+  Coordinator *coordinator = user;
+  coordinator->gateway = NULL;
+}
+
+/* Everything that holds the loop is closed; uv_run returns once the last of it is. */
+static void stop(Coordinator *coordinator) {
+  if (coordinator->stopping)
+    return;
+  coordinator->stopping = true;
+  uv_close((uv_handle_t *)&coordinator->tick, NULL);
+  for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++)
+    uv_close((uv_handle_t *)&coordinator->signals[i], NULL);
+  if (coordinator->api)
+    api_close(coordinator->api);
+  coordinator->api = NULL;
+  if (coordinator->gateway)
+    gateway_close(coordinator->gateway, on_gateway_closed, coordinator);
+  uv_timer_start(&coordinator->limit, on_limit, STOP_LIMIT_MS, 0);
+  uv_unref((uv_handle_t *)&coordinator->limit);
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+  log_info("stopping", "signal", number == SIGINT ? "SIGINT" : "SIGTERM", NULL);
+  stop(handle->data);
+}
+
+static void handles_init(Coordinator *coordinator) {
+  const int numbers[] = {SIGTERM, SIGINT};
+  uv_timer_init(&coordinator->loop, &coordinator->tick);
+  uv_timer_init(&coordinator->loop, &coordinator->limit);
+  coordinator->tick.data = coordinator->limit.data = coordinator;
+  for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++) {
+    uv_signal_init(&coordinator->loop, &coordinator->signals[i]);
+    coordinator->signals[i].data = coordinator;
+    uv_signal_start(&coordinator->signals[i], on_signal, numbers[i]);
+  }
+  uv_timer_start(&coordinator->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+static Status open_all(Coordinator *coordinator, Error *err) {
+  Status status = ledger_open_sqlite(coordinator->config->ledger, &coordinator->ledger, err);
+  if (status == STATUS_OK)
+    status = dispatch_open(coordinator->config, coordinator->ledger, &coordinator->dispatch, err);
+  if (status != STATUS_OK)
+    return status;
+  handles_init(coordinator);
+  status = gateway_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
+                        &coordinator->gateway, err);
+  if (status == STATUS_OK)
+    status = api_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
+                      &coordinator->api, err);
+  if (status != STATUS_OK)
+    stop(coordinator);
+  return status;
+}
+
+/* Runs what is left of the loop, then closes in the reverse order of opening. */
+static bool close_all(Coordinator *coordinator) {
+  uv_run(&coordinator->loop, UV_RUN_DEFAULT);
+  bool clean = !coordinator->overdue && !coordinator->gateway;
+  if (uv_is_active((uv_handle_t *)&coordinator->limit) && !uv_is_closing((uv_handle_t *)&coordinator->limit)) {
+    uv_close((uv_handle_t *)&coordinator->limit, NULL);
+    uv_run(&coordinator->loop, clean ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
+  }
+  if (clean)
+    dispatch_close(coordinator->dispatch); /* else somebody may still refer to it: the process ends anyway */
+  ledger_close(coordinator->ledger);
+  return uv_loop_close(&coordinator->loop) == 0 && clean;
+}
+
+static LogLevel level_of(const CoordinatorConfig *config) {
+  LogLevel level = LOG_LEVEL_INFO;
+  return log_level_from_name(config->log_level, &level) ? level : LOG_LEVEL_INFO;
+}
+
+static int run(CoordinatorConfig *config) {
+  Coordinator coordinator = {.config = config};
+  Error err;
+  log_init("coordinator", level_of(config),
+           strcmp(config->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+  sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+  if (uv_loop_init(&coordinator.loop) != 0)
+    return complain((error_set(&err, ERR_INTERNAL, "the event loop could not be made"), &err));
+  Status status = open_all(&coordinator, &err);
+  if (status == STATUS_OK)
+    log_info("coordinator started", "http", config->http, "bus", config->bus, "ledger", config->ledger, "version",
+             PGSEAL_VERSION, NULL);
+  bool clean = close_all(&coordinator);
+  if (status != STATUS_OK)
+    return complain(&err);
+  log_info("coordinator stopped", NULL);
+  return clean ? 0 : 1;
+}
+
+/* ---- commands ---- */
+
+static int check(const CoordinatorConfig *config) {
+  printf("%s is valid: %zu database%s, %zu agent%s\n", config->path, config->database_count,
+         config->database_count == 1 ? "" : "s", config->agent_count, config->agent_count == 1 ? "" : "s");
+  return 0;
+}
+
+static void ledger_cleanup(Ledger **ledger) {
+  ledger_close(*ledger);
+}
+
+static int verify(const CoordinatorConfig *config) {
+  CLEANUP(ledger_cleanup) Ledger *ledger = NULL;
+  Error err;
+  int64_t events;
+  char tip[65];
+  Status status = ledger_open_sqlite_readonly(config->ledger, &ledger, &err);
+  if (status == STATUS_OK)
+    status = ledger_chain_verify(ledger, &events, tip, &err);
+  if (status != STATUS_OK)
+    return complain(&err);
+  printf("%s: %lld events, chain intact, last hash %s\n", config->ledger, (long long)events, tip);
+  return 0;
+}
+
+static int usage_error(const char *message) {
+  fprintf(stderr, "pgseal-coordinator: %s\n\n%s", message, usage_text);
+  return EXIT_USAGE;
+}
+
+static void config_cleanup(CoordinatorConfig **config) {
+  coordinator_config_free(*config);
+}
+
+static int command(const char *path, char *const *words, int count) {
+  bool is_check = count == 1 && strcmp(words[0], "check") == 0;
+  bool is_verify = count == 2 && strcmp(words[0], "ledger") == 0 && strcmp(words[1], "verify") == 0;
+  if (count > 0 && !is_check && !is_verify)
+    return usage_error("unknown command");
+  if (!path)
+    return usage_error("--config FILE is missing");
+  CLEANUP(config_cleanup) CoordinatorConfig *config = NULL;
+  Error err;
+  if (coordinator_config_load(path, &config, &err) != STATUS_OK)
+    return complain(&err);
+  if (is_check)
+    return check(config);
+  return is_verify ? verify(config) : run(config);
+}
+
+int main(int argc, char **argv) {
+  static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {0}};
+  const char *path = NULL;
+  umask(077);
+  opterr = 0;
+  for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+    if (option == 'h') {
+      fputs(usage_text, stdout);
+      return 0;
+    }
+    if (option == 'v') {
+      printf("pgseal-coordinator %s\n", PGSEAL_VERSION);
+      return 0;
+    }
+    if (option != 'c')
+      return usage_error("unknown option, or an option without its value");
+    path = optarg;
+  }
+  return command(path, argv + optind, argc - optind);
+}
