@@ -1,18 +1,16 @@
 #include "coordinator/config.h"
 
-#include <cyaml/cyaml.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "common/base/buffer.h"
 #include "common/base/cleanup.h"
-#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
+#include "common/config/yaml.h"
 #include "common/crypto/signing.h"
 
-enum { CONFIG_FILE_LIMIT = 4 << 20, CONFIG_LIST_LIMIT = 10000, CONFIG_SQL_LIMIT = 64 << 10, CONFIG_TEXT_LIMIT = 4096 };
+enum { CONFIG_LIST_LIMIT = 10000, CONFIG_SQL_LIMIT = 64 << 10, CONFIG_TEXT_LIMIT = 4096 };
 
 /* ---- the file's shape, as libcyaml loads it ---- */
 
@@ -128,39 +126,6 @@ static const cyaml_schema_field_t config_fields[] = {
 };
 static const cyaml_schema_value_t config_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, RawConfig, config_fields)};
 
-/* ---- loading ---- */
-
-/* libcyaml tells the reason and the place only by its log: the first message, then the backtrace, innermost first. */
-typedef struct Complaint {
-  char message[256];
-  int line, column;
-} Complaint;
-
-static void complaint_log(cyaml_log_t level, void *user, const char *format, va_list args) {
-  Complaint *complaint = user;
-  char text[512];
-  if (level < CYAML_LOG_ERROR)
-    return;
-  vsnprintf(text, sizeof text, format, args);
-  text[strcspn(text, "\n")] = '\0';
-  const char *place = strstr(text, "(line: ");
-  if (place) {
-    if (!complaint->line && sscanf(place, "(line: %d, column: %d)", &complaint->line, &complaint->column) != 2)
-      complaint->line = 0;
-  } else if (!complaint->message[0] && !strstr(text, "Backtrace")) {
-    const char *start = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
-    snprintf(complaint->message, sizeof complaint->message, "%.250s", start);
-  }
-}
-
-static cyaml_config_t yaml_config(Complaint *complaint) {
-  return (cyaml_config_t){.log_fn = complaint_log,
-                          .log_ctx = complaint,
-                          .mem_fn = cyaml_mem,
-                          .log_level = CYAML_LOG_ERROR,
-                          .flags = CYAML_CFG_NO_ALIAS};
-}
-
 typedef struct Loaded { /* what coordinator_config_free gets back from the config inside */
   CoordinatorConfig config;
   RawConfig *raw; /* owns most strings of config */
@@ -173,10 +138,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
   if (!config)
     return;
   Loaded *loaded = (Loaded *)((char *)config - offsetof(Loaded, config));
-  Complaint ignored = {0};
-  cyaml_config_t yaml = yaml_config(&ignored);
-  if (loaded->raw)
-    cyaml_free(&yaml, &config_schema, loaded->raw, 0);
+  yaml_free(&config_schema, loaded->raw);
   for (size_t i = 0; i < loaded->owned_count; i++)
     free(loaded->owned[i]);
   free(loaded->owned);
@@ -197,41 +159,7 @@ static const char *own(Loaded *loaded, char *text) {
 }
 
 static const char *resolve(Loaded *loaded, const char *path) {
-  if (path[0] == '/' || !loaded->directory[0])
-    return path;
-  return own(loaded, memory_format("%s/%s", loaded->directory, path));
-}
-
-static Status bad(const Loaded *loaded, Error *err, const char *format, ...) PRINTF_LIKE(3, 4);
-static Status bad(const Loaded *loaded, Error *err, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  error_set_v(err, ERR_CONFIG, format, args);
-  va_end(args);
-  error_object(err, "%s", loaded->config.path);
-  return error_prefix(err, "%s", loaded->config.path);
-}
-
-static Status load_yaml(Loaded *loaded, Error *err) {
-  CLEANUP(buffer_release) Buffer text = {0};
-  Error cause;
-  if (file_read(loaded->config.path, CONFIG_FILE_LIMIT, &text, &cause) != STATUS_OK)
-    return error_set(err, ERR_CONFIG, "cannot read the configuration: %s", cause.message);
-  Complaint complaint = {0};
-  cyaml_config_t yaml = yaml_config(&complaint);
-  cyaml_data_t *raw = NULL;
-  buffer_append_byte(&text, '\n'); /* libcyaml wants a pointer, also for an empty file */
-  cyaml_err_t rc = cyaml_load_data(text.data, text.size, &yaml, &config_schema, &raw, NULL);
-  if (rc == CYAML_OK) {
-    loaded->raw = raw ? raw : NULL;
-    return loaded->raw ? STATUS_OK : bad(loaded, err, "the file is empty");
-  }
-  const char *reason = complaint.message[0] ? complaint.message : cyaml_strerror(rc);
-  if (!complaint.line)
-    return bad(loaded, err, "%s", reason);
-  error_set(err, ERR_CONFIG, "%s:%d:%d: %s", loaded->config.path, complaint.line, complaint.column, reason);
-  error_object(err, "%s:%d", loaded->config.path, complaint.line);
-  return ERR_CONFIG;
+  return own(loaded, config_resolve(loaded->directory, path));
 }
 
 /* ---- checks ---- */
@@ -240,7 +168,7 @@ static Status take_int(const Loaded *loaded, const char *what, const int *value,
                        int *out, Error *err) {
   *out = value ? *value : fallback;
   if (*out < low || *out > high)
-    return bad(loaded, err, "%s is %d; it must be between %d and %d", what, *out, low, high);
+    return config_error(err, loaded->config.path, "%s is %d; it must be between %d and %d", what, *out, low, high);
   return STATUS_OK;
 }
 
@@ -248,7 +176,8 @@ static Status check_address(const Loaded *loaded, const char *http, Error *err) 
   const char *colon = strrchr(http, ':');
   size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
   if (!colon || colon == http || digits == 0 || digits > 5 || colon[1 + digits] || strtol(colon + 1, NULL, 10) > 65535)
-    return bad(loaded, err, "http is '%s'; it must be an address and a port, such as 127.0.0.1:8420", http);
+    return config_error(err, loaded->config.path,
+                        "http is '%s'; it must be an address and a port, such as 127.0.0.1:8420", http);
   return STATUS_OK;
 }
 
@@ -263,11 +192,12 @@ static Status take_settings(Loaded *loaded, Error *err) {
   config->log_format = raw->log.format ? raw->log.format : "text";
   LogLevel level;
   if (!log_level_from_name(config->log_level, &level))
-    return bad(loaded, err, "log.level is '%s'; it must be debug, info, warn or error", config->log_level);
+    return config_error(err, loaded->config.path, "log.level is '%s'; it must be debug, info, warn or error",
+                        config->log_level);
   if (strcmp(config->log_format, "text") != 0 && strcmp(config->log_format, "json") != 0)
-    return bad(loaded, err, "log.format is '%s'; it must be text or json", config->log_format);
+    return config_error(err, loaded->config.path, "log.format is '%s'; it must be text or json", config->log_format);
   if (strncmp(config->bus, "tcp://", 6) != 0 && strncmp(config->bus, "tls+tcp://", 10) != 0)
-    return bad(loaded, err, "bus is '%s'; it must be tcp://ADDRESS:PORT", config->bus);
+    return config_error(err, loaded->config.path, "bus is '%s'; it must be tcp://ADDRESS:PORT", config->bus);
   Status status = check_address(loaded, config->http, err);
   const RawDispatch *d = &raw->dispatch;
   if (status == STATUS_OK)
@@ -300,10 +230,11 @@ static Status take_budgets(Loaded *loaded, const RawDatabase *raw, ConfigDatabas
 static Status take_database(Loaded *loaded, const RawDatabase *raw, Error *err) {
   CoordinatorConfig *config = &loaded->config;
   if (!text_name_valid(raw->name))
-    return bad(loaded, err, "database name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
-               raw->name);
+    return config_error(err, loaded->config.path,
+                        "database name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
+                        raw->name);
   if (coordinator_config_database(config, raw->name))
-    return bad(loaded, err, "database %s is there twice", raw->name);
+    return config_error(err, loaded->config.path, "database %s is there twice", raw->name);
   ConfigDatabase *out = &config->databases[config->database_count];
   out->name = raw->name;
   out->environment = raw->environment ? raw->environment : "";
@@ -311,13 +242,16 @@ static Status take_database(Loaded *loaded, const RawDatabase *raw, Error *err) 
   out->assertions = raw->assertions;
   out->assertion_count = raw->assertions_count;
   if ((out->environment[0] && !text_tag_valid(out->environment)) || (out->owner[0] && !text_tag_valid(out->owner)))
-    return bad(loaded, err, "database %s: environment and owner must be at most 128 printable characters", raw->name);
+    return config_error(err, loaded->config.path,
+                        "database %s: environment and owner must be at most 128 printable characters", raw->name);
   for (size_t i = 0; i < out->assertion_count; i++) {
     if (!text_tag_valid(out->assertions[i].name))
-      return bad(loaded, err, "database %s: an assertion's name must be 1 to 128 printable characters", raw->name);
+      return config_error(err, loaded->config.path,
+                          "database %s: an assertion's name must be 1 to 128 printable characters", raw->name);
     for (size_t j = 0; j < i; j++) {
       if (strcmp(out->assertions[i].name, out->assertions[j].name) == 0)
-        return bad(loaded, err, "database %s: assertion '%s' is there twice", raw->name, out->assertions[i].name);
+        return config_error(err, loaded->config.path, "database %s: assertion '%s' is there twice", raw->name,
+                            out->assertions[i].name);
     }
   }
   Status status = take_budgets(loaded, raw, out, err);
@@ -330,9 +264,10 @@ static Status check_capabilities(Loaded *loaded, const RawAgent *raw, Error *err
   for (unsigned i = 0; i < raw->capabilities_count; i++) {
     const char *capability = raw->capabilities[i];
     if (strcmp(capability, "dump") != 0 && strcmp(capability, "drill") != 0)
-      return bad(loaded, err, "agent %s: capability '%s' is unknown; there are dump and drill", raw->name, capability);
+      return config_error(err, loaded->config.path, "agent %s: capability '%s' is unknown; there are dump and drill",
+                          raw->name, capability);
     if (i > 0 && strcmp(capability, raw->capabilities[0]) == 0)
-      return bad(loaded, err, "agent %s: capability '%s' is there twice", raw->name, capability);
+      return config_error(err, loaded->config.path, "agent %s: capability '%s' is there twice", raw->name, capability);
   }
   return STATUS_OK;
 }
@@ -342,10 +277,11 @@ static const char *const all_databases[] = {"*"};
 static Status take_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
   CoordinatorConfig *config = &loaded->config;
   if (!text_name_valid(raw->name))
-    return bad(loaded, err, "agent name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
-               raw->name);
+    return config_error(err, loaded->config.path,
+                        "agent name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
+                        raw->name);
   if (coordinator_config_agent(config, raw->name))
-    return bad(loaded, err, "agent %s is there twice", raw->name);
+    return config_error(err, loaded->config.path, "agent %s is there twice", raw->name);
   Status status = check_capabilities(loaded, raw, err);
   if (status != STATUS_OK)
     return status;
@@ -358,12 +294,12 @@ static Status take_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
   out->database_count = raw->databases_count ? raw->databases_count : 1;
   Error cause;
   if (signing_public_load(out->public_key, out->key, &cause) != STATUS_OK)
-    return bad(loaded, err, "agent %s: %s", raw->name, cause.message);
+    return config_error(err, loaded->config.path, "agent %s: %s", raw->name, cause.message);
   for (size_t i = 0; i < config->agent_count; i++) {
     /* Who signed what would no longer be clear. */
     if (memcmp(config->agents[i].key, out->key, sizeof out->key) == 0)
-      return bad(loaded, err, "agents %s and %s have the same key; each agent needs its own", config->agents[i].name,
-                 raw->name);
+      return config_error(err, loaded->config.path, "agents %s and %s have the same key; each agent needs its own",
+                          config->agents[i].name, raw->name);
   }
   config->agent_count++;
   return STATUS_OK;
@@ -372,11 +308,12 @@ static Status take_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
 Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) {
   CLEANUP(loaded_release) Loaded *loaded = memory_alloc(sizeof *loaded);
   loaded->config.path = own(loaded, memory_strdup(path));
-  const char *slash = strrchr(path, '/');
-  loaded->directory = slash ? memory_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : memory_strdup("");
-  Status status = load_yaml(loaded, err);
+  loaded->directory = config_directory(path);
+  void *data = NULL;
+  Status status = yaml_load(path, &config_schema, &data, err);
   if (status != STATUS_OK)
     return status;
+  loaded->raw = data;
   const RawConfig *raw = loaded->raw;
   loaded->config.databases = memory_alloc((raw->databases_count + 1) * sizeof *loaded->config.databases);
   loaded->config.agents = memory_alloc((raw->agents_count + 1) * sizeof *loaded->config.agents);
