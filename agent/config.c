@@ -26,7 +26,7 @@ void agent_config_free(AgentConfig *config) {
   if (!config)
     return;
   Loaded *loaded = (Loaded *)((char *)config - offsetof(Loaded, config));
-  yaml_free(&agent_config_schema, loaded->raw);
+  config_yaml_free(&agent_config_schema, loaded->raw);
   for (size_t i = 0; i < loaded->owned_count; i++)
     free(loaded->owned[i]);
   free(loaded->owned);
@@ -219,7 +219,7 @@ Status agent_config_load(const char *path, AgentConfig **out, Error *err) {
   ARRAY_PUSH(loaded->owned, loaded->owned_count, own_path);
   loaded->config.path = own_path;
   void *raw = NULL;
-  Status status = yaml_load(path, &agent_config_schema, &raw, err);
+  Status status = config_yaml_load(path, &agent_config_schema, &raw, err);
   if (status)
     return status;
   loaded->raw = raw;

@@ -138,7 +138,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
   if (!config)
     return;
   Loaded *loaded = (Loaded *)((char *)config - offsetof(Loaded, config));
-  yaml_free(&config_schema, loaded->raw);
+  config_yaml_free(&config_schema, loaded->raw);
   for (size_t i = 0; i < loaded->owned_count; i++)
     free(loaded->owned[i]);
   free(loaded->owned);
@@ -310,7 +310,7 @@ Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error 
   loaded->config.path = own(loaded, memory_strdup(path));
   loaded->directory = config_directory(path);
   void *data = NULL;
-  Status status = yaml_load(path, &config_schema, &data, err);
+  Status status = config_yaml_load(path, &config_schema, &data, err);
   if (status != STATUS_OK)
     return status;
   loaded->raw = data;

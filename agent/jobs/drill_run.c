@@ -99,6 +99,7 @@ void drill_run_reset(DrillRun *run) {
   run_free_text(&run->server_version);
   run_free_text(&run->image);
   run->moved = run->roles_known = run->has_roles = false;
+  run->follow_serial = 0;
   run->available = 0;
 }
 

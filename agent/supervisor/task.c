@@ -25,7 +25,7 @@ static void end_if_done(Task *task) {
   uv_close((uv_handle_t *)&task->out, on_handle_closed);
 }
 
-static void on_exit(uv_process_t *process, int64_t status, int signal) {
+static void on_child_exit(uv_process_t *process, int64_t status, int signal) {
   Task *task = process->data;
   task->exited = true;
   task->exit_status = status;
@@ -52,7 +52,7 @@ static Status on_frame(void *user, const uint8_t *data, size_t size, Error *err)
   return STATUS_OK;
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+static void on_child_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)handle;
   *buffer = uv_buf_init(memory_alloc(suggested), (unsigned)suggested);
 }
@@ -81,7 +81,7 @@ static int spawn(Task *task) {
       {.flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&task->out},
       {.flags = UV_INHERIT_FD, .data.fd = 2},
   };
-  uv_process_options_t options = {.exit_cb = on_exit,
+  uv_process_options_t options = {.exit_cb = on_child_exit,
                                   .file = "/proc/self/exe",
                                   .args = argv,
                                   .stdio_count = 3,
@@ -112,7 +112,7 @@ void task_start(Task *task) {
     return;
   }
   task->spawned = true;
-  uv_read_start((uv_stream_t *)&task->out, on_alloc, on_read);
+  uv_read_start((uv_stream_t *)&task->out, on_child_alloc, on_read);
   Pgseal__JobMessage message = PGSEAL__JOB_MESSAGE__INIT;
   message.body_case = PGSEAL__JOB_MESSAGE__BODY_START;
   message.start = task->job;

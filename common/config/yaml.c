@@ -50,7 +50,7 @@ Status config_error(Error *err, const char *path, const char *format, ...) {
   return error_prefix(err, "%s", path);
 }
 
-Status yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) {
+Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) {
   CLEANUP(buffer_release) Buffer text = {0};
   Error cause;
   if (file_read(path, CONFIG_FILE_LIMIT, &text, &cause) != STATUS_OK)
@@ -74,7 +74,7 @@ Status yaml_load(const char *path, const cyaml_schema_value_t *schema, void **ou
   return ERR_CONFIG;
 }
 
-void yaml_free(const cyaml_schema_value_t *schema, void *data) {
+void config_yaml_free(const cyaml_schema_value_t *schema, void *data) {
   Complaint ignored = {0};
   cyaml_config_t yaml = settings(&ignored);
   if (data)

@@ -1,6 +1,6 @@
 /*
  * Loads a YAML file by a libcyaml schema: unknown keys and wrong types are ERR_CONFIG with file, line and column.
- * Loop or main thread; the result is plain data, freed by yaml_free with the same schema.
+ * Loop or main thread; the result is plain data, freed by config_yaml_free with the same schema.
  */
 #ifndef PGSEAL_COMMON_CONFIG_YAML_H
 #define PGSEAL_COMMON_CONFIG_YAML_H
@@ -9,8 +9,8 @@
 
 #include "common/base/error.h"
 
-Status yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) MUST_CHECK;
-void yaml_free(const cyaml_schema_value_t *schema, void *data); /* NULL is fine */
+Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) MUST_CHECK;
+void config_yaml_free(const cyaml_schema_value_t *schema, void *data); /* NULL is fine */
 
 /* The directory of a file, "" for the working directory; and a path relative to it. New strings the caller frees. */
 char *config_directory(const char *path);
