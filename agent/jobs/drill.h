@@ -181,6 +181,7 @@ typedef struct DrillTool {
   Process process;
   char **environment;
   char *path;
+  char *log; /* of what it writes to stderr */
 } DrillTool;
 Status drill_tool_start(DrillRun *run, DrillTool *tool, const char *const *arguments, bool pipe_stdin, bool pipe_stdout,
                         Error *err) MUST_CHECK;
@@ -189,6 +190,8 @@ Status drill_tool_write(DrillRun *run, DrillTool *tool, const void *data, size_t
                         Error *err) MUST_CHECK;
 Status drill_tool_read(DrillRun *run, DrillTool *tool, void *data, size_t size, size_t *got, Error *err) MUST_CHECK;
 Status drill_tool_wait(DrillRun *run, DrillTool *tool, int *exit_code, Error *err) MUST_CHECK;
+/* What it wrote to stderr. After drill_tool_wait. */
+Status drill_tool_errors(const DrillTool *tool, Buffer *out, Error *err) MUST_CHECK;
 void drill_tool_release(DrillTool *tool); /* for CLEANUP() */
 
 /* drill_stream.c */
@@ -203,7 +206,7 @@ void drill_issues_release(DrillIssues *issues);
 /* Status of a server's message, with its remedy (NULL: the code's own); fallback if it says nothing special. Pure. */
 Status drill_classify_message(const char *message, Status fallback, const char **remedy);
 /* Takes in a finished pg_restore: STATUS_OK only if nothing at all went wrong. */
-Status drill_restore_verdict(DrillRun *run, int exit_code, const char *errors, Error *err) MUST_CHECK;
+Status drill_restore_verdict(DrillRun *run, const DrillTool *tool, int exit_code, Error *err) MUST_CHECK;
 
 /* drill_assert.c */
 Status drill_assert(DrillRun *run, Error *err) MUST_CHECK;

@@ -10,9 +10,9 @@ enum { CLASSIFY_MESSAGE_SIZE = 1200, CLASSIFY_ISSUE_LIMIT = 1000 };
 
 /* Worst first. What says something about the drill's surroundings stands before what condemns the checkpoint: without
  * its extension a table cannot be made, and then its rows cannot be restored. */
-static const Status severity[] = {
-    ERR_CLUSTER_LOST, ERR_DISK_FULL,         ERR_EXTENSION_ABSENT,    ERR_LOCALE_ABSENT,     ERR_TOOL,
-    ERR_ROLE_MISSING, ERR_RESTORE_DATA_LOST, ERR_RESTORE_OBJECT_LOST, ERR_RESTORE_GRANT_LOST};
+static const Status severity[] = {ERR_CLUSTER_LOST,        ERR_DISK_FULL,          ERR_EXTENSION_ABSENT,
+                                  ERR_LOCALE_ABSENT,       ERR_ROLE_MISSING,       ERR_RESTORE_DATA_LOST,
+                                  ERR_RESTORE_OBJECT_LOST, ERR_RESTORE_GRANT_LOST, ERR_TOOL};
 
 typedef struct Rule {
   const char *first, *second; /* both must be there; second may be NULL */
@@ -29,7 +29,8 @@ static const char memory_remedy[] = "Raise `drill.memory_mb`, or drill on a larg
 static const Rule rules[] = {
     {"server closed the connection", NULL, ERR_CLUSTER_LOST, NULL},
     {"terminating connection", NULL, ERR_CLUSTER_LOST, NULL},
-    {"connection to server", NULL, ERR_CLUSTER_LOST, NULL},
+    {"connection to server", "No such file or directory", ERR_CLUSTER_LOST, NULL},
+    {"connection to server", "Connection refused", ERR_CLUSTER_LOST, NULL},
     {"no connection to the server", NULL, ERR_CLUSTER_LOST, NULL},
     {"connection not open", NULL, ERR_CLUSTER_LOST, NULL},
     {"database system is", NULL, ERR_CLUSTER_LOST, NULL},
@@ -143,6 +144,15 @@ static void append_part(Buffer *to, const char *text) {
   buffer_append_text(to, text);
 }
 
+/* The entry is named once, with its first error; another one's work ends that. */
+static bool complaint_begins_entry(const char *text) {
+  static const char *const beginnings[] = {"creating ", "processing ", "executing ", "connecting ", "dropping "};
+  for (size_t i = 0; i < ARRAY_SIZE(beginnings); i++)
+    if (after(text, beginnings[i]))
+      return true;
+  return false;
+}
+
 static void complaint_line(Complaint *complaint, const char *line, const ArchiveToc *toc, DrillIssues *out) {
   static const char command[] = "Command was: ";
   const char *rest = after(line, "pg_restore: ");
@@ -169,7 +179,9 @@ static void complaint_line(Complaint *complaint, const char *line, const Archive
     complaint->in_command = statement != NULL;
     append_part(statement ? &complaint->command : &complaint->message, statement ? statement : text);
   } else {
-    complaint_close(complaint, out); /* warnings and the like */
+    complaint_close(complaint, out); /* warnings, and what --verbose tells */
+    if (complaint_begins_entry(rest))
+      complaint->entry = NULL;
   }
 }
 
@@ -217,23 +229,27 @@ static Status verdict_unexplained(int exit_code, const char *errors, Error *err)
   return error_set(err, ERR_TOOL, "pg_restore ended with exit code %d: %s", exit_code, tail);
 }
 
-Status drill_restore_verdict(DrillRun *run, int exit_code, const char *errors, Error *err) {
-  drill_classify(errors, run->builder ? fingerprint_builder_toc(run->builder) : NULL, &run->issues);
-  const DrillIssue *worst = drill_issues_worst(&run->issues);
-  bool warned = strstr(errors, "errors ignored on restore") != NULL;
-  if (!worst && exit_code == 0 && !warned)
-    return STATUS_OK;
-  if (!worst) {
-    verdict_unexplained(exit_code, errors, err);
-    return drill_blame_cluster(run, err);
-  }
-  error_set(err, worst->status, "%s%s%s", worst->object, *worst->object ? ": " : "", worst->message);
-  if (run->issues.count > 1) {
-    char first[ERROR_MESSAGE_SIZE];
-    snprintf(first, sizeof first, "%s", err->message);
-    error_set(err, worst->status, "%s (and %zu more)", first, run->issues.count - 1);
-  }
+static Status verdict_worst(const DrillIssues *issues, const DrillIssue *worst, Error *err) {
+  CLEANUP_FREE char *more = issues->count > 1 ? memory_format(" (and %zu more)", issues->count - 1) : memory_strdup("");
+  error_set(err, worst->status, "%s%s%s%s", worst->object, *worst->object ? ": " : "", worst->message, more);
   error_remedy(err, "%s", worst->remedy);
   error_object(err, "%s", worst->object);
+  return err->status;
+}
+
+Status drill_restore_verdict(DrillRun *run, const DrillTool *tool, int exit_code, Error *err) {
+  CLEANUP(buffer_release) Buffer log = {0};
+  Status status = drill_tool_errors(tool, &log, err);
+  if (status != STATUS_OK)
+    return status;
+  const char *errors = buffer_text(&log);
+  drill_classify(errors, run->builder ? fingerprint_builder_toc(run->builder) : NULL, &run->issues);
+  const DrillIssue *worst = drill_issues_worst(&run->issues);
+  if (!worst && exit_code == 0 && !strstr(errors, "errors ignored on restore"))
+    return STATUS_OK;
+  if (worst)
+    (void)verdict_worst(&run->issues, worst, err);
+  else
+    (void)verdict_unexplained(exit_code, errors, err);
   return drill_blame_cluster(run, err);
 }

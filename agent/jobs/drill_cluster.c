@@ -24,7 +24,8 @@ static Status drill_conninfo(DrillRun *run, const char *database, Conninfo **out
   conninfo_set(conninfo, "port", "5432");
   conninfo_set(conninfo, "user", cluster_superuser(run->cluster));
   conninfo_set(conninfo, "options", options);
-  conninfo_set(conninfo, "passfile", "/dev/null");
+  CLEANUP_FREE char *passfile = memory_format("%s/no-passwords", run->context->scratch);
+  conninfo_set(conninfo, "passfile", passfile); /* does not exist; nor is anybody's own to be asked */
   conninfo_set(conninfo, "sslmode", "disable");
   if (database)
     conninfo_set(conninfo, "dbname", database);

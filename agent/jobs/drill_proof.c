@@ -35,18 +35,16 @@ static char *proof_text(const char *text) {
 }
 
 static void proof_fill_counts(const DrillRun *run, Proof *proof) {
-  char hex[SHA256_HEX_SIZE] = "";
+  uint8_t digest[DIGEST_SIZE] = {0}; /* all zero where the archive could not be read whole */
   if (run->source_whole) {
-    uint8_t digest[DIGEST_SIZE];
     fingerprint_digest(&run->source, digest);
-    text_hex(digest, sizeof digest, hex);
     proof->tables = (int64_t)run->source.table_count;
     proof->rows = run->source.rows;
     proof->bytes = run->source.bytes;
     proof->entries = (int64_t)run->source.entry_count;
     proof->blobs = (int64_t)run->source.blob_count;
   }
-  memcpy(proof->fingerprint_sha256, hex, sizeof hex);
+  text_hex(digest, sizeof digest, proof->fingerprint_sha256);
 }
 
 static void proof_fill(const DrillRun *run, const Error *failure, Proof *proof) {
@@ -93,7 +91,8 @@ static Status proof_store(DrillRun *run, const char *key, const Proof *proof, ch
     error_object(err, "%s", key);
     return err->status;
   }
-  return STATUS_OK;
+  CLEANUP(proof_release) Proof read = {0};
+  return proof_from_json(again, &read, err);
 }
 
 static char *proof_differences_json(const Proof *proof) {

@@ -41,8 +41,9 @@ static Status stream_start(DrillStream *stream, const ArchiveToc *toc, Error *er
   if (status != STATUS_OK)
     return status;
   CLEANUP_FREE char *dbname = drill_dbname(run->maintenance);
+  /* without --verbose it does not say which entry an error is of */
   const char *arguments[] = {
-      "pg_restore", "--format=custom", "--create", "--section=pre-data", "--section=data", dbname, NULL};
+      "pg_restore", "--verbose", "--format=custom", "--create", "--section=pre-data", "--section=data", dbname, NULL};
   status = drill_tool_start(run, &stream->tool, arguments, true, false, err);
   stream->started = stream->open = status == STATUS_OK;
   return status;
@@ -98,7 +99,7 @@ Status drill_restore_data(DrillRun *run, Error *err) {
     status = drill_tool_wait(run, &stream.tool, &exit_code, err);
   if (status != STATUS_OK)
     return status;
-  return drill_restore_verdict(run, exit_code, buffer_text(&stream.tool.process.errors), err);
+  return drill_restore_verdict(run, &stream.tool, exit_code, err);
 }
 
 static int restore_jobs(const DrillRun *run) {
@@ -111,7 +112,8 @@ Status drill_restore_indexes(DrillRun *run, Error *err) {
   CLEANUP(drill_tool_release) DrillTool tool = {0};
   CLEANUP_FREE char *dbname = drill_dbname(run->database_name);
   CLEANUP_FREE char *jobs = memory_format("--jobs=%d", restore_jobs(run));
-  const char *arguments[] = {"pg_restore", "--format=custom", "--section=post-data", jobs, dbname, run->toc_path, NULL};
+  const char *arguments[] = {"pg_restore", "--verbose", "--format=custom", "--section=post-data",
+                             jobs,         dbname,      run->toc_path,     NULL};
   int exit_code = 0;
   *run->progress_table = '\0';
   Status status = drill_tool_start(run, &tool, arguments, false, false, err);
@@ -119,5 +121,5 @@ Status drill_restore_indexes(DrillRun *run, Error *err) {
     status = drill_tool_wait(run, &tool, &exit_code, err);
   if (status != STATUS_OK)
     return status;
-  return drill_restore_verdict(run, exit_code, buffer_text(&tool.process.errors), err);
+  return drill_restore_verdict(run, &tool, exit_code, err);
 }

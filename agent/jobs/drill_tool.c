@@ -6,14 +6,18 @@
 
 #include "agent/jobs/drill.h"
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/memory.h"
 
-enum { TOOL_ARGUMENTS_MAX = 16, TOOL_PIPE_SIZE = 1 << 20, TOOL_POLL_MS = 20 };
+enum { TOOL_ARGUMENTS_MAX = 16, TOOL_PIPE_SIZE = 1 << 20, TOOL_POLL_MS = 20, TOOL_LOG_LIMIT = 1 << 30 };
 
 void drill_tool_release(DrillTool *tool) {
   process_release(&tool->process);
   environment_free(tool->environment);
   free(tool->path);
+  if (tool->log)
+    (void)unlink(tool->log);
+  free(tool->log);
   *tool = (DrillTool){0};
 }
 
@@ -28,8 +32,10 @@ Status drill_tool_start(DrillRun *run, DrillTool *tool, const char *const *argum
   for (; arguments[count] && count < TOOL_ARGUMENTS_MAX; count++)
     argv[count] = arguments[count];
   argv[count] = "--no-password";
+  tool->log = memory_format("%s/%s.log", run->context->scratch, arguments[0]);
   ProcessOptions options = {.argv = argv,
                             .env = (const char *const *)tool->environment,
+                            .log_path = tool->log,
                             .pipe_stdin = pipe_stdin,
                             .pipe_stdout = pipe_stdout};
   status = process_start(&options, &tool->process, err);
@@ -104,4 +110,8 @@ Status drill_tool_wait(DrillRun *run, DrillTool *tool, int *exit_code, Error *er
       usleep(TOOL_POLL_MS * 1000);
   }
   return STATUS_OK;
+}
+
+Status drill_tool_errors(const DrillTool *tool, Buffer *out, Error *err) {
+  return file_read(tool->log, TOOL_LOG_LIMIT, out, err);
 }

@@ -1,0 +1,108 @@
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <uv.h>
+
+#include "agent/check.h"
+#include "agent/jobs/job.h"
+#include "agent/session/session.h"
+#include "common/base/log.h"
+
+enum { STOP_GRACE_MS = 10000 };
+
+static const char HELP[] =
+    "Usage: pgseal-agent --config FILE            run the agent in the foreground\n"
+    "       pgseal-agent check --config FILE      check the configuration, and what it names\n"
+    "\n"
+    "An agent dials the coordinators in its configuration and runs the jobs it is given: dump jobs near the\n"
+    "databases, drill jobs where a disposable PostgreSQL can run. It stops on SIGTERM or SIGINT.\n"
+    "An annotated example of FILE: deploy/agent.yaml.\n"
+    "\n"
+    "  --config FILE   agent.yaml\n"
+    "  --help          this text\n"
+    "  --version       the version\n";
+
+typedef struct Agent {
+  Session *session;
+  uv_signal_t signals[2];
+} Agent;
+
+static void on_signal(uv_signal_t *handle, int number) {
+  (void)number;
+  Agent *agent = handle->data;
+  session_stop(agent->session, STOP_GRACE_MS);
+  for (int i = 0; i < 2; i++)
+    uv_close((uv_handle_t *)&agent->signals[i], NULL);
+}
+
+static void listen_for_signals(uv_loop_t *loop, Agent *agent) {
+  static const int numbers[2] = {SIGTERM, SIGINT};
+  for (int i = 0; i < 2; i++) {
+    uv_signal_init(loop, &agent->signals[i]);
+    agent->signals[i].data = agent;
+    uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
+  }
+}
+
+static int run(const char *config_path) {
+  /* Keys are in memory: no core dumps. A peer that goes away must not end the process. */
+  setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+  prctl(PR_SET_DUMPABLE, 0);
+  sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+  AgentConfig *config = NULL;
+  Error err;
+  Status status = agent_config_load(config_path, &config, &err);
+  LogLevel level = LOG_LEVEL_INFO;
+  if (!status)
+    log_level_from_name(config->log_level, &level);
+  log_init("agent", level, !status && strcmp(config->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+  uv_loop_t *loop = uv_default_loop();
+  Agent agent = {0};
+  if (!status)
+    status = session_open(loop, config, &agent.session, &err);
+  if (status) {
+    log_failure(LOG_LEVEL_ERROR, "the agent cannot start", &err);
+    uv_run(loop, UV_RUN_NOWAIT);
+    agent_config_free(config);
+    return status == ERR_CONFIG ? 2 : 1;
+  }
+  log_info("started", "agent", config->name, "version", PGSEAL_VERSION, NULL);
+  listen_for_signals(loop, &agent);
+  uv_run(loop, UV_RUN_DEFAULT);
+  log_info("stopped", NULL);
+  uv_loop_close(loop);
+  agent_config_free(config);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {0}};
+  const char *config = NULL;
+  for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+    if (c == 'c')
+      config = optarg;
+    else if (c == 'h')
+      return fputs(HELP, stdout) < 0;
+    else if (c == 'v')
+      return printf("pgseal-agent %s\n", PGSEAL_VERSION) < 0;
+    else
+      return fputs(HELP, stderr), 2;
+  }
+  const char *command = optind < argc ? argv[optind] : "run";
+  if (!config || optind + 1 < argc)
+    return fputs(HELP, stderr), 2;
+  if (strcmp(command, "run") == 0)
+    return run(config);
+  if (strcmp(command, "job") == 0)
+    return job_main(config);
+  if (strcmp(command, "check") == 0)
+    return agent_check(config);
+  fprintf(stderr, "pgseal-agent: there is no command '%s'\n\n%s", command, HELP);
+  return 2;
+}

@@ -1,0 +1,67 @@
+/* The Session itself. Internal to agent/session. */
+#ifndef PGSEAL_AGENT_SESSION_INTERNAL_H
+#define PGSEAL_AGENT_SESSION_INTERNAL_H
+
+#include "agent/session/session.h"
+#include "agent/session/tools.h"
+#include "common/bus/bus.h"
+#include "common/bus/envelope.h"
+#include "common/crypto/signing.h"
+
+typedef enum SessionState { SESSION_JOINING, SESSION_JOINED, SESSION_STOPPING } SessionState;
+
+/* What is going on for one job: a progress request under way, when the last was sent, whether there is news. */
+typedef struct JobTrack {
+  char *job_id;
+  uint64_t fencing;
+  bool drill, stored_followed; /* a drill asks often until its dump is stored */
+  bool in_flight, news;
+  int64_t sent_us;
+  struct JobTrack *next;
+} JobTrack;
+
+typedef struct PendingResult {
+  Pgseal__Result *result;
+  bool in_flight;
+  int64_t next_us; /* when to try again */
+  struct PendingResult *next;
+} PendingResult;
+
+struct Session {
+  uv_loop_t *loop;
+  const AgentConfig *config;
+  SessionState state;
+  BusClient *bus;
+  Supervisor *supervisor;
+  SigningKey *key;
+  AgentTools tools;
+  uv_timer_t timer;
+  bool joining_in_flight, polling, complained;
+  int64_t next_join_us;
+  uint8_t agent_nonce[ENVELOPE_NONCE_SIZE];
+  uint8_t id[ENVELOPE_SESSION_SIZE]; /* from Welcome */
+  int lease_seconds, poll_seconds;
+  JobTrack *jobs;
+  PendingResult *results;
+  int64_t stop_by_us; /* SESSION_STOPPING */
+};
+
+enum { SESSION_TICK_MS = 100, SESSION_RETRY_US = 1000 * 1000, SESSION_REQUEST_MS = 15000 };
+
+/* session_join.c: sends Hello, then Authenticate. */
+void session_join(Session *session);
+/* session_work.c: polls, progress and results that are due. */
+void session_work(Session *session);
+void session_add_result(Session *session, Pgseal__Result *result); /* takes it */
+void session_track_news(Session *session, const char *job_id);
+void session_untrack(Session *session, const char *job_id);
+
+/* Sends one envelope with the session's id and a new request id. callback's reply is checked by session_reply. */
+void session_request(Session *session, Pgseal__Envelope *envelope, int timeout_ms, BusReplyCallback *callback,
+                     void *user);
+/* The reply in *out if it is of kind `expected` (freed with pgseal__envelope__free_unpacked); else NULL: it was a
+ * failure (an "unauthorized" one makes the session join again), or nobody answered. */
+Pgseal__Envelope *session_reply(Session *session, const Error *err, const uint8_t *data, size_t size,
+                                Pgseal__Envelope__BodyCase expected);
+
+#endif

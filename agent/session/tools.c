@@ -1,0 +1,41 @@
+#include "agent/session/tools.h"
+
+#include <stdlib.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+
+enum { OLDEST_MAJOR = 13, NEWEST_MAJOR = 19 };
+
+static void add(AgentTools *tools, char *name, char *version) {
+  if (tools->count == TOOLS_LIMIT) {
+    free(name);
+    free(version);
+    return;
+  }
+  tools->items[tools->count++] = (AgentTool){name, version};
+}
+
+void agent_tools_find(const AgentConfig *config, AgentTools *tools) {
+  for (int major = OLDEST_MAJOR; major <= NEWEST_MAJOR; major++) {
+    CLEANUP_FREE char *dir = NULL;
+    char *version = NULL;
+    Error absent;
+    if (postgres_tools_find(config->bin_dirs, config->bin_dir_count, major, &dir, &version, &absent) == STATUS_OK)
+      add(tools, memory_format("pg_dump-%d", major), version);
+  }
+  static const char *const engines[] = {"auto", "docker", "local"};
+  if (!config->can_drill)
+    return;
+  add(tools, memory_strdup("engine"), memory_strdup(engines[config->drill.engine]));
+  for (size_t i = 0; i < config->drill.image_count; i++)
+    add(tools, memory_format("image-%d", config->drill.images[i].major), memory_strdup(config->drill.images[i].image));
+}
+
+void agent_tools_release(AgentTools *tools) {
+  for (size_t i = 0; i < tools->count; i++) {
+    free(tools->items[i].name);
+    free(tools->items[i].version);
+  }
+  tools->count = 0;
+}
