@@ -16,7 +16,7 @@ enum {
 };
 
 uint8_t toc_read_byte(TocCursor *cursor) {
-  if (cursor->pos >= cursor->size || cursor->invalid) {
+  if (cursor->pos >= cursor->size || cursor->short_of_data || cursor->invalid) {
     cursor->short_of_data = true;
     return 0;
   }
