@@ -1,6 +1,7 @@
 #include "common/config/yaml.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buffer.h"
@@ -83,9 +84,14 @@ void config_yaml_free(const cyaml_schema_value_t *schema, void *data) {
 
 char *config_directory(const char *path) {
   const char *slash = strrchr(path, '/');
-  return slash ? memory_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : memory_strdup("");
+  char *given = slash ? memory_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : memory_strdup(".");
+  char *absolute = realpath(given, NULL);
+  if (!absolute)
+    return given; /* the file cannot be there either, which loading it tells */
+  free(given);
+  return absolute;
 }
 
 char *config_resolve(const char *directory, const char *path) {
-  return path[0] == '/' || !directory[0] ? memory_strdup(path) : memory_format("%s/%s", directory, path);
+  return path[0] == '/' ? memory_strdup(path) : memory_format("%s/%s", directory, path);
 }

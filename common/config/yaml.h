@@ -12,7 +12,7 @@
 Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) MUST_CHECK;
 void config_yaml_free(const cyaml_schema_value_t *schema, void *data); /* NULL is fine */
 
-/* The directory of a file, "" for the working directory; and a path relative to it. New strings the caller frees. */
+/* The absolute directory of a file; and a path relative to it. New strings the caller frees. */
 char *config_directory(const char *path);
 char *config_resolve(const char *directory, const char *path);
 
