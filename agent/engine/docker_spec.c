@@ -7,7 +7,9 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
-enum { DOCKER_NOFILE_LIMIT = 65536, DOCKER_NPROC_LIMIT = 1 << 20 };
+/* Ample for one small server, and below what engines keep for themselves: podman lowers its own before it starts any
+ * container, and none of them can go above that without CAP_SYS_RESOURCE. */
+enum { DOCKER_NOFILE_LIMIT = 8192, DOCKER_NPROC_LIMIT = 4096 };
 
 #define CONTAINER_SOCKET_DIR "/pgseal/socket"
 #define CONTAINER_DATA_VOLUME "/var/lib/postgresql"

@@ -203,6 +203,9 @@ Status cluster_start(Engine *engine, const ClusterOptions *options, Cluster **ou
 
 void engine_log_tail(const char *log, size_t size, char out[ENGINE_LOG_TAIL]) {
   size_t keep = ENGINE_LOG_TAIL - 1;
+  *out = '\0';
+  if (size == 0)
+    return;
   const char *start = size > keep ? log + size - keep : log;
   CLEANUP_FREE char *copy = memory_strndup(start, size > keep ? keep : size);
   for (char *c = copy; *c; c++)

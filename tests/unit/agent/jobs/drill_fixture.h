@@ -30,7 +30,11 @@
 #include "common/manifest/manifest.h"
 #include "common/postgres/connection.h"
 
-enum { FIXTURE_MAJOR = 15, FIXTURE_SEGMENT = 60000, FIXTURE_LIMIT = 64 << 20 };
+enum {
+  FIXTURE_MAJOR = 15, /* unless source_open is told another */
+  FIXTURE_SEGMENT = 60000,
+  FIXTURE_LIMIT = 64 << 20
+};
 
 typedef struct Source { /* shared by the tests of one program */
   char *root;           /* everything lies below it */
@@ -40,6 +44,9 @@ typedef struct Source { /* shared by the tests of one program */
   char *tools_dir, *tools_version;
   char *drill_key, *drill_certificate, *foreign_key, *foreign_certificate, *signing_key;
   uint8_t public_key[PUBLIC_KEY_SIZE];
+  int major;
+  PostgresBinDir bin_dirs[1];
+  size_t bin_dir_count;
 } Source;
 
 /* How a checkpoint is made. */
@@ -95,6 +102,8 @@ static inline char *source_path(const Source *source, const char *name) {
 }
 
 static inline void source_open(Source *source, const char *superuser) {
+  if (source->major == 0)
+    source->major = FIXTURE_MAJOR;
   source->root = memory_strdup("/tmp/pgseal-drill-XXXXXX");
   assert_non_null(mkdtemp(source->root));
   assert_int_equal(0, chmod(source->root, 0711));
@@ -110,10 +119,16 @@ static inline void source_open(Source *source, const char *superuser) {
   assert_ok(signing_key_generate(source->signing_key, public_path, err));
   assert_ok(signing_public_load(public_path, source->public_key, err));
   assert_int_equal(0, mkdir(scratch, 0700));
-  assert_ok(postgres_tools_find(NULL, 0, FIXTURE_MAJOR, &source->tools_dir, &source->tools_version, err));
+  assert_ok(postgres_tools_find(source->bin_dirs, source->bin_dir_count, source->major, &source->tools_dir,
+                                &source->tools_version, err));
   char *job_id = memory_strdup(id_new().text);
-  ClusterOptions options = {
-      .major = FIXTURE_MAJOR, .superuser = superuser, .job_id = job_id, .agent = "test-source", .scratch = scratch};
+  ClusterOptions options = {.major = source->major,
+                            .superuser = superuser,
+                            .job_id = job_id,
+                            .agent = "test-source",
+                            .scratch = scratch,
+                            .bin_dirs = source->bin_dirs,
+                            .bin_dir_count = source->bin_dir_count};
   assert_ok(engine_open(&source->drill, &source->engine, err));
   assert_ok(cluster_start(source->engine, &options, &source->cluster, err));
   free(job_id);
@@ -214,7 +229,7 @@ static inline void checkpoint_manifest(const Source *source, Checkpoint *checkpo
   manifest->server_version = memory_strdup(manifest->fingerprint.server_version);
   manifest->dump_version = memory_strdup(manifest->fingerprint.dump_version);
   manifest->pgseal_version = memory_strdup("test");
-  manifest->server_major = FIXTURE_MAJOR;
+  manifest->server_major = source->major;
   manifest->database_name = memory_strdup(manifest->fingerprint.database);
   manifest->bootstrap_role = memory_strdup(cluster_superuser(source->cluster));
   manifest->snapshot = memory_strdup("");
@@ -282,6 +297,8 @@ static inline void drill_init(const Source *source, const Checkpoint *checkpoint
                                 .signing_key = source->signing_key,
                                 .decryption_key = source->drill_key,
                                 .decryption_certificate = source->drill_certificate,
+                                .bin_dirs = (PostgresBinDir *)source->bin_dirs,
+                                .bin_dir_count = source->bin_dir_count,
                                 .drill = source->drill};
   drill->config.repository_directory = source_path(source, "repository");
   pgseal__job__init(&drill->job);
