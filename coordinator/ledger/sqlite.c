@@ -167,8 +167,11 @@ Status ledger_open_sqlite(const char *path, Ledger **out, Error *err) {
 Status ledger_open_sqlite_readonly(const char *path, Ledger **out, Error *err) {
   SqliteLedger *sqlite;
   CLEANUP(ledger_cleanup) Ledger *ledger = new_ledger(path, &sqlite);
-  if (!file_exists(path))
-    return error_set(err, ERR_NOT_FOUND, "there is no ledger %s", path);
+  if (!file_exists(path)) {
+    error_set(err, ERR_NOT_FOUND, "there is no ledger %s", path);
+    error_remedy(err, "Check `ledger` in the configuration; a coordinator makes the file when it first starts.");
+    return ERR_NOT_FOUND;
+  }
   Status status = open_database(sqlite, SQLITE_OPEN_READONLY, err);
   if (status == STATUS_OK)
     status = sqlite_check_version(sqlite, err);
