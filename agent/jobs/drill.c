@@ -75,7 +75,8 @@ static Status drill_conclude(DrillRun *run, Status status, Pgseal__DrillResult *
 
 Status drill_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) {
   CLEANUP(drill_run_release) DrillRun run = {0};
-  signal(SIGPIPE, SIG_IGN); /* a tool that ends early is noticed by EPIPE */
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  sigaction(SIGPIPE, &ignore, NULL); /* a tool that ends early is noticed by EPIPE */
   Status status = drill_run_open(&run, context, err);
   while (status == STATUS_OK) {
     status = drill_walk(&run, err);
