@@ -10,10 +10,13 @@
 #include "coordinator/dispatch/dispatch.h"
 
 typedef struct Api Api;
-/* Binds config->http; ERR_UNAVAILABLE if it cannot. Stores the first admin token (config->admin_token_file) if none exists. */
-Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out, Error *err) MUST_CHECK;
+/* Binds config->http; ERR_UNAVAILABLE if it cannot. Stores the first admin token (config->admin_token_file) if none
+ * exists. */
+Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,
+                Error *err) MUST_CHECK;
 int api_port(const Api *api);
-/* Answers waiting requests with 503 (code "unavailable", "coordinator is stopping; the checkpoint goes on") and closes. */
+/* Answers waiting requests with 503 (code "unavailable", "coordinator is stopping; the checkpoint goes on") and closes.
+ */
 void api_close(Api *api);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/bus/bus.h"
 #include "coordinator/gateway/joining.h"
 #include "coordinator/gateway/sessions.h"
@@ -36,13 +37,15 @@ struct Gateway {
 
 /* ---- replies ---- */
 
+/* session NULL: not cached. */
 static void reply(BusRequest *request, Session *session, const char *request_id, Pgseal__Envelope *answer) {
   CLEANUP(buffer_release) Buffer packed = {0};
   answer->version = ENVELOPE_VERSION;
   answer->request_id = (char *)request_id;
   envelope_pack(answer, &packed);
   if (session)
-    session_cache(session, request_id, &packed);
+    session_cache(session, request_id, &packed,
+                  answer->body_case == PGSEAL__ENVELOPE__BODY_ASSIGNMENT && answer->assignment->job);
   bus_request_reply(request, packed.data, packed.size);
 }
 
@@ -52,6 +55,20 @@ static void reply_failure(BusRequest *request, const char *request_id, const Err
   answer.body_case = PGSEAL__ENVELOPE__BODY_FAILURE;
   answer.failure = &failure;
   reply(request, NULL, request_id, &answer); /* never cached: the next try may succeed */
+}
+
+/* ---- parked polls ---- */
+
+static void unpark(Parked *parked) {
+  pgseal__envelope__free_unpacked(parked->envelope, NULL);
+  *parked = (Parked){0};
+}
+
+static void drop_parked(Parked *parked) {
+  if (!parked->request)
+    return;
+  bus_request_drop(parked->request);
+  unpark(parked);
 }
 
 /* ---- before there is a session ---- */
@@ -82,7 +99,10 @@ static void on_authenticate(Gateway *gateway, BusRequest *request, const Pgseal_
     reply_failure(request, envelope->request_id, &err);
     return;
   }
-  log_info("agent joined", "agent", session->agent->name, "version", envelope->authenticate->version, NULL);
+  char version[64];
+  log_info("agent joined", "agent", session->agent->name, "version",
+           text_clean(envelope->authenticate->version, version, sizeof version), NULL);
+  drop_parked(&gateway->parked[session - gateway->sessions.items]); /* it was the former session's */
   dispatch_agent_seen(gateway->dispatch, session->agent->name);
   Pgseal__Welcome welcome = PGSEAL__WELCOME__INIT;
   welcome.session = (ProtobufCBinaryData){sizeof session->id, session->id};
@@ -121,23 +141,22 @@ static bool try_poll(Gateway *gateway, BusRequest *request, Session *session, co
   return true;
 }
 
-static void unpark(Parked *parked) {
-  pgseal__envelope__free_unpacked(parked->envelope, NULL);
-  *parked = (Parked){0};
-}
-
 /* Takes the envelope. */
 static void on_poll(Gateway *gateway, BusRequest *request, Session *session, Pgseal__Envelope *envelope) {
   Parked *parked = &gateway->parked[session - gateway->sessions.items];
-  if (parked->request) { /* the agent asked again: the old request's reply would reach nobody */
-    bus_request_drop(parked->request);
+  int64_t until_us = clock_monotonic_us() + (int64_t)gateway->config->poll_seconds * 1000000;
+  if (parked->request && strcmp(parked->envelope->request_id, envelope->request_id) == 0) {
+    until_us = parked->until_us; /* resent: it must end in time all the same */
+    drop_parked(parked);
+  } else if (parked->request) { /* the agent asks something else, such as after a slot became free */
+    reply_assignment(parked->request, session, parked->envelope->request_id, NULL);
     unpark(parked);
   }
   if (try_poll(gateway, request, session, envelope)) {
     pgseal__envelope__free_unpacked(envelope, NULL);
     return;
   }
-  *parked = (Parked){request, envelope, clock_monotonic_us() + (int64_t)gateway->config->poll_seconds * 1000000};
+  *parked = (Parked){request, envelope, until_us};
 }
 
 static void serve_parked(Gateway *gateway) {
@@ -145,9 +164,11 @@ static void serve_parked(Gateway *gateway) {
   for (size_t i = 0; i < gateway->config->agent_count; i++) {
     Parked *parked = &gateway->parked[i];
     Session *session = &gateway->sessions.items[i];
+    if (parked->request && !bus_request_alive(parked->request))
+      drop_parked(parked); /* no job for an agent that is gone */
     if (!parked->request)
       continue;
-    bool over = now >= parked->until_us || !session->live;
+    bool over = now >= parked->until_us;
     if (over)
       reply_assignment(parked->request, session, parked->envelope->request_id, NULL);
     if (over || try_poll(gateway, parked->request, session, parked->envelope))
@@ -240,7 +261,7 @@ static void on_request(void *user, BusRequest *request, const uint8_t *data, siz
   Error err;
   if (envelope_unpack(data, size, &envelope, &err) != STATUS_OK) {
     log_failure(LOG_LEVEL_DEBUG, "a message was refused", &err);
-    reply_failure(request, "", &err);
+    reply_failure(request, "-", &err); /* its own id cannot be told */
     return;
   }
   if (envelope->body_case == PGSEAL__ENVELOPE__BODY_HELLO)

@@ -19,13 +19,21 @@ static bool allowed(const ConfigAgent *agent, const char *capability) {
   return false;
 }
 
+static bool serves(const ConfigAgent *agent, const char *database) {
+  for (size_t i = 0; i < agent->database_count; i++)
+    if (text_glob(agent->databases[i], database))
+      return true;
+  return false;
+}
+
 static json_t *describe(const ConfigAgent *agent, const Pgseal__Authenticate *message) {
   json_t *capabilities = json_array(), *databases = json_array(), *tools = json_object();
   for (size_t i = 0; i < message->n_capabilities && i < LIST_LIMIT; i++)
     if (allowed(agent, message->capabilities[i]))
       json_array_append_new(capabilities, clean_json(message->capabilities[i]));
-  for (size_t i = 0; i < message->n_databases && i < LIST_LIMIT; i++)
-    json_array_append_new(databases, clean_json(message->databases[i]));
+  for (size_t i = 0; i < message->n_databases && json_array_size(databases) < LIST_LIMIT; i++)
+    if (text_name_valid(message->databases[i]) && serves(agent, message->databases[i]))
+      json_array_append_new(databases, json_string(message->databases[i]));
   for (size_t i = 0; i < message->n_tools && i < LIST_LIMIT; i++) {
     char name[SHORT_TEXT];
     json_object_set_new(tools, text_clean(message->tools[i]->name, name, sizeof name),

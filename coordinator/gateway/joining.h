@@ -7,7 +7,7 @@
 #include "proto/pgseal.pb-c.h"
 
 /* The agent's row, and an "agent.joined" event if it is new or has changed. What the agent says of itself is bounded
- * and cleaned; capabilities are cut to what the configuration allows. */
+ * and cleaned; capabilities and databases are cut to what the configuration allows. */
 Status joining_record(Ledger *ledger, const ConfigAgent *agent, const Pgseal__Authenticate *message,
                       Error *err) MUST_CHECK;
 

@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/crypto/signing.h"
 
 enum { CHALLENGE_US = 30 * 1000 * 1000 };
@@ -17,9 +18,11 @@ void sessions_init(Sessions *sessions, const CoordinatorConfig *config) {
 }
 
 void sessions_release(Sessions *sessions) {
-  for (size_t i = 0; i < sessions->config->agent_count; i++)
+  for (size_t i = 0; i < sessions->config->agent_count; i++) {
+    buffer_release(&sessions->items[i].assignment.reply);
     for (size_t j = 0; j < SESSION_REPLIES; j++)
       buffer_release(&sessions->items[i].replies[j].reply);
+  }
   free(sessions->items);
 }
 
@@ -69,7 +72,9 @@ Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *mes
   const ConfigAgent *agent = coordinator_config_agent(sessions->config, message->agent);
   bool fresh = spend_challenge(sessions, &message->challenge);
   if (!agent || !fresh || !signature_good(agent, message)) {
+    char name[64];
     error_set(err, ERR_UNAUTHORIZED, "the coordinator does not know this agent by this key");
+    error_object(err, "%s", text_clean(message->agent, name, sizeof name)); /* what it calls itself */
     error_remedy(
         err, "Add the agent's name and public key under `agents` in coordinator.yaml, and restart the coordinator.");
     return err->status;
@@ -80,6 +85,7 @@ Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *mes
     return status;
   session->agent = agent;
   session->live = true;
+  session->assignment.request_id[0] = 0;
   for (size_t i = 0; i < SESSION_REPLIES; i++)
     session->replies[i].request_id[0] = 0;
   *out = session;
@@ -98,14 +104,17 @@ Session *sessions_find(Sessions *sessions, const ProtobufCBinaryData *id) {
 }
 
 const Buffer *session_cached(const Session *session, const char *request_id) {
+  if (strcmp(session->assignment.request_id, request_id) == 0)
+    return &session->assignment.reply;
   for (size_t i = 0; i < SESSION_REPLIES; i++)
     if (strcmp(session->replies[i].request_id, request_id) == 0)
       return &session->replies[i].reply;
   return NULL;
 }
 
-void session_cache(Session *session, const char *request_id, const Buffer *reply) {
-  CachedReply *cached = &session->replies[session->next_reply++ % SESSION_REPLIES];
+void session_cache(Session *session, const char *request_id, const Buffer *reply, bool assignment) {
+  CachedReply *cached =
+      assignment ? &session->assignment : &session->replies[session->next_reply++ % SESSION_REPLIES];
   snprintf(cached->request_id, sizeof cached->request_id, "%s", request_id);
   buffer_clear(&cached->reply);
   buffer_append(&cached->reply, reply->data, reply->size);

@@ -9,7 +9,7 @@
 #include "common/bus/envelope.h"
 #include "coordinator/config.h"
 
-enum { SESSION_REPLIES = 32, CHALLENGE_COUNT = 256 };
+enum { SESSION_REPLIES = 64, CHALLENGE_COUNT = 256 };
 
 typedef struct CachedReply { /* what was answered, in case the request is resent */
   char request_id[ENVELOPE_REQUEST_ID_LIMIT + 1];
@@ -20,6 +20,7 @@ typedef struct Session {
   const ConfigAgent *agent; /* NULL: never used */
   uint8_t id[ENVELOPE_SESSION_SIZE];
   bool live;
+  CachedReply assignment; /* apart, so that progress does not push it out: a job must not be given twice */
   CachedReply replies[SESSION_REPLIES];
   size_t next_reply;
 } Session;
@@ -44,6 +45,6 @@ Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *mes
                              Error *err) MUST_CHECK;
 Session *sessions_find(Sessions *sessions, const ProtobufCBinaryData *id);    /* NULL: unknown or replaced */
 const Buffer *session_cached(const Session *session, const char *request_id); /* NULL: not answered yet */
-void session_cache(Session *session, const char *request_id, const Buffer *reply);
+void session_cache(Session *session, const char *request_id, const Buffer *reply, bool assignment);
 
 #endif

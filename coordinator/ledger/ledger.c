@@ -49,6 +49,18 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
   return ledger->ops->checkpoint_list(ledger->backend, filter, items, count, err);
 }
 
+Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) {
+  return ledger->ops->checkpoint_count(ledger->backend, state, count, err);
+}
+
+Status ledger_last_sequence(Ledger *ledger, int64_t *sequence, Error *err) {
+  LedgerTip tip;
+  Status status = ledger->ops->tip_get(ledger->backend, &tip, err);
+  if (status == STATUS_OK)
+    *sequence = tip.sequence;
+  return status;
+}
+
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) {
   return ledger->ops->job_insert(ledger->backend, job, err);
 }

@@ -102,6 +102,7 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
                               Error *err) MUST_CHECK;
 void checkpoint_release(Checkpoint *checkpoint);
 void checkpoint_list_free(Checkpoint *items, size_t count);
+Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) MUST_CHECK;
 
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
@@ -122,6 +123,7 @@ Status ledger_event_list(Ledger *ledger, int64_t after_sequence, int limit, cons
                          LedgerEvent **items, size_t *count, Error *err) MUST_CHECK;
 Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65],
                            Error *err) MUST_CHECK; /* ERR_CONFLICT names the first broken event */
+Status ledger_last_sequence(Ledger *ledger, int64_t *sequence, Error *err) MUST_CHECK; /* of the newest event; 0: none */
 void ledger_event_release(LedgerEvent *event);
 void ledger_event_list_free(LedgerEvent *items, size_t count);
 

@@ -30,6 +30,7 @@ typedef struct LedgerOps {
   Status (*checkpoint_by_key)(void *backend, const char *token_name, const char *key, Checkpoint *out, Error *err);
   Status (*checkpoint_list)(void *backend, const CheckpointFilter *filter, Checkpoint **items, size_t *count,
                             Error *err);
+  Status (*checkpoint_count)(void *backend, const char *state, int64_t *count, Error *err);
 
   Status (*job_insert)(void *backend, const LedgerJob *job, Error *err);
   Status (*job_update)(void *backend, const LedgerJob *job, Error *err);

@@ -59,6 +59,7 @@ static const LedgerOps sqlite_ops = {
     .checkpoint_find = sqlite_checkpoint_find,
     .checkpoint_by_key = sqlite_checkpoint_by_key,
     .checkpoint_list = sqlite_checkpoint_list,
+    .checkpoint_count = sqlite_checkpoint_count,
     .job_insert = sqlite_job_insert,
     .job_update = sqlite_job_update,
     .job_get = sqlite_job_get,

@@ -64,6 +64,7 @@ Status sqlite_checkpoint_find(void *backend, const char *database, const char *i
 Status sqlite_checkpoint_by_key(void *backend, const char *token_name, const char *key, Checkpoint *out, Error *err);
 Status sqlite_checkpoint_list(void *backend, const CheckpointFilter *filter, Checkpoint **items, size_t *count,
                               Error *err);
+Status sqlite_checkpoint_count(void *backend, const char *state, int64_t *count, Error *err);
 
 Status sqlite_job_insert(void *backend, const LedgerJob *job, Error *err);
 Status sqlite_job_update(void *backend, const LedgerJob *job, Error *err);

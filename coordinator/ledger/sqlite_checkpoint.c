@@ -186,3 +186,17 @@ Status sqlite_checkpoint_list(void *backend, const CheckpointFilter *filter, Che
   *count = used;
   return STATUS_OK;
 }
+
+Status sqlite_checkpoint_count(void *backend, const char *state, int64_t *count, Error *err) {
+  STATEMENT(s);
+  Status status = sqlite_statement(backend, "SELECT count(*) FROM checkpoint WHERE state = ?", &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  bool row = false;
+  sqlite_bind_text(s, &at, state);
+  status = sqlite_step(backend, s, &row, err);
+  if (status == STATUS_OK)
+    *count = row ? sqlite3_column_int64(s, 0) : 0;
+  return status;
+}

@@ -1,0 +1,129 @@
+/* Databases, agents and drills. */
+#include <string.h>
+
+#include "coordinator/api/internal.h"
+
+static Status newest(Request *request, const char *database, const char *state, json_t **json, Error *err) {
+  CheckpointFilter filter = {.database = database, .state = state, .limit = 1};
+  Checkpoint *items = NULL;
+  size_t count = 0;
+  Status status = ledger_checkpoint_list(request->api->ledger, &filter, &items, &count, err);
+  if (status)
+    return status;
+  *json = count ? render_checkpoint(request->api, &items[0], false) : json_null();
+  checkpoint_list_free(items, count);
+  return STATUS_OK;
+}
+
+static Status add_database(Request *request, const ConfigDatabase *database, json_t *list, Error *err) {
+  json_t *last = NULL, *sealed = NULL;
+  Status status = newest(request, database->name, NULL, &last, err);
+  if (!status)
+    status = newest(request, database->name, "sealed", &sealed, err);
+  if (status) {
+    json_decref(last);
+    return status;
+  }
+  json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", database->name, "environment",
+                                        database->environment, "owner", database->owner, "newest", last,
+                                        "newest_sealed", sealed));
+  return STATUS_OK;
+}
+
+enum MHD_Result database_list(Request *request) {
+  json_t *list = json_array();
+  Error err;
+  for (size_t i = 0; i < request->api->config->database_count; i++)
+    if (add_database(request, &request->api->config->databases[i], list, &err) != STATUS_OK) {
+      json_decref(list);
+      return respond_failure(request, &err);
+    }
+  return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "databases", list));
+}
+
+static json_t *jobs_of(const LedgerJob *jobs, size_t count, const char *agent) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < count; i++)
+    if (jobs[i].agent && strcmp(jobs[i].agent, agent) == 0 && jobs[i].state != JOB_QUEUED)
+      json_array_append_new(list, render_job(&jobs[i]));
+  return list;
+}
+
+static const LedgerAgent *seen(const LedgerAgent *agents, size_t count, const char *name) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(agents[i].name, name) == 0)
+      return &agents[i];
+  return NULL;
+}
+
+/* Those of the configuration, whether they ever came or not. */
+static json_t *agent_json(Api *api, const ConfigAgent *agent, const LedgerAgent *row, json_t *jobs) {
+  json_t *json =
+      json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", agent->name, "live",
+                dispatch_agent_live(api->dispatch, agent->name), "version", render_text(row ? row->version : NULL),
+                "host", render_text(row ? row->host : NULL), "first_seen_at", render_time(row ? row->first_seen_us : 0),
+                "last_seen_at", render_time(row ? row->last_seen_us : 0), "jobs", jobs);
+  static const char *const from_detail[] = {"capabilities", "databases", "tools"};
+  for (size_t i = 0; row && i < sizeof from_detail / sizeof *from_detail; i++) {
+    json_t *value = json_object_get(row->detail, from_detail[i]);
+    if (value)
+      json_object_set(json, from_detail[i], value);
+  }
+  if (!row) {
+    json_t *capabilities = json_array();
+    for (size_t i = 0; i < agent->capability_count; i++)
+      json_array_append_new(capabilities, json_string(agent->capabilities[i]));
+    json_object_set_new(json, "capabilities", capabilities);
+  }
+  return json;
+}
+
+enum MHD_Result agent_list(Request *request) {
+  Api *api = request->api;
+  LedgerAgent *rows = NULL;
+  LedgerJob *jobs = NULL;
+  size_t row_count = 0, job_count = 0;
+  Error err;
+  Status status = ledger_agent_list(api->ledger, &rows, &row_count, &err);
+  if (!status)
+    status = ledger_job_open(api->ledger, &jobs, &job_count, &err);
+  json_t *list = json_array();
+  for (size_t i = 0; !status && i < api->config->agent_count; i++) {
+    const ConfigAgent *agent = &api->config->agents[i];
+    json_array_append_new(
+        list, agent_json(api, agent, seen(rows, row_count, agent->name), jobs_of(jobs, job_count, agent->name)));
+  }
+  ledger_agent_list_free(rows, row_count);
+  ledger_job_list_free(jobs, job_count);
+  if (!status)
+    return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "agents", list));
+  json_decref(list);
+  return respond_failure(request, &err);
+}
+
+/* The drills of the newest checkpoints, newest first. */
+enum MHD_Result drill_list(Request *request) {
+  Checkpoint *items = NULL;
+  size_t count = 0;
+  int64_t limit = 0;
+  Error err;
+  Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
+  CheckpointFilter filter = {.database = query_text(request, "database"), .limit = (int)limit};
+  if (!status)
+    status = ledger_checkpoint_list(request->api->ledger, &filter, &items, &count, &err);
+  json_t *list = json_array();
+  for (size_t i = 0; !status && i < count; i++) {
+    LedgerJob *jobs = NULL;
+    size_t job_count = 0;
+    status = ledger_job_list(request->api->ledger, items[i].id, &jobs, &job_count, &err);
+    for (size_t j = job_count; !status && j > 0; j--)
+      if (jobs[j - 1].kind == LEDGER_JOB_DRILL && json_array_size(list) < (size_t)limit)
+        json_array_append_new(list, render_job(&jobs[j - 1]));
+    ledger_job_list_free(jobs, job_count);
+  }
+  checkpoint_list_free(items, count);
+  if (!status)
+    return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "drills", list));
+  json_decref(list);
+  return respond_failure(request, &err);
+}

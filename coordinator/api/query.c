@@ -1,0 +1,39 @@
+/* What a request asks: query parameters and JSON bodies. Hostile until checked. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "coordinator/api/internal.h"
+
+const char *query_text(Request *request, const char *name) {
+  const char *value = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+  return value && *value ? value : NULL;
+}
+
+Status query_number(Request *request, const char *name, int64_t fallback, int64_t low, int64_t high, int64_t *out,
+                    Error *err) {
+  const char *text = query_text(request, name);
+  char *end = NULL;
+  errno = 0;
+  int64_t value = text ? strtoll(text, &end, 10) : fallback;
+  if (text && (*end || errno || value < low || value > high))
+    return error_set(err, ERR_INVALID_ARGUMENT, "%s must be a number from %lld to %lld", name, (long long)low,
+                     (long long)high);
+  *out = value;
+  return STATUS_OK;
+}
+
+Status query_body(Request *request, json_t **json, Error *err) {
+  json_error_t where;
+  if (request->body.size == 0)
+    return error_set(err, ERR_INVALID_ARGUMENT, "the request has no body; it must be a JSON object");
+  json_t *parsed = json_loadb((const char *)request->body.data, request->body.size, JSON_REJECT_DUPLICATES, &where);
+  if (!parsed)
+    return error_set(err, ERR_INVALID_ARGUMENT, "the body is not JSON: line %d, column %d: %s", where.line,
+                     where.column, where.text);
+  if (!json_is_object(parsed)) {
+    json_decref(parsed);
+    return error_set(err, ERR_INVALID_ARGUMENT, "the body must be a JSON object");
+  }
+  *json = parsed;
+  return STATUS_OK;
+}

@@ -1,0 +1,87 @@
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/text.h"
+#include "coordinator/api/internal.h"
+
+json_t *render_text(const char *text) {
+  return text ? json_string(text) : json_null();
+}
+
+json_t *render_time(int64_t wall_us) {
+  char text[CLOCK_TEXT_SIZE];
+  return wall_us ? json_string(clock_format(wall_us, text)) : json_null();
+}
+
+json_t *render_error(const char *code, const char *message, const char *remedy, const char *object) {
+  if (!code)
+    return json_null();
+  json_t *json =
+      json_pack("{s:s, s:s, s:s}", "code", code, "message", message ? message : "", "remedy", remedy ? remedy : "");
+  if (object && *object)
+    json_object_set_new(json, "object", json_string(object));
+  return json;
+}
+
+json_t *render_job(const LedgerJob *job) {
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o}", "id", job->id, "checkpoint",
+                   job->checkpoint_id, "database", job->database, "kind",
+                   job->kind == LEDGER_JOB_DUMP ? "dump" : "drill", "state", job_state_name(job->state), "attempt",
+                   job->attempt, "agent", render_text(job->agent), "progress", job->progress, "error",
+                   render_error(job->error_code, job->error_message, job->error_remedy, job->error_object),
+                   "created_at", render_time(job->created_us), "started_at", render_time(job->started_us),
+                   "finished_at", render_time(job->finished_us));
+}
+
+json_t *render_event(const LedgerEvent *event) {
+  return json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:O?, s:s}", "sequence", (json_int_t)event->sequence,
+                   "time", render_time(event->time_us), "kind", event->kind, "checkpoint_id",
+                   render_text(event->checkpoint_id), "job_id", render_text(event->job_id), "database",
+                   render_text(event->database), "agent", render_text(event->agent), "actor", render_text(event->actor),
+                   "detail", event->detail, "hash", event->hash);
+}
+
+static void add_jobs(Api *api, const char *checkpoint_id, json_t *json) {
+  LedgerJob *jobs = NULL;
+  size_t count = 0;
+  Error ignored; /* a checkpoint without its jobs is still an answer */
+  json_t *list = json_array();
+  if (ledger_job_list(api->ledger, checkpoint_id, &jobs, &count, &ignored) == STATUS_OK) {
+    for (size_t i = 0; i < count; i++)
+      json_array_append_new(list, render_job(&jobs[i]));
+    ledger_job_list_free(jobs, count);
+  }
+  json_object_set_new(json, "jobs", list);
+}
+
+json_t *render_checkpoint(Api *api, const Checkpoint *c, bool whole) {
+  char size[TEXT_SIZE_SIZE];
+  const ConfigDatabase *database = coordinator_config_database(api->config, c->database);
+  json_t *json =
+      json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:f}", "ok",
+                c->state == CHECKPOINT_SEALED, "id", c->id, "database", c->database, "environment",
+                database ? database->environment : "", "tag", c->tag, "state", checkpoint_state_name(c->state),
+                "created_at", render_time(c->created_us), "finished_at", render_time(c->finished_us), "size",
+                text_size(c->size_bytes, size), "size_bytes", (json_int_t)c->size_bytes, "archive_bytes",
+                (json_int_t)c->archive_bytes, "tables", (json_int_t)c->tables, "rows", (json_int_t)c->rows,
+                "restore_drill", render_text(c->restore_drill), "seconds", c->seconds);
+  json_object_set_new(json, "error",
+                      c->state == CHECKPOINT_SEALED
+                          ? json_null()
+                          : render_error(c->error_code, c->error_message, c->error_remedy, c->error_object));
+  json_object_set_new(json, "requested_by", render_text(c->requested_by));
+  json_object_set_new(json, "manifest_sha256", render_text(c->manifest_sha256));
+  json_object_set_new(json, "proof_sha256", render_text(c->proof_sha256));
+  json_object_set_new(json, "dump_agent", render_text(c->dump_agent));
+  json_object_set_new(json, "server_major", json_integer(c->server_major));
+  static const char *const from_detail[] = {"prefix", "segments", "dump_public_key"};
+  for (size_t i = 0; i < sizeof from_detail / sizeof *from_detail; i++) {
+    json_t *value = json_object_get(c->detail, from_detail[i]);
+    json_object_set(json, from_detail[i], value ? value : json_null());
+  }
+  if (whole) {
+    json_object_set_new(json, "detail", c->detail ? json_incref(c->detail) : json_object());
+    add_jobs(api, c->id, json);
+  }
+  return json;
+}

@@ -1,0 +1,87 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/api/internal.h"
+
+unsigned respond_status(Status status) {
+  switch (status) {
+  case STATUS_OK:
+    return MHD_HTTP_OK;
+  case ERR_INVALID_ARGUMENT:
+  case ERR_CONFIG:
+    return MHD_HTTP_BAD_REQUEST;
+  case ERR_UNAUTHORIZED:
+    return MHD_HTTP_UNAUTHORIZED;
+  case ERR_FORBIDDEN:
+    return MHD_HTTP_FORBIDDEN;
+  case ERR_NOT_FOUND:
+    return MHD_HTTP_NOT_FOUND;
+  case ERR_CONFLICT:
+    return MHD_HTTP_CONFLICT;
+  case ERR_TOO_MANY:
+    return MHD_HTTP_TOO_MANY_REQUESTS;
+  case ERR_UNAVAILABLE:
+  case ERR_DISK_FULL:
+  case ERR_TIMEOUT:
+    return MHD_HTTP_SERVICE_UNAVAILABLE;
+  default:
+    return MHD_HTTP_INTERNAL_SERVER_ERROR;
+  }
+}
+
+static enum MHD_Result send_text(Request *request, unsigned status, const char *type, char *text,
+                                 const char *location) {
+  struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+  if (!response) {
+    free(text);
+    return MHD_NO;
+  }
+  MHD_add_response_header(response, "Content-Type", type);
+  MHD_add_response_header(response, "Cache-Control", "no-store");
+  MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+  if (location)
+    MHD_add_response_header(response, "Location", location);
+  if (status == MHD_HTTP_UNAUTHORIZED)
+    MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"pgseal\"");
+  enum MHD_Result result = MHD_queue_response(request->connection, status, response);
+  MHD_destroy_response(response);
+  request->phase = PHASE_ANSWERED;
+  return result;
+}
+
+enum MHD_Result respond_json_location(Request *request, unsigned status, json_t *json, const char *location) {
+  char *text = json_dumps(json, JSON_COMPACT);
+  json_decref(json);
+  if (!text)
+    return MHD_NO;
+  size_t length = strlen(text);
+  char *line = realloc(text, length + 2); /* curl on a terminal is glad of a newline */
+  if (!line) {
+    free(text);
+    return MHD_NO;
+  }
+  line[length] = '\n';
+  line[length + 1] = 0;
+  return send_text(request, status, "application/json", line, location);
+}
+
+enum MHD_Result respond_json(Request *request, unsigned status, json_t *json) {
+  return respond_json_location(request, status, json, NULL);
+}
+
+enum MHD_Result respond_error(Request *request, unsigned status, const Error *err, const char *checkpoint_id) {
+  json_t *json = json_pack("{s:b, s:o}", "ok", 0, "error",
+                           render_error(error_code(err->status), err->message, err->remedy, err->object));
+  if (checkpoint_id)
+    json_object_set_new(json, "id", json_string(checkpoint_id));
+  return respond_json(request, status, json);
+}
+
+enum MHD_Result respond_failure(Request *request, const Error *err) {
+  return respond_error(request, respond_status(err->status), err, NULL);
+}
+
+enum MHD_Result respond_text(Request *request, unsigned status, const char *type, const char *text) {
+  char *copy = strdup(text);
+  return copy ? send_text(request, status, type, copy, NULL) : MHD_NO;
+}

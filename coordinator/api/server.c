@@ -1,0 +1,217 @@
+/* libmicrohttpd on the uv loop: its epoll descriptor is watched, its timeout is a timer, and it has no threads. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "coordinator/api/internal.h"
+
+enum {
+  CONNECTION_LIMIT = 1000,
+  CONNECTIONS_PER_CLIENT = 500,
+  IDLE_SECONDS = 30,
+  MEMORY_PER_CONNECTION = 32 << 10,
+  HEARTBEAT_MS = 15000,
+  DRAIN_ROUNDS = 50
+};
+
+static void run(Api *api) {
+  MHD_run(api->daemon);
+  MHD_UNSIGNED_LONG_LONG timeout;
+  if (MHD_get_timeout(api->daemon, &timeout) == MHD_YES)
+    uv_timer_start(&api->timer, api->timer.timer_cb, timeout, 0);
+  else
+    uv_timer_stop(&api->timer);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  (void)status, (void)events;
+  run(poll->data);
+}
+
+static void on_timeout(uv_timer_t *timer) {
+  run(timer->data);
+}
+
+static void on_heartbeat(uv_timer_t *timer) {
+  events_heartbeat(timer->data);
+}
+
+void request_suspend(Request *request) {
+  if (!request->suspended) {
+    request->suspended = true;
+    MHD_suspend_connection(request->connection);
+  }
+}
+
+void request_resume(Request *request) {
+  if (request->suspended) {
+    request->suspended = false;
+    MHD_resume_connection(request->connection);
+  }
+}
+
+static void link_request(Api *api, Request *request) {
+  request->next = api->requests;
+  api->requests = request;
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code) {
+  (void)connection, (void)code;
+  Api *api = user;
+  Request *request = *state;
+  if (!request)
+    return;
+  for (Request **at = &api->requests; *at; at = &(*at)->next)
+    if (*at == request) {
+      *at = request->next;
+      break;
+    }
+  buffer_release(&request->body);
+  free(request->arg);
+  free(request->waiting_for);
+  free(request);
+  *state = NULL;
+}
+
+static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *size, void **state) {
+  (void)version;
+  Api *api = user;
+  Request *request = *state;
+  if (!request) {
+    request = memory_alloc(sizeof *request);
+    *request = (Request){.api = api, .connection = connection, .method = method, .path = url};
+    link_request(api, request);
+    *state = request;
+    return MHD_YES;
+  }
+  request->path = url;
+  if (*size > 0) {
+    /* What is too large is read to its end but not kept, so that the client sees the answer. */
+    request->too_large |= request->body.size + *size > API_BODY_LIMIT;
+    if (!request->too_large)
+      buffer_append(&request->body, data, *size);
+    *size = 0;
+    return MHD_YES;
+  }
+  if (request->phase == PHASE_WAITING)
+    return request->finished ? checkpoint_answer(request) : (request_suspend(request), MHD_YES);
+  return request->phase == PHASE_READING ? router_dispatch(request) : MHD_YES;
+}
+
+/* libmicrohttpd's own complaints (a client that broke off, ...) are for debugging. */
+static void on_mhd_log(void *user, const char *format, va_list args) {
+  (void)user;
+  char line[512];
+  vsnprintf(line, sizeof line, format, args);
+  line[strcspn(line, "\n")] = 0;
+  log_debug("http", "message", line, NULL);
+}
+
+static Status parse_address(const char *text, struct sockaddr_storage *out, Error *err) {
+  char host[64];
+  const char *colon = strrchr(text, ':');
+  size_t length = colon ? (size_t)(colon - text) : 0;
+  if (!colon || length >= sizeof host)
+    return error_set(err, ERR_CONFIG, "http: %s is not ADDRESS:PORT", text);
+  memcpy(host, text, length);
+  host[length] = 0;
+  uint16_t port = htons((uint16_t)strtol(colon + 1, NULL, 10));
+  struct sockaddr_in *four = (struct sockaddr_in *)out;
+  struct sockaddr_in6 *six = (struct sockaddr_in6 *)out;
+  memset(out, 0, sizeof *out);
+  if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
+    four->sin_family = AF_INET;
+    four->sin_port = port;
+    return STATUS_OK;
+  }
+  char *end = host + length - (length > 0);
+  if (host[0] == '[' && *end == ']') {
+    *end = 0;
+    if (inet_pton(AF_INET6, host + 1, &six->sin6_addr) == 1) {
+      six->sin6_family = AF_INET6;
+      six->sin6_port = port;
+      return STATUS_OK;
+    }
+  }
+  return error_set(err, ERR_CONFIG, "http: %s is not an IP address and port, such as 127.0.0.1:8420", text);
+}
+
+static struct MHD_Daemon *start(Api *api) {
+  unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+                   (api->address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
+  return MHD_start_daemon(flags, 0, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
+                          MHD_OPTION_SOCK_ADDR, &api->address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
+                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                          (unsigned)CONNECTIONS_PER_CLIENT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION,
+                          MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+}
+
+Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,
+                Error *err) {
+  Api *api = memory_alloc(sizeof *api);
+  *api = (Api){.loop = loop, .config = config, .dispatch = dispatch, .ledger = ledger};
+  Status status = auth_first_token(api, err);
+  if (!status)
+    status = parse_address(config->http, &api->address, err);
+  if (!status && !(api->daemon = start(api)))
+    status = error_set_errno(err, errno, "cannot listen for HTTP on %s", config->http);
+  if (status) {
+    if (status == ERR_IO) {
+      err->status = status = ERR_UNAVAILABLE;
+      error_remedy(err,
+                   "Is another program, or another coordinator, using this port? `http` in coordinator.yaml names it.");
+    }
+    free(api);
+    return status;
+  }
+  api->port = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+  uv_poll_init(loop, &api->poll, MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
+  uv_timer_init(loop, &api->timer);
+  uv_timer_init(loop, &api->heartbeat);
+  api->poll.data = api->timer.data = api->heartbeat.data = api;
+  api->timer.timer_cb = on_timeout;
+  uv_poll_start(&api->poll, UV_READABLE, on_readable);
+  uv_timer_start(&api->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
+  events_observe(api);
+  *out = api;
+  return STATUS_OK;
+}
+
+int api_port(const Api *api) {
+  return api->port;
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+  Api *api = handle->data;
+  if (--api->handles == 0)
+    free(api);
+}
+
+/* Every suspended connection is woken and answered (a suspended one may not be left to MHD_stop_daemon). */
+void api_close(Api *api) {
+  api->closing = true;
+  MHD_socket listener = MHD_quiesce_daemon(api->daemon);
+  for (Stream *stream = api->streams; stream; stream = stream->next)
+    stream->ended = true;
+  for (Request *request = api->requests; request; request = request->next) {
+    request->finished = true;
+    request_resume(request);
+  }
+  for (int i = 0; i < DRAIN_ROUNDS && api->requests; i++)
+    MHD_run_wait(api->daemon, 10);
+  uv_poll_stop(&api->poll);
+  MHD_stop_daemon(api->daemon);
+  if (listener != MHD_INVALID_SOCKET)
+    close(listener);
+  api->handles = 3;
+  uv_close((uv_handle_t *)&api->poll, on_handle_closed);
+  uv_close((uv_handle_t *)&api->timer, on_handle_closed);
+  uv_close((uv_handle_t *)&api->heartbeat, on_handle_closed);
+}
