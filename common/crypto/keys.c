@@ -43,6 +43,26 @@ static Status load_certificate(const char *path, X509 **out, Error *err) {
   return err->status;
 }
 
+static void fingerprint_of(const X509 *certificate, char out[SHA256_HEX_SIZE]) {
+  uint8_t digest[SHA256_SIZE] = {0};
+  unsigned size = sizeof digest;
+  X509_digest(certificate, EVP_sha256(), digest, &size);
+  text_hex(digest, sizeof digest, out);
+}
+
+/* Refused here with the file's name, rather than by the first dump with OpenSSL's words. */
+static Status check_usable(const X509 *certificate, const char *path, Error *err) {
+  const EVP_PKEY *key = X509_get0_pubkey(certificate);
+  int type = key ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
+  if (type == EVP_PKEY_RSA || type == EVP_PKEY_EC)
+    return STATUS_OK;
+  ERR_clear_error();
+  error_set(err, ERR_KEY_UNREADABLE, "the certificate %s has a key that cannot be encrypted to", path);
+  error_remedy(err, "Use an RSA or EC certificate; `pgseal key generate --kind recipient` makes one.");
+  error_object(err, "%s", path);
+  return err->status;
+}
+
 Status recipients_load(const char *const *paths, size_t count, Recipients **out, Error *err) {
   if (count == 0)
     return error_set(err, ERR_KEY_UNREADABLE, "no recipient certificates: nobody could open the checkpoint");
@@ -52,15 +72,15 @@ Status recipients_load(const char *const *paths, size_t count, Recipients **out,
   for (size_t i = 0; i < count; i++) {
     X509 *certificate = NULL;
     Status status = load_certificate(paths[i], &certificate, err);
+    if (!status)
+      status = check_usable(certificate, paths[i], err);
     if (status) {
+      X509_free(certificate);
       recipients_free(recipients);
       return status;
     }
     sk_X509_push(recipients->certificates, certificate);
-    uint8_t digest[32];
-    unsigned size = sizeof digest;
-    X509_digest(certificate, EVP_sha256(), digest, &size);
-    text_hex(digest, sizeof digest, recipients->fingerprints[recipients->count++]);
+    fingerprint_of(certificate, recipients->fingerprints[recipients->count++]);
   }
   *out = recipients;
   return STATUS_OK;
@@ -107,15 +127,19 @@ Status decryption_key_load(const char *key_path, const char *certificate_path, D
   Status status = crypto_load_private(key_path, &key->key, err);
   if (!status)
     status = load_certificate(certificate_path ? certificate_path : key_path, &key->certificate, err);
+  if (!status)
+    status = check_usable(key->certificate, certificate_path ? certificate_path : key_path, err);
   if (!status && X509_check_private_key(key->certificate, key->key) != 1) {
     ERR_clear_error();
     status = error_set(err, ERR_KEY_UNREADABLE, "the key %s does not belong to the certificate %s", key_path,
                        certificate_path ? certificate_path : key_path);
+    error_object(err, "%s", key_path);
   }
   if (status) {
     decryption_key_free(key);
     return status;
   }
+  fingerprint_of(key->certificate, key->fingerprint);
   *out = key;
   return STATUS_OK;
 }

@@ -6,17 +6,19 @@
 #include <openssl/x509.h>
 #include <stdio.h>
 
+#include "common/crypto/digest.h"
 #include "common/crypto/segment.h"
 
 struct Recipients {
   STACK_OF(X509) * certificates;
-  char (*fingerprints)[65];
+  char (*fingerprints)[SHA256_HEX_SIZE];
   size_t count;
 };
 
 struct DecryptionKey {
   EVP_PKEY *key;
   X509 *certificate;
+  char fingerprint[SHA256_HEX_SIZE]; /* of the certificate */
 };
 
 /* Sets *err with OpenSSL's last reason appended, and clears OpenSSL's queue. */

@@ -1,12 +1,17 @@
 #include "common/crypto/segment.h"
 
+#include <limits.h>
 #include <openssl/cms.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <zstd.h>
 
 #include "common/base/cleanup.h"
+#include "common/crypto/envelope.h"
 #include "common/crypto/keys.h"
+
+/* OpenSSL counts memory in int; the rest is for the envelope and its recipients. */
+enum { OBJECT_LIMIT = INT_MAX - (1 << 20) };
 
 static void free_bio(BIO **bio) {
   BIO_free_all(*bio);
@@ -25,8 +30,11 @@ static Status compress(int level, const void *plain, size_t size, Buffer *out, E
   CLEANUP(free_zstd_out) ZSTD_CCtx *ctx = ZSTD_createCCtx();
   if (!ctx)
     return error_set(err, ERR_NO_MEMORY, "no memory to compress a segment");
-  ZSTD_CCtx_setParameter(ctx, ZSTD_c_compressionLevel, level);
-  ZSTD_CCtx_setParameter(ctx, ZSTD_c_checksumFlag, 1);
+  size_t refused = ZSTD_CCtx_setParameter(ctx, ZSTD_c_compressionLevel, level);
+  if (!ZSTD_isError(refused))
+    refused = ZSTD_CCtx_setParameter(ctx, ZSTD_c_checksumFlag, 1);
+  if (ZSTD_isError(refused))
+    return error_set(err, ERR_INTERNAL, "cannot set up zstd at level %d: %s", level, ZSTD_getErrorName(refused));
   buffer_clear(out);
   buffer_reserve(out, ZSTD_compressBound(size));
   size_t used = ZSTD_compress2(ctx, out->data, ZSTD_compressBound(size), plain, size);
@@ -42,8 +50,12 @@ Status segment_encode(const Recipients *recipients, int level, const void *plain
   Status status = compress(level, plain, size, &packed, err);
   if (status)
     return status;
+  if (packed.size > OBJECT_LIMIT)
+    return error_set(err, ERR_INVALID_ARGUMENT, "%zu bytes are more than one encrypted object can hold", packed.size);
   CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(packed.data, (int)packed.size);
   CLEANUP(free_bio) BIO *sink = BIO_new(BIO_s_mem());
+  if (!in || !sink)
+    return error_set(err, ERR_NO_MEMORY, "no memory to encrypt a segment");
   CLEANUP(free_cms)
   CMS_ContentInfo *cms = CMS_encrypt(recipients->certificates, in, EVP_aes_256_gcm(), CMS_BINARY);
   if (!cms || i2d_CMS_bio(sink, cms) != 1)
@@ -84,20 +96,38 @@ static Status corrupt(Error *err, const char *what) {
 
 /* On failure nothing of the plaintext is used: the GCM tag is verified when decryption ends. */
 static Status decrypt(const DecryptionKey *key, const void *data, size_t size, BIO *sink, Error *err) {
-  if (size > INT32_MAX)
+  if (size > INT_MAX)
     return corrupt(err, "the object is larger than any segment");
+  if (!envelope_valid(data, size))
+    return corrupt(err,
+                   "the object is not a whole CMS AuthEnvelopedData with AES-256-GCM: it was altered or cut short");
   CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(data, (int)size);
+  if (!in)
+    return error_set(err, ERR_NO_MEMORY, "no memory to decrypt a segment");
   CLEANUP(free_cms) CMS_ContentInfo *cms = d2i_CMS_bio(in, NULL);
-  if (!cms || OBJ_obj2nid(CMS_get0_type(cms)) != NID_id_smime_ct_authEnvelopedData)
-    return corrupt(err, "the object is not CMS AuthEnvelopedData: it was altered or cut short");
-  if (BIO_pending(in) != 0)
-    return corrupt(err, "the object has bytes behind its end");
+  if (!cms || OBJ_obj2nid(CMS_get0_type(cms)) != NID_id_smime_ct_authEnvelopedData || BIO_pending(in) != 0)
+    return corrupt(err, "the object's recipients cannot be read: it was altered");
   if (!is_recipient(cms, key->certificate))
-    return error_set(err, ERR_KEY_MISMATCH, "the decryption key is none of those the object was encrypted for");
+    return error_set(err, ERR_KEY_MISMATCH,
+                     "the object is not encrypted for this decryption key (certificate with SHA-256 %s)",
+                     key->fingerprint);
   if (CMS_decrypt_set1_pkey(cms, key->key, key->certificate) != 1)
     return corrupt(err, "the object's key cannot be unwrapped: it was altered");
   if (CMS_decrypt(cms, NULL, NULL, NULL, sink, CMS_BINARY) != 1)
     return corrupt(err, "the object does not decrypt: it was altered");
+  ERR_clear_error();
+  return STATUS_OK;
+}
+
+/* The frame says how large it is, which saves growing; but it is `limit` that bounds the memory, not its word. */
+static Status prepare_output(const void *data, size_t size, size_t limit, Buffer *out, Error *err) {
+  unsigned long long promised = ZSTD_getFrameContentSize(data, size);
+  if (promised == ZSTD_CONTENTSIZE_ERROR)
+    return corrupt(err, "the object holds no zstd frame");
+  if (promised != ZSTD_CONTENTSIZE_UNKNOWN && promised > limit)
+    return corrupt(err, "the object holds more than it may");
+  buffer_clear(out);
+  buffer_reserve(out, promised != ZSTD_CONTENTSIZE_UNKNOWN && promised > 0 ? (size_t)promised : ZSTD_DStreamOutSize());
   return STATUS_OK;
 }
 
@@ -105,32 +135,40 @@ static Status decompress(const void *data, size_t size, size_t limit, Buffer *ou
   CLEANUP(free_zstd_in) ZSTD_DCtx *ctx = ZSTD_createDCtx();
   if (!ctx)
     return error_set(err, ERR_NO_MEMORY, "no memory to decompress a segment");
+  Status status = prepare_output(data, size, limit, out, err);
+  if (status)
+    return status;
   ZSTD_inBuffer in = {data, size, 0};
-  size_t rest = 1;
-  buffer_clear(out);
-  while (in.pos < in.size || rest != 0) {
-    size_t room = out->size + ZSTD_DStreamOutSize();
-    buffer_reserve(out, room);
-    ZSTD_outBuffer to = {out->data, room, out->size};
+  for (;;) {
+    if (out->size == out->capacity) /* at most one step beyond the limit, where the check below ends it */
+      buffer_reserve(out, (out->capacity < limit / 2 ? 2 * out->capacity : limit) + ZSTD_DStreamOutSize());
+    ZSTD_outBuffer to = {out->data, out->capacity, out->size};
     size_t before_in = in.pos, before_out = to.pos;
-    rest = ZSTD_decompressStream(ctx, &to, &in);
-    out->size = to.pos;
+    size_t rest = ZSTD_decompressStream(ctx, &to, &in);
     if (ZSTD_isError(rest))
       return corrupt(err, "the object does not decompress");
+    out->size = to.pos;
     if (out->size > limit)
-      return corrupt(err, "the object holds more than a segment may");
+      return corrupt(err, "the object holds more than it may");
+    if (rest == 0 && in.pos == in.size)
+      return STATUS_OK;
     if (in.pos == before_in && to.pos == before_out)
-      return rest == 0 && in.pos == in.size ? STATUS_OK : corrupt(err, "the object's content is cut short");
+      return corrupt(err, "the object's content is cut short");
   }
-  return STATUS_OK;
 }
 
 Status segment_decode(const DecryptionKey *key, const void *data, size_t size, size_t limit, Buffer *out, Error *err) {
+  ERR_clear_error();
   CLEANUP(free_bio) BIO *sink = BIO_new(BIO_s_mem());
+  if (!sink)
+    return error_set(err, ERR_NO_MEMORY, "no memory to decrypt a segment");
   Status status = decrypt(key, data, size, sink, err);
   if (status)
     return status;
   char *packed = NULL;
   long length = BIO_get_mem_data(sink, &packed);
-  return decompress(packed, (size_t)length, limit, out, err);
+  status = decompress(packed, (size_t)length, limit, out, err);
+  if (status)
+    buffer_clear(out);
+  return status;
 }

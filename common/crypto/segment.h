@@ -10,7 +10,8 @@
 #include "common/base/buffer.h"
 
 typedef struct Recipients Recipients;
-/* Loads PEM certificates. Expired ones are accepted (data must stay readable) ; ERR_KEY_UNREADABLE names the file. */
+/* Loads PEM certificates with RSA or EC keys. Expired ones are accepted (data must stay readable).
+ * ERR_KEY_UNREADABLE names the file. */
 Status recipients_load(const char *const *paths, size_t count, Recipients **out, Error *err) MUST_CHECK;
 void recipients_free(Recipients *recipients);
 /* Hex SHA-256 fingerprints of the certificates, for the manifest. Static for the object's life. */
@@ -23,12 +24,16 @@ Status decryption_key_load(const char *key_path, const char *certificate_path, D
                            Error *err) MUST_CHECK;
 void decryption_key_free(DecryptionKey *key);
 
-/* zstd at `level` (checksum flag on), then CMS to all recipients. Output replaces *out. */
+/* zstd at `level` (checksum flag on), then CMS to all recipients. Output replaces *out. ERR_INVALID_ARGUMENT if it is
+ * more than about 2 GiB compressed. */
 Status segment_encode(const Recipients *recipients, int level, const void *plain, size_t size, Buffer *out,
                       Error *err) MUST_CHECK;
 
-/* The reverse; *out is replaced. At most `limit` plaintext bytes. ERR_KEY_MISMATCH if the key is no recipient,
- * ERR_SEGMENT_CORRUPT if it was altered (nothing of a segment is handed out unless its tag verified). */
+/* The reverse; *out is replaced, and empty or as it was on failure. At most `limit` plaintext bytes, whatever the
+ * object claims. ERR_KEY_MISMATCH if the key is no recipient, ERR_SEGMENT_CORRUPT if it was altered: nothing of a
+ * segment is handed out unless its tag verified. The tag covers the content, not the list of recipients in front of it
+ * (CMS has it so): that an object is the very one that was stored is for the SHA-256 in the signed manifest to say, and
+ * the caller to check. Neither call retries or blocks; several threads may share one key. */
 Status segment_decode(const DecryptionKey *key, const void *data, size_t size, size_t limit, Buffer *out,
                       Error *err) MUST_CHECK;
 

@@ -93,10 +93,13 @@ Status document_get(Repository *repository, const char *key, const char *purpose
   Status status = get_object(repository, key, DOCUMENT_LIMIT, &object, err);
   if (!status)
     status = check_signature(repository, key, &object, purpose, public_key, err);
-  if (!status)
-    status = segment_decode(key_file, object.data, object.size, DOCUMENT_LIMIT, &text, err);
   if (status)
     return status;
+  status = segment_decode(key_file, object.data, object.size, DOCUMENT_LIMIT, &text, err);
+  if (status) {
+    error_object(err, "%s", key);
+    return error_prefix(err, "%s", key);
+  }
   json_error_t where;
   json_t *parsed = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &where);
   if (!parsed)

@@ -1,9 +1,11 @@
 #include "common/manifest/json_fields.h"
 
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/base/text.h"
 
 bool field_text(const json_t *object, const char *key, char **out) {
   const json_t *value = json_object_get(object, key);
@@ -29,14 +31,30 @@ bool field_int(const json_t *object, const char *key, int *out) {
   return true;
 }
 
+bool field_is_hex(const json_t *value, size_t characters) {
+  const char *text = json_string_value(value);
+  return text && json_string_length(value) == characters && strspn(text, "0123456789abcdef") == characters;
+}
+
 bool field_hex(const json_t *object, const char *key, char *out, size_t characters) {
-  const char *value = json_string_value(json_object_get(object, key));
-  if (!value || strlen(value) != characters || strspn(value, "0123456789abcdef") != characters)
+  const json_t *value = json_object_get(object, key);
+  if (!field_is_hex(value, characters))
     return false;
-  memcpy(out, value, characters + 1);
+  memcpy(out, json_string_value(value), characters + 1);
   return true;
 }
 
 bool field_version(const json_t *object) {
   return json_integer_value(json_object_get(object, "version")) == 1;
+}
+
+json_t *field_from_text(const char *text) {
+  json_t *json = json_string(text ? text : "");
+  if (json)
+    return json;
+  size_t size = strlen(text) * 4 + 1;
+  char *clean = memory_alloc(size);
+  json = json_string(text_clean(text, clean, size));
+  free(clean);
+  return json;
 }

@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/base/text.h"
 #include "common/manifest/json_fields.h"
 
-enum { SEGMENT_COUNT_LIMIT = 1000 * 1000 };
+enum { SEGMENT_COUNT_LIMIT = 1000 * 1000, RECIPIENT_LIMIT = 1000 };
 
 void manifest_release(Manifest *m) {
   char *texts[] = {m->checkpoint_id, m->database,         m->tag,           m->agent,          m->server_version,
@@ -30,18 +29,6 @@ void manifest_release(Manifest *m) {
   memset(m, 0, sizeof *m);
 }
 
-/* Text from the source database may be in any encoding: what is not UTF-8 is shown with '?'. */
-static json_t *text_json(const char *text) {
-  json_t *json = json_string(text ? text : "");
-  if (json)
-    return json;
-  size_t size = strlen(text) * 4 + 1;
-  char *clean = memory_alloc(size);
-  json = json_string(text_clean(text, clean, size));
-  free(clean);
-  return json;
-}
-
 static json_t *segment_json(const ManifestSegment *s) {
   return json_pack("{s:I, s:I, s:I, s:s, s:s}", "offset", (json_int_t)s->offset, "plain_size",
                    (json_int_t)s->plain_size, "size", (json_int_t)s->size, "sha256", s->sha256, "plain_sha256",
@@ -55,17 +42,18 @@ json_t *manifest_to_json(const Manifest *m) {
   for (size_t i = 0; i < m->recipient_count; i++)
     json_array_append_new(recipients, json_string(m->recipients[i]));
   for (size_t i = 0; i < m->omission_count; i++)
-    json_array_append_new(omissions,
-                          json_pack("{s:o, s:o, s:o}", "kind", text_json(m->omissions[i].kind), "object",
-                                    text_json(m->omissions[i].object), "detail", text_json(m->omissions[i].detail)));
-  json_t *json = json_pack("{s:i, s:s, s:s, s:o, s:s, s:i, s:I, s:I}", "version", 1, "checkpoint", m->checkpoint_id,
-                           "database", m->database, "tag", text_json(m->tag), "agent", m->agent, "attempt", m->attempt,
-                           "started_us", (json_int_t)m->started_us, "finished_us", (json_int_t)m->finished_us);
+    json_array_append_new(omissions, json_pack("{s:o, s:o, s:o}", "kind", field_from_text(m->omissions[i].kind),
+                                               "object", field_from_text(m->omissions[i].object), "detail",
+                                               field_from_text(m->omissions[i].detail)));
+  json_t *json =
+      json_pack("{s:i, s:s, s:s, s:o, s:s, s:i, s:I, s:I}", "version", 1, "checkpoint", m->checkpoint_id, "database",
+                m->database, "tag", field_from_text(m->tag), "agent", m->agent, "attempt", m->attempt, "started_us",
+                (json_int_t)m->started_us, "finished_us", (json_int_t)m->finished_us);
   json_t *source = json_pack(
-      "{s:o, s:o, s:s, s:i, s:o, s:o, s:s, s:s, s:s}", "server_version", text_json(m->server_version),
-      "pg_dump_version", text_json(m->dump_version), "pgseal_version", m->pgseal_version ? m->pgseal_version : "",
-      "server_major", m->server_major, "database_name", text_json(m->database_name), "bootstrap_role",
-      text_json(m->bootstrap_role), "snapshot", m->snapshot ? m->snapshot : "", "lsn", m->lsn ? m->lsn : "",
+      "{s:o, s:o, s:s, s:i, s:o, s:o, s:s, s:s, s:s}", "server_version", field_from_text(m->server_version),
+      "pg_dump_version", field_from_text(m->dump_version), "pgseal_version", m->pgseal_version ? m->pgseal_version : "",
+      "server_major", m->server_major, "database_name", field_from_text(m->database_name), "bootstrap_role",
+      field_from_text(m->bootstrap_role), "snapshot", m->snapshot ? m->snapshot : "", "lsn", m->lsn ? m->lsn : "",
       "collation_version", m->collation_version ? m->collation_version : "");
   json_object_set_new(json, "source", source);
   json_object_set_new(json, "roles", m->has_roles ? segment_json(&m->roles) : json_null());
@@ -108,10 +96,10 @@ static bool read_segments(const json_t *array, Manifest *m) {
 static bool read_recipients(const json_t *array, Manifest *m) {
   size_t index;
   const json_t *item;
-  if (!json_is_array(array))
+  if (!json_is_array(array) || json_array_size(array) == 0 || json_array_size(array) > RECIPIENT_LIMIT)
     return false;
   json_array_foreach(array, index, item) {
-    if (!json_is_string(item))
+    if (!field_is_hex(item, SHA256_HEX_SIZE - 1))
       return false;
     char *text = memory_strdup(json_string_value(item));
     ARRAY_PUSH(m->recipients, m->recipient_count, text);

@@ -54,9 +54,11 @@ bool repository_key_valid(const char *key) {
 }
 
 static Status check(const char *key, Error *err) {
-  return repository_key_valid(key)
-             ? STATUS_OK
-             : error_set(err, ERR_INVALID_ARGUMENT, "not a repository key: %s", key ? key : "(none)");
+  if (repository_key_valid(key))
+    return STATUS_OK;
+  error_set(err, ERR_INVALID_ARGUMENT, "not a repository key: %s", key ? key : "(none)");
+  error_object(err, "%s", key ? key : "");
+  return err->status;
 }
 
 /* Names the object in an error of the backend's. */
@@ -76,7 +78,23 @@ Status repository_get(Repository *repository, const char *key, size_t limit, Buf
   return status ? status : named(repository->ops->get(repository->backend, key, limit, out, err), key, err);
 }
 
+/* What can be continued to a valid key; "" is the beginning of them all. */
+static bool prefix_valid(const char *prefix) {
+  char longer[KEY_LIMIT + 2];
+  size_t length = strlen(prefix);
+  if (length >= KEY_LIMIT)
+    return repository_key_valid(prefix);
+  memcpy(longer, prefix, length);
+  memcpy(longer + length, "x", 2);
+  return repository_key_valid(longer) || repository_key_valid(prefix);
+}
+
 Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user, Error *err) {
+  if (!prefix_valid(prefix)) {
+    error_set(err, ERR_INVALID_ARGUMENT, "no repository key starts with %s", prefix);
+    error_object(err, "%s", prefix);
+    return err->status;
+  }
   return repository->ops->list(repository->backend, prefix, visit, user, err);
 }
 

@@ -31,14 +31,17 @@ const char *repository_description(const Repository *repository); /* e.g. "direc
 Status repository_put(Repository *repository, const char *key, const void *data, size_t size, Error *err) MUST_CHECK;
 /* Replaces *out. ERR_OBJECT_NOT_FOUND; ERR_SEGMENT_CORRUPT if larger than limit bytes. */
 Status repository_get(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) MUST_CHECK;
-/* All keys that start with prefix ("" for all), in byte order. */
+/* All keys that start with prefix ("" for all, else a key or the beginning of one), in byte order.
+ * ERR_INVALID_ARGUMENT if no key can start like that. */
 Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user,
                        Error *err) MUST_CHECK;
 Status repository_remove(Repository *repository, const char *key,
                          Error *err) MUST_CHECK; /* absent is ERR_OBJECT_NOT_FOUND */
 bool repository_key_valid(const char *key);
 
-/* Backend: directory. Created if absent (0700). fsync of file and directory before a put returns. */
+/* Backend: directory. Created if absent (0700), files are 0600. fsync of file and directories before a put returns.
+ * One file system, below which no symbolic link is followed. Temporary files that a killed put left are removed when a
+ * repository is opened a day later. ERR_DISK_FULL where the file system or a quota is full. */
 Status directory_repository_open(const char *path, Repository **out, Error *err) MUST_CHECK;
 
 #endif
