@@ -1,0 +1,44 @@
+-- The database that the archives beside this file are dumps of (see `make-archives`).
+CREATE ROLE "odd role";
+CREATE ROLE auditor;
+CREATE ROLE zeta;
+CREATE DATABASE "odd ""db" TEMPLATE template0;
+\connect "odd ""db"
+CREATE SCHEMA "Odd ""Schema";
+CREATE TABLE plain (id int PRIMARY KEY, note text);
+INSERT INTO plain SELECT i, 'note ' || i FROM generate_series(1, 20) i;
+CREATE TABLE "Odd ""Schema"."tab, (le" ("a, b" int, "c"")" text, " FROM stdin;" int);
+INSERT INTO "Odd ""Schema"."tab, (le" VALUES (1, E'a\tb\nc\\d', 7), (2, 'x', 8);
+CREATE TABLE no_columns ();
+INSERT INTO no_columns DEFAULT VALUES;
+INSERT INTO no_columns DEFAULT VALUES;
+CREATE TABLE empty (a int, b int);
+CREATE TABLE nulls (a text, b text);
+INSERT INTO nulls VALUES (NULL, 'x'), (NULL, NULL), ('\N', 'y'), ('\.', 'z'), ('\', '\'), ('', '');
+CREATE TABLE dots (a text);
+INSERT INTO dots VALUES ('\.'), ('\.'), (E'\\.\n\n\n'), (NULL), ('\'), ('.'), ('');
+CREATE TABLE twin_a (a int, b int);
+CREATE TABLE twin_b (a int, b int);
+INSERT INTO twin_a VALUES (1, 2), (3, 4), (5, 5), (5, 5);
+INSERT INTO twin_b VALUES (6, 7), (8, 9);
+CREATE TABLE parent (a int, b text);
+CREATE TABLE child (c int, b text DEFAULT 'x', CONSTRAINT positive CHECK (c > 0)) INHERITS (parent);
+INSERT INTO child VALUES (1, 'one', 1);
+CREATE TABLE stray (b text, c int, "z, \""(" int, a int);
+ALTER TABLE stray INHERIT parent;
+INSERT INTO stray VALUES ('b', 3, 4, 1), ('bb', 33, 44, 11);
+CREATE TABLE measured (at date NOT NULL, v int) PARTITION BY RANGE (at);
+CREATE TABLE measured_2026 PARTITION OF measured FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE TABLE measured_rest PARTITION OF measured DEFAULT;
+INSERT INTO measured VALUES ('2026-11-21', 1), ('1999-01-01', 2);
+ALTER TABLE plain ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON plain FOR SELECT TO auditor, "odd role", zeta USING (id > 0 OR note = ' TO b, a USING (');
+CREATE SEQUENCE counter START 7;
+SELECT nextval('counter'), nextval('counter');
+CREATE VIEW notes AS SELECT note FROM plain;
+CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT $1 * 2';
+GRANT SELECT ON plain TO auditor;
+COMMENT ON TABLE plain IS 'with a comment';
+CREATE MATERIALIZED VIEW summed AS SELECT count(*) FROM plain;
+SELECT lo_from_bytea(424242, 'first large object'), lo_from_bytea(424243, ''),
+       lo_from_bytea(4000000000, decode(repeat('005c2e0a', 700), 'hex'));
