@@ -62,13 +62,15 @@ static Status take_int(const Loaded *loaded, const char *what, const int *value,
 static Status take_capabilities(Loaded *loaded, Error *err) {
   for (unsigned i = 0; i < loaded->raw->agent.capabilities_count; i++) {
     const char *capability = loaded->raw->agent.capabilities[i];
-    if (strcmp(capability, "dump") == 0)
-      loaded->config.can_dump = true;
-    else if (strcmp(capability, "drill") == 0)
-      loaded->config.can_drill = true;
-    else
+    bool *which = strcmp(capability, "dump") == 0    ? &loaded->config.can_dump
+                  : strcmp(capability, "drill") == 0 ? &loaded->config.can_drill
+                                                     : NULL;
+    if (!which)
       return config_error(err, loaded->config.path, "agent.capabilities: '%s' is unknown; there are dump and drill",
                           capability);
+    if (*which)
+      return config_error(err, loaded->config.path, "agent.capabilities: %s is there twice", capability);
+    *which = true;
   }
   return STATUS_OK;
 }
@@ -86,9 +88,13 @@ static Status take_agent(Loaded *loaded, Error *err) {
     return config_error(err, config->path,
                         "agent.name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
                         config->name);
-  for (size_t i = 0; i < config->coordinator_count; i++)
+  for (size_t i = 0; i < config->coordinator_count; i++) {
     if (bus_address_check(config->coordinators[i], err) != STATUS_OK)
       return error_prefix(err, "%s: agent.coordinators", config->path);
+    for (size_t j = 0; j < i; j++)
+      if (strcmp(config->coordinators[i], config->coordinators[j]) == 0)
+        return config_error(err, config->path, "agent.coordinators: %s is there twice", config->coordinators[i]);
+  }
   Status status = take_capabilities(loaded, err);
   if (!status)
     status = take_int(loaded, "agent.slots.dump", raw->agent.slots.dump, 1, 1, 64, &config->dump_slots, err);
@@ -105,16 +111,23 @@ static Status take_keys(Loaded *loaded, Error *err) {
     config->recipients[config->recipient_count++] = resolve(loaded, raw->keys.recipients[i]);
   config->decryption_key = resolve(loaded, raw->keys.decryption_key);
   config->decryption_certificate = resolve(loaded, raw->keys.decryption_certificate);
+  if (!config->decryption_key != !config->decryption_certificate)
+    return config_error(err, config->path,
+                        "keys.decryption_key and keys.decryption_certificate belong together; one is missing");
   if (config->can_drill && !config->decryption_key)
     return config_error(err, config->path,
                         "an agent that drills needs keys.decryption_key and keys.decryption_certificate");
   return STATUS_OK;
 }
 
-static Status take_major(const Loaded *loaded, const char *what, int major, Error *err) {
-  return major >= 10 && major <= 99
-             ? STATUS_OK
-             : config_error(err, loaded->config.path, "%s: %d is not a PostgreSQL major version", what, major);
+static Status take_major(const Loaded *loaded, const char *what, const RawMajorPath *list, unsigned index, Error *err) {
+  int major = list[index].major;
+  if (major < 10 || major > 99)
+    return config_error(err, loaded->config.path, "%s: %d is not a PostgreSQL major version", what, major);
+  for (unsigned i = 0; i < index; i++)
+    if (list[i].major == major)
+      return config_error(err, loaded->config.path, "%s: major %d is there twice", what, major);
+  return STATUS_OK;
 }
 
 static Status take_databases(Loaded *loaded, Error *err) {
@@ -134,6 +147,10 @@ static Status take_databases(Loaded *loaded, Error *err) {
     config->databases[config->database_count++] = (AgentDatabase){from->name, resolve(loaded, from->conninfo_file),
                                                                   !from->roles || strcmp(from->roles, "all") == 0};
   }
+  if (config->can_dump && config->database_count == 0)
+    return config_error(err, config->path,
+                        "an agent that dumps needs `databases`: what they are called, and how to "
+                        "connect to them");
   return STATUS_OK;
 }
 
@@ -144,8 +161,8 @@ static Status take_postgres(Loaded *loaded, Error *err) {
   Status status = STATUS_OK;
   for (unsigned i = 0; !status && i < raw->postgres.bin_dirs_count; i++) {
     const RawMajorPath *from = &raw->postgres.bin_dirs[i];
+    status = take_major(loaded, "postgres.bin_dirs", raw->postgres.bin_dirs, i, err);
     config->bin_dirs[config->bin_dir_count++] = (PostgresBinDir){from->major, resolve(loaded, from->path)};
-    status = take_major(loaded, "postgres.bin_dirs", from->major, err);
   }
   return status;
 }
@@ -172,9 +189,9 @@ static Status take_drill(Loaded *loaded, Error *err) {
   config->drill.images = memory_alloc((raw->drill.images_count + 1) * sizeof *config->drill.images);
   Status status = take_engine(loaded, err);
   for (unsigned i = 0; !status && i < raw->drill.images_count; i++) {
+    status = take_major(loaded, "drill.images", raw->drill.images, i, err);
     config->drill.images[config->drill.image_count++] =
         (DrillImage){raw->drill.images[i].major, raw->drill.images[i].path};
-    status = take_major(loaded, "drill.images", raw->drill.images[i].major, err);
   }
   if (!status)
     status =

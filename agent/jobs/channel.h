@@ -16,9 +16,10 @@ typedef struct JobChannel {
   pthread_mutex_t out_lock;
 } JobChannel;
 
-/* Reads the Start frame, then starts the reader thread, which ends the process at the end of `in`. *job is freed by
- * the caller with pgseal__job__free_unpacked. */
+/* Reads the Start frame. *job is freed by the caller with pgseal__job__free_unpacked. */
 Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job, Error *err) MUST_CHECK;
+/* Starts the reader thread, which ends the process at the end of `in`: *channel must live as long as the process. */
+Status job_channel_listen(JobChannel *channel, Error *err) MUST_CHECK;
 /* Any thread. */
 Status job_channel_send(JobChannel *channel, const Pgseal__JobMessage *message, Error *err) MUST_CHECK;
 

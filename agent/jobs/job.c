@@ -79,6 +79,10 @@ Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job,
   pthread_mutex_init(&channel->out_lock, NULL);
   uint32_t seconds = (*job)->budgets ? (*job)->budgets->total_seconds : 0;
   channel->deadline_us = seconds ? clock_monotonic_us() + (int64_t)seconds * 1000000 : INT64_MAX;
+  return STATUS_OK;
+}
+
+Status job_channel_listen(JobChannel *channel, Error *err) {
   pthread_t thread;
   if (pthread_create(&thread, NULL, read_messages, channel) != 0)
     return error_set(err, ERR_NO_MEMORY, "cannot start a thread");

@@ -17,7 +17,7 @@
 typedef struct JobContext {
   const AgentConfig *config;
   const Pgseal__Job *job;
-  const char *scratch;  /* private directory of this job, 0700, exists: <data>/scratch/<job-id> */
+  const char *scratch; /* private directory of this job, 0700, exists: <data>/scratch/<job-id> */
   struct JobChannel *channel;
 } JobContext;
 
@@ -32,10 +32,12 @@ typedef struct JobFollow {
 
 /* Any thread. Sends a progress frame, at most one per 200 ms unless `force`. */
 void job_progress(const JobContext *context, const Pgseal__JobProgress *progress, bool force);
-/* Any thread. STATUS_OK, or ERR_CANCELED once cancel was asked for, or ERR_BUDGET_EXCEEDED past budgets.total_seconds. Call in every loop. */
+/* Any thread. STATUS_OK, or ERR_CANCELED once cancel was asked for, or ERR_BUDGET_EXCEEDED past budgets.total_seconds.
+ * Call in every loop. */
 Status job_check(const JobContext *context, Error *err) MUST_CHECK;
 /* Waits up to timeout_ms for the follow state to differ from *last (serial number, start with 0), then copies it. */
-Status job_follow_wait(const JobContext *context, uint64_t *last, int timeout_ms, JobFollow *out, Error *err) MUST_CHECK;
+Status job_follow_wait(const JobContext *context, uint64_t *last, int timeout_ms, JobFollow *out,
+                       Error *err) MUST_CHECK;
 void job_follow_release(JobFollow *follow);
 
 /* The jobs. Fill *result's dump/drill member and stages (allocated with malloc; freed by protobuf-c's free_unpacked).

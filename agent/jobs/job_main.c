@@ -1,4 +1,6 @@
 /* The job child's main: one job, from its Start frame to its Result frame. */
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,17 +15,20 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-/* Keys are in memory: no core dumps, no ptrace by others of the same user. And never outlive the agent. */
-static bool harden(void) {
+/* Keys are in memory: no core dumps, no ptrace by others of the same user. And never outlive the agent: it alone holds
+ * the other end of stdin, so if it ended before PR_SET_PDEATHSIG took effect, that end is closed. (Whether the parent
+ * is process 1 says nothing: in a container the agent may be just that.) */
+static bool harden(int in) {
   struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
   prctl(PR_SET_DUMPABLE, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   struct sigaction ignore = {.sa_handler = SIG_IGN};
   sigaction(SIGPIPE, &ignore, NULL);
-  /* A Ctrl-C on the agent's terminal reaches its children too; the agent decides what becomes of them. */
+  /* A Ctrl-C on the agent's terminal may reach its children too; the agent decides what becomes of them. */
   sigaction(SIGINT, &ignore, NULL);
-  return getppid() != 1;
+  struct pollfd other_end = {.fd = in, .events = POLLIN};
+  return poll(&other_end, 1, 0) >= 0 && !(other_end.revents & POLLHUP);
 }
 
 static Status run(const JobContext *context, Pgseal__JobResult *result, Error *err) {
@@ -37,9 +42,37 @@ static Status run(const JobContext *context, Pgseal__JobResult *result, Error *e
   }
 }
 
-static int work(const JobContext *context) {
+static Status send_result(JobChannel *channel, Pgseal__JobResult *result, Error *err) {
+  Pgseal__JobMessage message = PGSEAL__JOB_MESSAGE__INIT;
+  message.body_case = PGSEAL__JOB_MESSAGE__BODY_RESULT;
+  message.result = result;
+  return job_channel_send(channel, &message, err);
+}
+
+static Pgseal__JobResult *new_result(void) {
   Pgseal__JobResult *result = memory_alloc(sizeof *result);
   pgseal__job_result__init(result);
+  return result;
+}
+
+static int hand_over(JobChannel *channel, Pgseal__JobResult *result) {
+  Error err;
+  Status status = send_result(channel, result, &err);
+  pgseal__job_result__free_unpacked(result, NULL);
+  if (status == ERR_PROTOCOL) { /* larger than a frame may be: say that instead */
+    error_prefix(&err, "the job's result cannot be sent");
+    result = new_result();
+    job_result_set_error(result, &err);
+    status = send_result(channel, result, &err);
+    pgseal__job_result__free_unpacked(result, NULL);
+  }
+  if (status)
+    log_failure(LOG_LEVEL_ERROR, "cannot hand over the result", &err);
+  return status ? 1 : 0;
+}
+
+static int work(const JobContext *context) {
+  Pgseal__JobResult *result = new_result();
   int64_t start = clock_monotonic_us();
   Error err;
   Status status = run(context, result, &err);
@@ -51,42 +84,54 @@ static int work(const JobContext *context) {
     result->outcome = PGSEAL__JOB_RESULT__OUTCOME__DONE;
     log_info("the job is done", NULL);
   }
-  Pgseal__JobMessage message = PGSEAL__JOB_MESSAGE__INIT;
-  message.body_case = PGSEAL__JOB_MESSAGE__BODY_RESULT;
-  message.result = result;
-  status = job_channel_send(context->channel, &message, &err);
-  pgseal__job_result__free_unpacked(result, NULL);
-  if (status)
-    log_failure(LOG_LEVEL_ERROR, "cannot hand over the result", &err);
-  return status ? 1 : 0;
+  return hand_over(context->channel, result);
 }
 
-int job_main(const char *config_path) {
-  /* The frames' descriptors are moved away from 0 and 1, so that nothing a library prints gets between them. */
-  int in = dup(STDIN_FILENO), out = dup(STDOUT_FILENO);
-  if (!harden() || in < 0 || out < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
-    return 1;
+/* The agent's configuration is read again: it may have been changed to something wrong since the agent started. */
+static int run_job(const char *config_path, JobChannel *channel, const Pgseal__Job *job) {
   Error err;
   AgentConfig *config = NULL;
-  JobChannel channel;
-  Pgseal__Job *job = NULL;
   Status status = agent_config_load(config_path, &config, &err);
   LogLevel level = LOG_LEVEL_INFO;
   if (!status)
     log_level_from_name(config->log_level, &level);
   log_init("job", level, !status && strcmp(config->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+  log_context("job", job->id);
+  log_context("checkpoint", job->checkpoint_id);
   if (!status)
-    status = job_channel_open(&channel, in, out, &job, &err);
+    status = job_channel_listen(channel, &err);
   if (status) {
+    log_failure(LOG_LEVEL_ERROR, "the job cannot start", &err);
+    Pgseal__JobResult *result = new_result();
+    job_result_set_error(result, &err);
+    agent_config_free(config);
+    return hand_over(channel, result);
+  }
+  CLEANUP_FREE char *scratch = memory_format("%s/scratch/%s", config->data_dir, job->id);
+  JobContext context = {.config = config, .job = job, .scratch = scratch, .channel = channel};
+  int code = work(&context);
+  agent_config_free(config);
+  return code;
+}
+
+int job_main(const char *config_path) {
+  /* The frames' descriptors are moved away from 0 and 1, so that nothing a library prints gets between them, and no
+   * process that the job starts can hold them open. */
+  int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  int null = open("/dev/null", O_RDONLY);
+  if (in < 0 || out < 0 || !harden(in) || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || dup2(null, STDIN_FILENO) < 0)
+    return 1;
+  close(null);
+  JobChannel *channel = memory_alloc(sizeof *channel); /* the reader thread's, to the end of the process */
+  Pgseal__Job *job = NULL;
+  Error err;
+  log_init("job", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+  if (job_channel_open(channel, in, out, &job, &err)) {
     log_failure(LOG_LEVEL_ERROR, "the job cannot start", &err);
     return 1;
   }
-  log_context("job", job->id);
-  log_context("checkpoint", job->checkpoint_id);
-  CLEANUP_FREE char *scratch = memory_format("%s/scratch/%s", config->data_dir, job->id);
-  JobContext context = {.config = config, .job = job, .scratch = scratch, .channel = &channel};
-  int code = work(&context);
+  int code = run_job(config_path, channel, job);
   pgseal__job__free_unpacked(job, NULL);
-  agent_config_free(config);
   return code;
 }

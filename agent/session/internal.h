@@ -23,6 +23,7 @@ typedef struct JobTrack {
 typedef struct PendingResult {
   Pgseal__Result *result;
   bool in_flight;
+  unsigned tries;
   int64_t next_us; /* when to try again */
   struct PendingResult *next;
 } PendingResult;
@@ -37,16 +38,26 @@ struct Session {
   AgentTools tools;
   uv_timer_t timer;
   bool joining_in_flight, polling, complained;
+  uint64_t poll_serial;               /* of the newest poll; only its answer ends `polling` */
+  uint32_t polled_dump, polled_drill; /* the free slots it told of */
+  int64_t next_poll_us;
   int64_t next_join_us;
   uint8_t agent_nonce[ENVELOPE_NONCE_SIZE];
   uint8_t id[ENVELOPE_SESSION_SIZE]; /* from Welcome */
+  unsigned epoch, reply_epoch;       /* of this session; of the reply that is being taken */
   int lease_seconds, poll_seconds;
   JobTrack *jobs;
   PendingResult *results;
-  int64_t stop_by_us; /* SESSION_STOPPING */
+  int64_t stop_by_us;  /* SESSION_STOPPING: results are waited for until then */
+  int64_t leave_at_us; /* SESSION_STOPPING: the loop is left, whatever still hangs */
 };
 
-enum { SESSION_TICK_MS = 100, SESSION_RETRY_US = 1000 * 1000, SESSION_REQUEST_MS = 15000 };
+enum {
+  SESSION_TICK_MS = 100,
+  SESSION_RETRY_US = 1000 * 1000,
+  SESSION_RETRY_MOST_US = 60 * 1000 * 1000,
+  SESSION_REQUEST_MS = 15000
+};
 
 /* session_join.c: sends Hello, then Authenticate. */
 void session_join(Session *session);
@@ -55,13 +66,14 @@ void session_work(Session *session);
 void session_add_result(Session *session, Pgseal__Result *result); /* takes it */
 void session_track_news(Session *session, const char *job_id);
 void session_untrack(Session *session, const char *job_id);
+void session_release_results(Session *session);
 
 /* Sends one envelope with the session's id and a new request id. callback's reply is checked by session_reply. */
 void session_request(Session *session, Pgseal__Envelope *envelope, int timeout_ms, BusReplyCallback *callback,
                      void *user);
-/* The reply in *out if it is of kind `expected` (freed with pgseal__envelope__free_unpacked); else NULL: it was a
- * failure (an "unauthorized" one makes the session join again), or nobody answered. */
+/* The reply if it is of kind `expected` (freed with pgseal__envelope__free_unpacked); else NULL: nobody answered, or it
+ * was a failure (an "unauthorized" one makes the session join again). *why is set then; it may be NULL. */
 Pgseal__Envelope *session_reply(Session *session, const Error *err, const uint8_t *data, size_t size,
-                                Pgseal__Envelope__BodyCase expected);
+                                Pgseal__Envelope__BodyCase expected, Status *why);
 
 #endif

@@ -10,7 +10,22 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-enum { RESEND_MS = 5000 };
+enum { RESEND_MS = 5000, LEAVE_US = 4 * 1000 * 1000 };
+
+/* Around the callback of each request: tells a refusal of this session from one that a former session's request got. */
+typedef struct Request {
+  Session *session;
+  unsigned epoch;
+  BusReplyCallback *callback;
+  void *user;
+} Request;
+
+static void on_bus_reply(void *user, const Error *err, const uint8_t *data, size_t size) {
+  Request request = *(Request *)user;
+  free(user);
+  request.session->reply_epoch = request.epoch;
+  request.callback(request.user, err, data, size);
+}
 
 void session_request(Session *session, Pgseal__Envelope *envelope, int timeout_ms, BusReplyCallback *callback,
                      void *user) {
@@ -21,41 +36,57 @@ void session_request(Session *session, Pgseal__Envelope *envelope, int timeout_m
   if (session->state != SESSION_JOINING)
     envelope->session = (ProtobufCBinaryData){sizeof session->id, session->id};
   envelope_pack(envelope, &packed);
-  bus_client_request(session->bus, packed.data, packed.size, timeout_ms, callback, user);
+  Request *request = memory_alloc(sizeof *request);
+  *request = (Request){session, session->epoch, callback, user};
+  bus_client_request(session->bus, packed.data, packed.size, timeout_ms, on_bus_reply, request);
   buffer_release(&packed);
 }
 
 /* One line when the coordinator is lost and one when it is back, not one for each try. */
-static void complain(Session *session, const Error *err) {
-  if (!session->complained && session->state != SESSION_STOPPING)
-    log_failure(LOG_LEVEL_WARN, "the coordinator does not answer; trying on", err);
+static void complain(Session *session, const char *what, const Error *err) {
+  bool again = session->complained || session->state == SESSION_STOPPING;
+  log_failure(again ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, what, err);
   session->complained = true;
 }
 
-Pgseal__Envelope *session_reply(Session *session, const Error *err, const uint8_t *data, size_t size,
-                                Pgseal__Envelope__BodyCase expected) {
-  if (err) {
-    complain(session, err);
-    return NULL;
+static void refused(Session *session, const Error *err) {
+  if (err->status == ERR_UNAUTHORIZED && session->reply_epoch != session->epoch) {
+    log_debug("a request of the former session was refused", NULL);
+  } else if (err->status == ERR_UNAUTHORIZED && session->state == SESSION_JOINED) {
+    log_info("the coordinator does not know this session; joining again", NULL); /* it was restarted */
+    session->state = SESSION_JOINING;
+  } else if (err->status == ERR_UNAUTHORIZED) {
+    complain(session, "the coordinator refuses this agent; trying on", err);
+  } else {
+    bool passes = error_class(err->status) == ERROR_CLASS_TRANSIENT;
+    log_failure(passes ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "the coordinator refused a request", err);
   }
+}
+
+Pgseal__Envelope *session_reply(Session *session, const Error *err, const uint8_t *data, size_t size,
+                                Pgseal__Envelope__BodyCase expected, Status *why) {
   Pgseal__Envelope *envelope = NULL;
   Error wrong;
-  if (envelope_unpack(data, size, &envelope, &wrong) != STATUS_OK) {
-    complain(session, &wrong);
-    return NULL;
-  }
-  if (envelope->body_case == expected) {
+  if (err)
+    wrong = *err;
+  if (err || envelope_unpack(data, size, &envelope, &wrong) != STATUS_OK) {
+    complain(session, "the coordinator does not answer; trying on", &wrong);
+  } else if (envelope->body_case == expected) {
+    if (session->complained)
+      log_info("the coordinator answers again", NULL);
     session->complained = false;
     return envelope;
-  }
-  if (envelope->body_case == PGSEAL__ENVELOPE__BODY_FAILURE) {
+  } else if (envelope->body_case == PGSEAL__ENVELOPE__BODY_FAILURE) {
     envelope_failure_to_error(envelope->failure, &wrong);
-    if (wrong.status == ERR_UNAUTHORIZED && session->state == SESSION_JOINED)
-      session->state = SESSION_JOINING; /* the coordinator was restarted */
-    else
-      complain(session, &wrong);
+    refused(session, &wrong);
+  } else {
+    error_set(&wrong, ERR_PROTOCOL, "the coordinator answered something else than what was asked");
+    complain(session, "the coordinator's answer makes no sense; trying on", &wrong);
   }
-  pgseal__envelope__free_unpacked(envelope, NULL);
+  if (envelope)
+    pgseal__envelope__free_unpacked(envelope, NULL);
+  if (why)
+    *why = wrong.status;
   return NULL;
 }
 
@@ -78,12 +109,7 @@ static void on_timer_closed(uv_handle_t *handle) {
   Session *session = handle->data;
   while (session->jobs)
     session_untrack(session, session->jobs->job_id);
-  while (session->results) {
-    PendingResult *pending = session->results;
-    session->results = pending->next;
-    pgseal__result__free_unpacked(pending->result, NULL);
-    free(pending);
-  }
+  session_release_results(session);
   signing_key_free(session->key);
   agent_tools_release(&session->tools);
   free(session);
@@ -107,9 +133,16 @@ static void on_timer(uv_timer_t *timer) {
     session_join(session);
   else
     session_work(session);
+  if (session->state != SESSION_STOPPING)
+    return;
+  int64_t now = clock_monotonic_us();
   bool idle = supervisor_total(session->supervisor) == 0;
-  if (session->state == SESSION_STOPPING && idle && (!session->results || clock_monotonic_us() >= session->stop_by_us))
+  if (idle && (!session->results || now >= session->stop_by_us)) {
     finish(session);
+  } else if (now >= session->leave_at_us) { /* results are on disk, and the next start cleans up */
+    log_warn("cleaning up takes too long; leaving the rest to the next start", NULL);
+    uv_stop(session->loop);
+  }
 }
 
 static Status open_parts(Session *session, Error *err) {
@@ -135,6 +168,7 @@ Status session_open(uv_loop_t *loop, const AgentConfig *config, Session **out, E
   *session = (Session){.loop = loop, .config = config, .lease_seconds = 30, .poll_seconds = 20};
   Status status = open_parts(session, err);
   if (status) {
+    session_release_results(session);
     signing_key_free(session->key);
     free(session);
     return status;
@@ -153,6 +187,8 @@ void session_stop(Session *session, int grace_ms) {
   log_info("stopping", NULL);
   bool joined = session->state == SESSION_JOINED;
   session->state = SESSION_STOPPING;
-  session->stop_by_us = clock_monotonic_us() + (joined ? (int64_t)grace_ms * 1000 : 0);
+  int64_t now = clock_monotonic_us();
+  session->stop_by_us = now + (joined ? (int64_t)grace_ms * 1000 : 0);
+  session->leave_at_us = now + (int64_t)grace_ms * 1000 + LEAVE_US;
   supervisor_stop(session->supervisor);
 }

@@ -20,7 +20,7 @@ typedef struct Session Session;
  */
 Status session_open(uv_loop_t *loop, const AgentConfig *config, Session **out, Error *err) MUST_CHECK;
 /* Takes no more jobs, stops the running ones, hands in their results if a coordinator listens, for `grace_ms` at most;
- * then closes everything: the loop runs out. */
+ * then closes everything: the loop runs out. If cleaning up behind the jobs hangs, uv_stop ends the loop 4 s later. */
 void session_stop(Session *session, int grace_ms);
 
 #endif

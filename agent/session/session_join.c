@@ -14,13 +14,17 @@ static void retry_later(Session *session) {
 
 static void on_welcome(void *user, const Error *err, const uint8_t *data, size_t size) {
   Session *session = user;
-  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_WELCOME);
+  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_WELCOME, NULL);
   bool good = envelope && envelope->welcome->session.len == sizeof session->id && envelope->welcome->lease_seconds > 0;
   if (good && session->state == SESSION_JOINING) {
     memcpy(session->id, envelope->welcome->session.data, sizeof session->id);
     session->lease_seconds = (int)envelope->welcome->lease_seconds;
     session->poll_seconds = (int)envelope->welcome->poll_seconds;
     session->state = SESSION_JOINED;
+    session->epoch++;
+    session->polling = false; /* a poll of the former session gets no job */
+    session->poll_serial++;
+    session->next_poll_us = 0;
     session->joining_in_flight = false;
     log_info("joined the coordinator", NULL);
   } else {
@@ -75,7 +79,7 @@ static void send_authenticate(Session *session, const ProtobufCBinaryData *chall
 
 static void on_challenge(void *user, const Error *err, const uint8_t *data, size_t size) {
   Session *session = user;
-  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_CHALLENGE);
+  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_CHALLENGE, NULL);
   if (!envelope || envelope->challenge->nonce.len != ENVELOPE_NONCE_SIZE || session->state != SESSION_JOINING) {
     retry_later(session);
     if (envelope)

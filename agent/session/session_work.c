@@ -2,13 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/jobs/result.h"
 #include "agent/session/internal.h"
 #include "agent/supervisor/spool.h"
 #include "common/base/clock.h"
+#include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-enum { NEWS_INTERVAL_US = 400 * 1000, RUNNING_LIMIT = 256 };
+enum { NEWS_INTERVAL_US = 500 * 1000, RUNNING_LIMIT = 256 };
 
 /* ---- tracked jobs ---- */
 
@@ -72,7 +74,7 @@ static void take_progress_reply(Session *session, const char *job_id, JobTrack *
 static void on_progress_reply(void *user, const Error *err, const uint8_t *data, size_t size) {
   ProgressCall *call = user;
   Session *session = call->session;
-  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_PROGRESS_REPLY);
+  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_PROGRESS_REPLY, NULL);
   JobTrack *track = find_track(session, call->job_id);
   if (track && track->fencing == call->fencing) {
     track->in_flight = false;
@@ -122,6 +124,15 @@ void session_add_result(Session *session, Pgseal__Result *result) {
   session->results = pending;
 }
 
+void session_release_results(Session *session) {
+  while (session->results) {
+    PendingResult *pending = session->results;
+    session->results = pending->next;
+    pgseal__result__free_unpacked(pending->result, NULL);
+    free(pending);
+  }
+}
+
 static void acknowledged(Session *session, PendingResult *pending) {
   spool_remove(session->config->data_dir, pending->result);
   for (PendingResult **at = &session->results; *at; at = &(*at)->next)
@@ -138,12 +149,23 @@ typedef struct ResultCall {
   PendingResult *pending; /* stays until its reply: only replies remove it */
 } ResultCall;
 
+/* What passes by itself is tried again soon: a drill's result waits for its dump's. What the coordinator cannot take is
+ * tried ever more seldom: once the job's lease ran out, it answers that the result came too late. */
+static int64_t retry_after_us(PendingResult *pending, Status why) {
+  if (why == ERR_UNAUTHORIZED || error_class(why) == ERROR_CLASS_TRANSIENT)
+    return SESSION_RETRY_US;
+  int64_t after_us = (int64_t)SESSION_RETRY_US << (pending->tries < 8 ? pending->tries : 8);
+  pending->tries++;
+  return after_us < SESSION_RETRY_MOST_US ? after_us : SESSION_RETRY_MOST_US;
+}
+
 static void on_result_reply(void *user, const Error *err, const uint8_t *data, size_t size) {
   ResultCall *call = user;
   Session *session = call->session;
-  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_RESULT_REPLY);
+  Status why = STATUS_OK;
+  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_RESULT_REPLY, &why);
   call->pending->in_flight = false;
-  call->pending->next_us = clock_monotonic_us() + SESSION_RETRY_US;
+  call->pending->next_us = clock_monotonic_us() + retry_after_us(call->pending, why);
   if (envelope) {
     if (!envelope->result_reply->accepted)
       log_warn("a result came too late", "job", call->pending->result->job_id, "reason", envelope->result_reply->reason,
@@ -171,43 +193,100 @@ static void send_due_results(Session *session) {
 
 /* ---- polls ---- */
 
-static void on_assignment(void *user, const Error *err, const uint8_t *data, size_t size) {
-  Session *session = user;
-  session->polling = false;
-  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_ASSIGNMENT);
-  if (!envelope)
-    return;
-  Pgseal__Job *job = envelope->assignment->job;
-  if (job && session->state == SESSION_JOINED && !find_track(session, job->id)) {
-    envelope->assignment->job = NULL;
-    track_job(session, job);
-    supervisor_start(session->supervisor, job);
-  }
-  pgseal__envelope__free_unpacked(envelope, NULL);
-  if (session->state == SESSION_JOINED)
-    session_work(session);
+typedef struct PollCall {
+  Session *session;
+  uint64_t serial;
+} PollCall;
+
+/* It goes back at once instead of when its lease runs out. */
+static void give_back(Session *session, const Pgseal__Job *job) {
+  Error err;
+  error_set(&err, ERR_AGENT_LOST, "the agent was stopping when it got this");
+  log_failure(LOG_LEVEL_WARN, "a job is given back", &err);
+  Pgseal__Result *result = memory_alloc(sizeof *result);
+  pgseal__result__init(result);
+  result->job_id = memory_strdup(job->id);
+  result->fencing = job->fencing;
+  result->result = memory_alloc(sizeof *result->result);
+  pgseal__job_result__init(result->result);
+  job_result_set_error(result->result, &err);
+  session_add_result(session, result);
 }
 
-static void poll(Session *session) {
-  char *running[RUNNING_LIMIT];
-  size_t dumps = supervisor_count(session->supervisor, PGSEAL__JOB_KIND__JOB_KIND_DUMP);
-  size_t drills = supervisor_count(session->supervisor, PGSEAL__JOB_KIND__JOB_KIND_DRILL);
-  Pgseal__Poll message = PGSEAL__POLL__INIT;
-  int free_dump = session->config->can_dump ? session->config->dump_slots - (int)dumps : 0;
-  int free_drill = session->config->can_drill ? session->config->drill_slots - (int)drills : 0;
-  message.free_dump = free_dump > 0 ? (uint32_t)free_dump : 0;
-  message.free_drill = free_drill > 0 ? (uint32_t)free_drill : 0;
-  if (message.free_dump + message.free_drill == 0)
+/* Leaves *slot NULL if the job is taken. */
+static void take_job(Session *session, Pgseal__Job **slot) {
+  Pgseal__Job *job = *slot;
+  if (find_track(session, job->id))
+    return;                 /* an assignment that was answered twice */
+  if (!id_valid(job->id)) { /* it becomes the name of files */
+    log_warn("the coordinator gave a job whose id is none; it is left", NULL);
     return;
-  size_t total = supervisor_total(session->supervisor);
-  for (size_t i = 0; i < total && i < RUNNING_LIMIT; i++)
-    running[message.n_running_jobs++] = supervisor_job(session->supervisor, i)->id;
+  }
+  if (session->state == SESSION_STOPPING) {
+    give_back(session, job);
+    return;
+  }
+  *slot = NULL;
+  track_job(session, job);
+  supervisor_start(session->supervisor, job);
+}
+
+static void on_assignment(void *user, const Error *err, const uint8_t *data, size_t size) {
+  PollCall call = *(PollCall *)user;
+  free(user);
+  Session *session = call.session;
+  Status why = STATUS_OK;
+  Pgseal__Envelope *envelope = session_reply(session, err, data, size, PGSEAL__ENVELOPE__BODY_ASSIGNMENT, &why);
+  if (call.serial == session->poll_serial) {
+    session->polling = false;
+    session->next_poll_us = envelope || why == ERR_UNAUTHORIZED ? 0 : clock_monotonic_us() + SESSION_RETRY_US;
+  }
+  if (!envelope)
+    return;
+  if (envelope->assignment->job)
+    take_job(session, &envelope->assignment->job);
+  pgseal__envelope__free_unpacked(envelope, NULL);
+  session_work(session);
+}
+
+/* Jobs it works on, and those whose results the coordinator has not taken yet. */
+static size_t list_running(const Session *session, char *out[RUNNING_LIMIT]) {
+  size_t count = 0, total = supervisor_total(session->supervisor);
+  for (size_t i = 0; i < total && count < RUNNING_LIMIT; i++)
+    out[count++] = supervisor_job(session->supervisor, i)->id;
+  for (const PendingResult *pending = session->results; pending && count < RUNNING_LIMIT; pending = pending->next)
+    out[count++] = pending->result->job_id;
+  return count;
+}
+
+static uint32_t free_slots(const Session *session, bool can, int slots, Pgseal__JobKind kind) {
+  size_t used = supervisor_count(session->supervisor, kind);
+  return can && (size_t)slots > used ? (uint32_t)((size_t)slots - used) : 0;
+}
+
+/* One poll at a time; but when a slot became free, a new one goes out, and the coordinator answers the old one at once
+ * with nothing. (If it had just answered that with a job, there may be one job more than slots for a while.) */
+static void poll(Session *session) {
+  const AgentConfig *config = session->config;
+  Pgseal__Poll message = PGSEAL__POLL__INIT;
+  message.free_dump = free_slots(session, config->can_dump, config->dump_slots, PGSEAL__JOB_KIND__JOB_KIND_DUMP);
+  message.free_drill = free_slots(session, config->can_drill, config->drill_slots, PGSEAL__JOB_KIND__JOB_KIND_DRILL);
+  bool more = message.free_dump > session->polled_dump || message.free_drill > session->polled_drill;
+  if (message.free_dump + message.free_drill == 0 || (session->polling && !more) ||
+      clock_monotonic_us() < session->next_poll_us)
+    return;
+  char *running[RUNNING_LIMIT];
+  message.n_running_jobs = list_running(session, running);
   message.running_jobs = running;
   Pgseal__Envelope envelope = PGSEAL__ENVELOPE__INIT;
   envelope.body_case = PGSEAL__ENVELOPE__BODY_POLL;
   envelope.poll = &message;
+  PollCall *call = memory_alloc(sizeof *call);
+  *call = (PollCall){session, ++session->poll_serial};
   session->polling = true;
-  session_request(session, &envelope, session->poll_seconds * 1000 + SESSION_REQUEST_MS, on_assignment, session);
+  session->polled_dump = message.free_dump;
+  session->polled_drill = message.free_drill;
+  session_request(session, &envelope, session->poll_seconds * 1000 + SESSION_REQUEST_MS, on_assignment, call);
 }
 
 void session_work(Session *session) {
@@ -217,6 +296,5 @@ void session_work(Session *session) {
   if (session->state != SESSION_JOINED)
     return;
   send_due_progress(session);
-  if (!session->polling && !session->results)
-    poll(session);
+  poll(session);
 }

@@ -1,10 +1,14 @@
 #include "agent/supervisor/cleaning.h"
 
+#include <unistd.h>
+
 #include "agent/engine/engine.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+
+enum { SECOND_LOOK_SECONDS = 3 };
 
 static void reap(const AgentConfig *config, const char *job_id) {
   Engine *engine = NULL;
@@ -24,9 +28,13 @@ static void reap(const AgentConfig *config, const char *job_id) {
   }
 }
 
-void cleaning_run(const AgentConfig *config, const char *job_id) {
-  if (config->can_drill)
+void cleaning_run(const AgentConfig *config, const char *job_id, int flags) {
+  if (flags & CLEANING_DRILL)
     reap(config, job_id);
+  if (flags & CLEANING_DRILL && flags & CLEANING_TWICE) {
+    sleep(SECOND_LOOK_SECONDS);
+    reap(config, job_id);
+  }
   CLEANUP_FREE char *scratch =
       job_id ? memory_format("%s/scratch/%s", config->data_dir, job_id) : memory_format("%s/scratch", config->data_dir);
   Error err;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/jobs/result.h"
@@ -17,7 +18,12 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-enum { CANCEL_GRACE_US = 10 * 1000 * 1000, BUDGET_GRACE_SECONDS = 60, TICK_MS = 500 };
+enum {
+  CANCEL_GRACE_US = 10 * 1000 * 1000,
+  BUDGET_GRACE_SECONDS = 60,
+  DRAIN_US = 5 * 1000 * 1000, /* what is left in the pipe of a child that has ended is read by then */
+  TICK_MS = 500
+};
 
 static Task *find(const Supervisor *supervisor, const char *job_id) {
   for (Task *task = supervisor->tasks; task; task = task->next)
@@ -59,15 +65,16 @@ static Pgseal__Result *make_result(Task *task) {
   return envelope;
 }
 
-/* On the pool: may block. */
+/* On the pool: may block. The result first, so that it survives whatever happens to the agent meanwhile. */
 static void clean(uv_work_t *work) {
   Task *task = work->data;
   const AgentConfig *config = task->supervisor->config;
-  cleaning_run(config, task->job->id);
   Error err;
   if (task->envelope && spool_put(config->data_dir, task->envelope, &err) != STATUS_OK)
     log_failure(LOG_LEVEL_ERROR, "a result cannot be kept on disk; it is lost if this agent ends before it is sent",
                 &err);
+  bool drill = task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL;
+  cleaning_run(config, task->job->id, drill ? CLEANING_DRILL | (task->interrupted ? CLEANING_TWICE : 0) : 0);
 }
 
 static void task_free(Task *task) {
@@ -95,6 +102,7 @@ static void on_cleaned(uv_work_t *work, int status) {
 }
 
 void supervisor_task_ended(Task *task) {
+  task->interrupted = !task->result;
   task->envelope = task->drop_result ? NULL : make_result(task);
   task->cleaning.data = task;
   uv_queue_work(task->supervisor->loop, &task->cleaning, clean, on_cleaned);
@@ -166,7 +174,9 @@ static void on_timer(uv_timer_t *timer) {
   Supervisor *supervisor = timer->data;
   int64_t now = clock_monotonic_us();
   for (Task *task = supervisor->tasks; task; task = task->next)
-    if (task->budget_ends_us && now >= task->budget_ends_us) {
+    if (task->exited) {
+      task_give_up_output(task, now - DRAIN_US);
+    } else if (task->budget_ends_us && now >= task->budget_ends_us) {
       error_set(&task->error, ERR_BUDGET_EXCEEDED, "the job went on past its time budget and was killed");
       task_kill(task);
     } else if (task->kill_at_us && now >= task->kill_at_us) {
@@ -216,18 +226,28 @@ static Status take_lock(Supervisor *supervisor, Error *err) {
   return err->status;
 }
 
+/* 0700 also if somebody made it before, less private. */
+static Status make_private(const char *path, Error *err) {
+  Status status = file_make_dirs(path, 0700, err);
+  if (!status && chmod(path, 0700) != 0)
+    return error_set_errno(err, errno, "cannot make %s private", path);
+  return status;
+}
+
 static Status prepare(Supervisor *supervisor, Error *err) {
   const AgentConfig *config = supervisor->config;
-  Status status = file_make_dirs(config->data_dir, 0700, err);
+  Status status = make_private(config->data_dir, err);
   if (!status)
     status = take_lock(supervisor, err);
   if (status)
     return status;
-  cleaning_run(config, NULL); /* whatever a killed predecessor left */
   CLEANUP_FREE char *scratch = memory_format("%s/scratch", config->data_dir);
   CLEANUP_FREE char *spool = memory_format("%s/spool", config->data_dir);
-  status = file_make_dirs(scratch, 0700, err);
-  return status ? status : file_make_dirs(spool, 0700, err);
+  /* Whatever a killed predecessor left; what it was just making shows only after a moment. */
+  bool interrupted = rmdir(scratch) != 0 && errno != ENOENT;
+  cleaning_run(config, NULL, (config->can_drill ? CLEANING_DRILL : 0) | (interrupted ? CLEANING_TWICE : 0));
+  status = make_private(scratch, err);
+  return status ? status : make_private(spool, err);
 }
 
 Status supervisor_open(uv_loop_t *loop, const AgentConfig *config, const SupervisorEvents *events, Supervisor **out,

@@ -6,6 +6,7 @@
 
 #include "agent/supervisor/internal.h"
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
@@ -28,8 +29,10 @@ static void end_if_done(Task *task) {
 static void on_child_exit(uv_process_t *process, int64_t status, int signal) {
   Task *task = process->data;
   task->exited = true;
+  task->exited_us = clock_monotonic_us();
   task->exit_status = status;
   task->signal = signal;
+  kill(-process->pid, SIGKILL); /* what it started has its death signal; this is for what has lost that */
   end_if_done(task);
 }
 
@@ -52,6 +55,19 @@ static Status on_frame(void *user, const uint8_t *data, size_t size, Error *err)
   return STATUS_OK;
 }
 
+static void stop_reading(Task *task) {
+  if (task->drained)
+    return;
+  uv_read_stop((uv_stream_t *)&task->out);
+  task->drained = true;
+  end_if_done(task);
+}
+
+void task_give_up_output(Task *task, int64_t before_us) {
+  if (task->exited && !task->drained && task->exited_us < before_us)
+    stop_reading(task);
+}
+
 static void on_child_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
   (void)handle;
   *buffer = uv_buf_init(memory_alloc(suggested), (unsigned)suggested);
@@ -66,11 +82,8 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer) {
     got = UV_EOF;
   }
   free(buffer->base);
-  if (got < 0 && !task->drained) {
-    uv_read_stop(stream);
-    task->drained = true;
-    end_if_done(task);
-  }
+  if (got < 0)
+    stop_reading(task);
 }
 
 static int spawn(Task *task) {

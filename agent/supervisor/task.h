@@ -12,6 +12,8 @@ typedef struct Task {
   uv_pipe_t in, out; /* the child's stdin and stdout */
   int open_handles;  /* process and pipes not closed yet */
   bool spawned, exited, drained, drop_result, kill_reason_stopping;
+  bool interrupted;  /* it left no result: whatever it was doing was cut off */
+  int64_t exited_us; /* monotonic */
   int64_t exit_status;
   int signal;
   FrameReader reader;
@@ -30,6 +32,8 @@ typedef struct Task {
 void task_start(Task *task);
 void task_send(Task *task, const Pgseal__JobMessage *message);
 void task_kill(Task *task);
+/* Reads no more of the output of a child that ended before `before_us`: something else holds its pipe open. */
+void task_give_up_output(Task *task, int64_t before_us);
 /* Called by the task when child and pipes are closed. */
 void supervisor_task_ended(Task *task);
 

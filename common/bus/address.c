@@ -1,6 +1,7 @@
 #include "common/bus/address.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@ static bool split(const char *address, char *host, size_t size, long *port) {
   bool brackets = *address == '[';
   const char *start = address + brackets, *end = brackets ? strchr(start, ']') : strrchr(start, ':');
   const char *colon = end && brackets ? end + 1 : end;
-  if (!end || *colon != ':' || (size_t)(end - start) >= size || !colon[1])
+  if (!end || *colon != ':' || (size_t)(end - start) >= size || !isdigit((unsigned char)colon[1]))
     return false;
   memcpy(host, start, (size_t)(end - start));
   host[end - start] = 0;

@@ -4,7 +4,7 @@
  * here (see envelope.h), at most BUS_MESSAGE_LIMIT bytes.
  *
  * All functions are for the loop's thread only. close is asynchronous like uv_close: nothing is called
- * after `closed`.
+ * after `closed`. Waiting time is bounded by timeout_ms, whether the request could be sent or not.
  */
 #ifndef PGSEAL_COMMON_BUS_BUS_H
 #define PGSEAL_COMMON_BUS_BUS_H
@@ -29,6 +29,9 @@ Status bus_server_open(uv_loop_t *loop, const char *url, size_t parallel, BusReq
                        BusServer **out, Error *err) MUST_CHECK;
 void bus_request_reply(BusRequest *request, const void *data, size_t size);
 void bus_request_drop(BusRequest *request); /* no answer: the peer resends later */
+/* Is the connection it came by still open? If not, a reply would reach nobody. Not known at once: a host that vanishes
+ * leaves its connection open. */
+bool bus_request_alive(const BusRequest *request);
 void bus_server_close(BusServer *server, void (*closed)(void *user), void *user); /* parked requests are dropped */
 
 /* ---- client (agent) ---- */

@@ -3,6 +3,7 @@
 #include <nng/protocol/reqrep0/req.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/bus/address.h"
 #include "common/bus/bus.h"
@@ -15,6 +16,7 @@ typedef struct Call {
   nng_aio *aio;
   bool sending;
   int timeout_ms;
+  int64_t ends_us; /* monotonic */
   BusReplyCallback *callback;
   void *user;
   struct Call *previous, *next;
@@ -24,7 +26,6 @@ struct BusClient {
   nng_socket socket;
   Queue queue;
   Call *calls;
-  bool closing;
   void (*closed)(void *user);
   void *closed_user;
 };
@@ -68,7 +69,8 @@ static void on_event(void *user, QueueItem *item) {
   int rc = nng_aio_result(call->aio);
   if (call->sending && rc == 0) {
     call->sending = false;
-    nng_aio_set_timeout(call->aio, call->timeout_ms);
+    int64_t left_ms = (call->ends_us - clock_monotonic_us()) / 1000;
+    nng_aio_set_timeout(call->aio, left_ms > 1 ? (nng_duration)left_ms : 1);
     nng_ctx_recv(call->ctx, call->aio);
     return;
   }
@@ -115,6 +117,7 @@ void bus_client_request(BusClient *client, const void *data, size_t size, int ti
   Call *call = memory_alloc(sizeof *call);
   *call = (Call){.client = client,
                  .timeout_ms = timeout_ms,
+                 .ends_us = clock_monotonic_us() + (int64_t)timeout_ms * 1000,
                  .callback = callback,
                  .user = user,
                  .sending = true,
@@ -140,7 +143,6 @@ static void on_closed(uv_handle_t *handle) {
 }
 
 void bus_client_close(BusClient *client, void (*closed)(void *user), void *user) {
-  client->closing = true;
   client->closed = closed;
   client->closed_user = user;
   while (client->calls) {

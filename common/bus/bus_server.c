@@ -21,6 +21,7 @@ struct BusRequest {
   nng_ctx ctx;
   nng_aio *aio;
   RequestState state;
+  nng_pipe pipe; /* of the request that is held */
 };
 
 struct BusServer {
@@ -67,6 +68,7 @@ static void on_event(void *user, QueueItem *item) {
   nng_msg *message = nng_aio_get_msg(request->aio);
   nng_aio_set_msg(request->aio, NULL);
   request->state = HELD;
+  request->pipe = nng_msg_get_pipe(message);
   server->callback(server->user, request, nng_msg_body(message), nng_msg_len(message));
   nng_msg_free(message);
 }
@@ -136,6 +138,11 @@ void bus_request_reply(BusRequest *request, const void *data, size_t size) {
   request->state = SENDING;
   nng_aio_set_msg(request->aio, message);
   nng_ctx_send(request->ctx, request->aio);
+}
+
+bool bus_request_alive(const BusRequest *request) {
+  nng_sockaddr address; /* any option will do: a closed pipe has none */
+  return !request->server->closing && nng_pipe_get_addr(request->pipe, NNG_OPT_REMADDR, &address) == 0;
 }
 
 void bus_request_drop(BusRequest *request) {

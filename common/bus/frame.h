@@ -7,7 +7,7 @@
 
 #include "common/base/buffer.h"
 
-enum { FRAME_LIMIT = 4 << 20 };
+enum { FRAME_LIMIT = 3 << 20 }; /* below BUS_MESSAGE_LIMIT: what a child says must fit into a message */
 
 typedef struct FrameReader {
   Buffer pending;

@@ -113,8 +113,7 @@ const Buffer *session_cached(const Session *session, const char *request_id) {
 }
 
 void session_cache(Session *session, const char *request_id, const Buffer *reply, bool assignment) {
-  CachedReply *cached =
-      assignment ? &session->assignment : &session->replies[session->next_reply++ % SESSION_REPLIES];
+  CachedReply *cached = assignment ? &session->assignment : &session->replies[session->next_reply++ % SESSION_REPLIES];
   snprintf(cached->request_id, sizeof cached->request_id, "%s", request_id);
   buffer_clear(&cached->reply);
   buffer_append(&cached->reply, reply->data, reply->size);
