@@ -102,6 +102,8 @@ static inline int stop_podman(void **state) {
   (void)state;
   if (!podman.socket)
     return 0;
+  const char *remove[] = {"rm", "--force", "--all", "--volumes", NULL}; /* of a test that failed */
+  assert_true(podman_run(remove));
   process_kill(&podman.service);
   process_release(&podman.service);
   assert_status_ok(file_remove_tree(podman.directory, err));
