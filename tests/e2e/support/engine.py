@@ -19,7 +19,7 @@ class Engine:
 
     def _podman(self, *argv):
         return ["podman", "--runtime", shutil.which("runc") or "runc", "--root", str(self.storage),
-                "--runroot", str(self.dir / "run"), *argv]
+                "--runroot", str(CACHE / "containers-run"), *argv]  # podman insists on the pair staying the same
 
     def start(self):
         self.log = open(self.dir / "podman.log", "ab")
