@@ -1,6 +1,6 @@
 /*
- * What is forgiven is forgiven before digests are made (normalize.c: column order under inheritance, order of a
- * policy's roles) or by the digest itself (row order). Here everything that differs is a difference.
+ * What is forgiven is forgiven before digests are made (normalize.c: what each of them is) or by the digest itself (row
+ * order). Here everything that differs is a difference.
  */
 #include "common/archive/compare.h"
 

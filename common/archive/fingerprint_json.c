@@ -37,7 +37,7 @@ static bool text_from_json(const json_t *json, char **out) {
   }
   size_t size = (strlen(text) - 2) / 2;
   char *raw = memory_alloc(size + 1);
-  if (!text_unhex(text + 2, (uint8_t *)raw, size)) {
+  if (!text_unhex(text + 2, (uint8_t *)raw, size) || memchr(raw, 0, size)) {
     free(raw);
     return false;
   }
@@ -66,11 +66,11 @@ json_t *fingerprint_to_json(const Fingerprint *f) {
     json_array_append_new(blobs, json_pack("{s:I, s:I, s:o}", "oid", (json_int_t)b->oid, "bytes", (json_int_t)b->bytes,
                                            "sha256", digest_json(b->digest)));
   }
-  return json_pack("{s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "database", text_json(f->database),
-                   "server_version", f->server_version, "dump_version", f->dump_version, "format_minor",
-                   f->format_minor, "rows", (json_int_t)f->rows, "bytes", (json_int_t)f->bytes, "archive_size",
-                   (json_int_t)f->archive_size, "toc_size", (json_int_t)f->toc_size, "tables", tables, "large_objects",
-                   blobs, "entries", entries);
+  return json_pack("{s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "database", text_json(f->database),
+                   "server_version", text_json(f->server_version), "dump_version", text_json(f->dump_version),
+                   "format_minor", f->format_minor, "rows", (json_int_t)f->rows, "bytes", (json_int_t)f->bytes,
+                   "archive_size", (json_int_t)f->archive_size, "toc_size", (json_int_t)f->toc_size, "tables", tables,
+                   "large_objects", blobs, "entries", entries);
 }
 
 static Status invalid(Error *err, const char *what) {

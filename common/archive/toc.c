@@ -28,7 +28,9 @@ int64_t toc_read_int(TocCursor *cursor) {
   uint64_t value = 0;
   for (int i = 0; i < cursor->int_size; i++)
     value |= (uint64_t)toc_read_byte(cursor) << (8 * i);
-  if (sign > 1 || value > INT64_MAX) {
+  if (cursor->short_of_data)
+    return 0;
+  if (sign > 1 || value > INT64_MAX || (sign && value == 0)) { /* pg_dump writes no minus zero */
     cursor->invalid = true;
     return 0;
   }
