@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -64,7 +65,7 @@ json_t *render_checkpoint(Api *api, const Checkpoint *c, bool whole) {
                 "created_at", render_time(c->created_us), "finished_at", render_time(c->finished_us), "size",
                 text_size(c->size_bytes, size), "size_bytes", (json_int_t)c->size_bytes, "archive_bytes",
                 (json_int_t)c->archive_bytes, "tables", (json_int_t)c->tables, "rows", (json_int_t)c->rows,
-                "restore_drill", render_text(c->restore_drill), "seconds", c->seconds);
+                "restore_drill", render_text(c->restore_drill), "seconds", round(c->seconds * 10) / 10);
   json_object_set_new(json, "error",
                       c->state == CHECKPOINT_SEALED
                           ? json_null()

@@ -18,11 +18,13 @@ enum {
   DRAIN_ROUNDS = 50
 };
 
+static void on_timeout(uv_timer_t *timer);
+
 static void run(Api *api) {
   MHD_run(api->daemon);
   MHD_UNSIGNED_LONG_LONG timeout;
   if (MHD_get_timeout(api->daemon, &timeout) == MHD_YES)
-    uv_timer_start(&api->timer, api->timer.timer_cb, timeout, 0);
+    uv_timer_start(&api->timer, on_timeout, timeout, 0);
   else
     uv_timer_stop(&api->timer);
 }
@@ -51,6 +53,8 @@ void request_resume(Request *request) {
   if (request->suspended) {
     request->suspended = false;
     MHD_resume_connection(request->connection);
+    /* Not left to MHD's own wake-up: a resumed connection is served in the loop's next round. */
+    uv_timer_start(&request->api->timer, on_timeout, 0, 0);
   }
 }
 
@@ -176,7 +180,6 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
   uv_timer_init(loop, &api->timer);
   uv_timer_init(loop, &api->heartbeat);
   api->poll.data = api->timer.data = api->heartbeat.data = api;
-  api->timer.timer_cb = on_timeout;
   uv_poll_start(&api->poll, UV_READABLE, on_readable);
   uv_timer_start(&api->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
   events_observe(api);

@@ -166,7 +166,7 @@ class Stack:
         env = {**os.environ, "PGSEAL_URL": getattr(self, "url", ""), "PGSEAL_TOKEN": getattr(self, "token", ""), "NO_COLOR": "1"}
         return run([BIN / "pgseal", *argv], check=check, env=env, **kw)
 
-    def api(self, method, path, json_body=None, token=None, headers=None, timeout=600, raw=None):
+    def api(self, method, path, json_body=None, token=None, headers=None, timeout=150, raw=None):
         data = raw if raw is not None else (json.dumps(json_body).encode() if json_body is not None else None)
         request = urllib.request.Request(self.url + path, data=data, method=method)
         token = self.token if token is None else token
@@ -186,7 +186,7 @@ class Stack:
         except ValueError:
             return status, body.decode(errors="replace"), got
 
-    def checkpoint(self, database, tag="test", timeout=600):
+    def checkpoint(self, database, tag="test", timeout=150):
         """The one blocking request. (status, body)."""
         status, body, _ = self.api("POST", "/api/checkpoint", {"database": database, "tag": tag}, timeout=timeout)
         return status, body
@@ -208,7 +208,7 @@ class Stack:
         return wait_for(f"{checkpoint} to end", lambda: (lambda c: c if c["state"] in self.FINAL else None)(self.show(checkpoint)),
                         timeout=timeout, every=0.3)
 
-    def seal(self, database, tag="test", timeout=600):
+    def seal(self, database, tag="test", timeout=150):
         """A checkpoint that must seal; returns what GET says of it."""
         status, body = self.checkpoint(database, tag, timeout)
         if status != 200:
@@ -219,7 +219,7 @@ class Stack:
         assert shown["state"] == "sealed"
         return shown
 
-    def refuse(self, database, state, code, tag="test", timeout=600):
+    def refuse(self, database, state, code, tag="test", timeout=150):
         """A checkpoint that must not seal: ends in `state` with error `code`, a message and a remedy."""
         status, body = self.checkpoint(database, tag, timeout)
         assert status >= 400 and body["ok"] is False, (status, body)
