@@ -67,10 +67,11 @@ static int nesting(char c) {
   return c == '(' || c == '[' ? 1 : c == ')' || c == ']' ? -1 : 0;
 }
 
-/* Where `needle` first stands outside quotes and nesting; the text's end if nowhere. */
-static const char *find_outside(const char *at, const char *needle) {
+/* Where `needle` first stands before `limit`, outside quotes and nesting; `limit` if nowhere. */
+static const char *find_before(const char *at, const char *limit, const char *needle) {
+  size_t size = strlen(needle);
   int depth = 0;
-  while (*at && !(depth <= 0 && starts(at, needle))) {
+  while (at < limit && !(depth <= 0 && *at == *needle && starts(at, needle))) {
     if (*at == '"' || *at == '\'') {
       at = skip_quoted(at);
     } else {
@@ -78,7 +79,11 @@ static const char *find_outside(const char *at, const char *needle) {
       at++;
     }
   }
-  return at;
+  return at < limit && size <= (size_t)(limit - at) ? at : limit;
+}
+
+static const char *find_outside(const char *text, const char *needle) {
+  return find_before(text, text + strlen(text), needle);
 }
 
 /* Splits at commas outside quotes and nesting, up to `limit` or the first unmatched ')'; returns where it stopped.
@@ -118,9 +123,9 @@ static char *list_sorted(const char *defn, const char *list, Pieces *pieces, siz
 /* Sorts the first run of statements that `belong`; the others, and what follows the run, stay as they are. */
 static char *statements_sorted(const char *defn, bool (*belongs)(const char *statement, const char *end)) {
   CLEANUP(pieces_release) Pieces run = {0};
-  const char *at = defn, *start = defn;
+  const char *at = defn, *start = defn, *text_end = defn + strlen(defn);
   while (*at && run.count <= PIECE_LIMIT) {
-    const char *end = find_outside(at, ";\n");
+    const char *end = find_before(at, text_end, ";\n");
     end += *end ? 2 : 0;
     if (belongs(at, end))
       pieces_add(&run, at, (size_t)(end - at));
@@ -142,7 +147,7 @@ static char *statements_sorted(const char *defn, bool (*belongs)(const char *sta
 /* "ALTER TABLE ONLY t ALTER COLUMN c SET STATISTICS 9;", "ALTER FOREIGN TABLE t ALTER COLUMN c OPTIONS (...);" */
 static bool is_column_setting(const char *statement, const char *end) {
   return (starts(statement, "ALTER TABLE ONLY ") || starts(statement, "ALTER FOREIGN TABLE ")) &&
-         find_outside(statement, " ALTER COLUMN ") < end;
+         find_before(statement, end, " ALTER COLUMN ") < end;
 }
 
 /* "CREATE TABLE name (\n    a int,\n    b text\n)\nINHERITS (p);", then settings column by column */
@@ -180,13 +185,13 @@ static char *policy(const char *defn) {
 
 /* "ALTER ROLE r IN DATABASE d SET setting TO value;" */
 static bool is_role_setting(const char *statement, const char *end) {
-  return starts(statement, "ALTER ROLE ") && find_outside(statement, " IN DATABASE ") < end;
+  return starts(statement, "ALTER ROLE ") && find_before(statement, end, " IN DATABASE ") < end;
 }
 
 /* "ALTER DEFAULT PRIVILEGES FOR ROLE r [IN SCHEMA s] GRANT ...;" but not "... REVOKE ...;", which goes before it */
 static bool is_default_grant(const char *statement, const char *end) {
-  return starts(statement, "ALTER DEFAULT PRIVILEGES ") && find_outside(statement, " GRANT ") < end &&
-         find_outside(statement, " REVOKE ") >= end;
+  return starts(statement, "ALTER DEFAULT PRIVILEGES ") && find_before(statement, end, " GRANT ") < end &&
+         find_before(statement, end, " REVOKE ") == end;
 }
 
 /* "ALTER PUBLICATION p ADD TABLE ONLY s.t (a, b) [WHERE (...)];" */

@@ -4,8 +4,8 @@
  *
  *  - TABLE and FOREIGN TABLE ... INHERITS: a restored child takes its parents' columns first, so the order of the lines
  *    of its column list (columns and constraints), and of its ALTER COLUMN statements, differs. Both are sorted.
- *  - STATISTICS ... ON a, b and PUBLICATION TABLE ... (a, b): PostgreSQL itself keeps these columns in the table's
- * order, which for such a child is another one in the copy. The columns are sorted; expressions stay where they are.
+ *  - STATISTICS ... ON a, b and PUBLICATION TABLE ... (a, b): PostgreSQL itself keeps these columns in the order they
+ *    have in the table, another one in such a child's copy. The columns are sorted; expressions stay where they are.
  *  - POLICY ... TO a, b: pg_dump lists the roles in the order it finds them in the catalog. The roles are sorted.
  *  - DATABASE PROPERTIES: the same for the ALTER ROLE ... IN DATABASE ... SET statements. They are sorted.
  *  - DEFAULT ACL: PostgreSQL keeps these sorted by the roles' OIDs, which the copy's roles have anew. The GRANTs are
