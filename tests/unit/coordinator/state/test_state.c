@@ -63,7 +63,7 @@ static void check_table(const Edge *edges, size_t count, int states, int events,
 
 static void test_checkpoint_table(void **state) {
   (void)state;
-  Edge edges[128];
+  Edge edges[128] = {0};
   bool final[CHECKPOINT_STATE_COUNT];
   assert_true(checkpoint_transition_count < 128);
   for (int i = 0; i < CHECKPOINT_STATE_COUNT; i++)
@@ -73,7 +73,7 @@ static void test_checkpoint_table(void **state) {
 
 static void test_job_table(void **state) {
   (void)state;
-  Edge edges[128];
+  Edge edges[128] = {0};
   bool final[JOB_STATE_COUNT];
   assert_true(job_transition_count < 128);
   for (int i = 0; i < JOB_STATE_COUNT; i++)
