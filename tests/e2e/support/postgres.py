@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import subprocess
 import time
 
@@ -49,6 +50,14 @@ class Server:
             self.root = tools_dir(major).parent / "root"
             inside = pathlib.Path("/tmp") / self.dir.name
             self.dir = self.root / inside.relative_to("/")
+            for name, major_minor in (("null", (1, 3)), ("zero", (1, 5)), ("urandom", (1, 9))):
+                node = self.root / "dev" / name
+                if not node.is_char_device():
+                    node.unlink(missing_ok=True)
+                    os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(*major_minor))
+                    node.chmod(0o666)
+            (self.root / "dev/shm").mkdir(exist_ok=True)
+            (self.root / "dev/shm").chmod(0o1777)
         self.inside = inside
         self.bin = f"/usr/lib/postgresql/{major}/bin"
         shutil.rmtree(self.dir, ignore_errors=True)

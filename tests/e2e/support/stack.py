@@ -47,7 +47,7 @@ class Stack:
         for name in ("drill", "escrow", "foreign"):
             self.cli("key", "generate", "--kind", "recipient", "--out", keys / name, "--name", name)
         for name in self.agents:
-            self.cli("key", "generate", "--kind", "signing", "--out", keys / name)
+            self.cli("key", "generate", "--kind", "signing", "--out", keys / f"agent-{name}")
         self.token = "pgseal_" + os.urandom(24).hex()
         token = self.dir / "token"
         token.write_text(self.token + "\n")
@@ -65,7 +65,7 @@ class Stack:
                            "budgets": {"timeout_seconds": o.get("timeout_seconds", 900),
                                        "lock_timeout_seconds": o.get("lock_timeout_seconds", 5), "connections": 2},
                            **({"assertions": o["assertions"]} if "assertions" in o else {})} for n in names],
-            "agents": [{"name": a, "public_key": f"keys/{a}.pub", "capabilities": c, "databases": ["*"]}
+            "agents": [{"name": a, "public_key": f"keys/agent-{a}.pub", "capabilities": c, "databases": ["*"]}
                        for a, c in self.agents.items()],
             "log": {"level": "debug", "format": "text"},
         }
@@ -88,7 +88,7 @@ class Stack:
         majors = set(self.images) | {NATIVE}
         config = {
             "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{self.bus}"], "data": f"agent-{name}",
-                      "signing_key": f"keys/{name}.key", "capabilities": self.agents[name],
+                      "signing_key": f"keys/agent-{name}.key", "capabilities": self.agents[name],
                       "slots": o.get("slots", {"dump": 2, "drill": 2})},
             "repository": {"directory": str(self.repository)},
             "keys": {"recipients": ["keys/drill.crt", "keys/escrow.crt"],
