@@ -17,6 +17,9 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 ALL_CFLAGS := -std=gnu17 $(WARNINGS) -D_GNU_SOURCE -fno-omit-frame-pointer -fstack-protector-strong -pthread \
   $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined) -DPGSEAL_VERSION='"$(VERSION)"' \
   -I. -I$(BUILD)/gen -isystem /usr/include/postgresql $(CFLAGS)
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),:,echo '  $(1)	$(patsubst $(BUILD)/%,%,$@)')
 # lazily: the packages may only just have been installed by `make deps`
 PKG_LIBS = $(shell pkg-config --libs $(PKG_PACKAGES)) -lnng
 LINK = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lm
@@ -42,13 +45,14 @@ help:
 
 $(BUILD)/gen/proto/pgseal.pb-c.c: proto/pgseal.proto
 	@mkdir -p $(@D)
-	protoc-c --c_out=$(BUILD)/gen $<
+	$(Q)protoc-c --c_out=$(BUILD)/gen $<
 $(PROTO_OBJ): $(BUILD)/gen/proto/pgseal.pb-c.c
-	$(CC) $(ALL_CFLAGS) -w -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) -w -c -o $@ $<
 
 $(BUILD)/%.o: %.c | $(BUILD)/gen/proto/pgseal.pb-c.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB_COMMON): $(call objects,common) $(PROTO_OBJ)
 $(LIB_COORDINATOR): $(call objects,coordinator)
@@ -56,26 +60,34 @@ $(LIB_AGENT): $(call objects,agent)
 $(LIB_CLI): $(call objects,cli)
 $(LIBS):
 	@mkdir -p $(@D)
-	rm -f $@ && ar rcs $@ $^
+	@$(call say,AR)
+	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/bin/pgseal: $(BUILD)/cli/main.o $(LIB_CLI) $(LIB_COMMON)
 	@mkdir -p $(@D)
-	$(LINK)
+	@$(call say,LD)
+	$(Q)$(LINK)
 $(BUILD)/bin/pgseal-coordinator: $(BUILD)/coordinator/main.o $(LIB_COORDINATOR) $(LIB_COMMON)
 	@mkdir -p $(@D)
-	$(LINK)
+	@$(call say,LD)
+	$(Q)$(LINK)
 $(BUILD)/bin/pgseal-agent: $(BUILD)/agent/main.o $(LIB_AGENT) $(LIB_COMMON)
 	@mkdir -p $(@D)
-	$(LINK)
+	@$(call say,LD)
+	$(Q)$(LINK)
 
 $(BUILD)/tests/unit/common/%: $(BUILD)/tests/unit/common/%.o $(LIB_COMMON)
-	$(LINK) -lcmocka
+	@$(call say,LD)
+	$(Q)$(LINK) -lcmocka
 $(BUILD)/tests/unit/coordinator/%: $(BUILD)/tests/unit/coordinator/%.o $(LIB_COORDINATOR) $(LIB_COMMON)
-	$(LINK) -lcmocka
+	@$(call say,LD)
+	$(Q)$(LINK) -lcmocka
 $(BUILD)/tests/unit/agent/%: $(BUILD)/tests/unit/agent/%.o $(LIB_AGENT) $(LIB_COMMON)
-	$(LINK) -lcmocka
+	@$(call say,LD)
+	$(Q)$(LINK) -lcmocka
 $(BUILD)/tests/unit/cli/%: $(BUILD)/tests/unit/cli/%.o $(LIB_CLI) $(LIB_COMMON)
-	$(LINK) -lcmocka
+	@$(call say,LD)
+	$(Q)$(LINK) -lcmocka
 
 include make/tasks.mk
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -229,6 +229,8 @@ static Status take_rest(Loaded *loaded, Error *err) {
   return status;
 }
 
+typedef Status Step(Loaded *loaded, Error *err);
+
 Status agent_config_load(const char *path, AgentConfig **out, Error *err) {
   CLEANUP(loaded_release) Loaded *loaded = memory_alloc(sizeof *loaded);
   loaded->directory = config_directory(path);
@@ -240,8 +242,7 @@ Status agent_config_load(const char *path, AgentConfig **out, Error *err) {
   if (status)
     return status;
   loaded->raw = raw;
-  Status (*const steps[])(Loaded *, Error *) = {take_agent,     take_keys,  take_postgres,
-                                                take_databases, take_drill, take_rest};
+  static Step *const steps[] = {take_agent, take_keys, take_postgres, take_databases, take_drill, take_rest};
   for (size_t i = 0; !status && i < ARRAY_SIZE(steps); i++)
     status = steps[i](loaded, err);
   if (status)

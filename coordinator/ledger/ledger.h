@@ -123,7 +123,8 @@ Status ledger_event_list(Ledger *ledger, int64_t after_sequence, int limit, cons
                          LedgerEvent **items, size_t *count, Error *err) MUST_CHECK;
 Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65],
                            Error *err) MUST_CHECK; /* ERR_CONFLICT names the first broken event */
-Status ledger_last_sequence(Ledger *ledger, int64_t *sequence, Error *err) MUST_CHECK; /* of the newest event; 0: none */
+Status ledger_last_sequence(Ledger *ledger, int64_t *sequence,
+                            Error *err) MUST_CHECK; /* of the newest event; 0: none */
 void ledger_event_release(LedgerEvent *event);
 void ledger_event_list_free(LedgerEvent *items, size_t count);
 
