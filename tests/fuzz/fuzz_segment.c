@@ -1,6 +1,7 @@
 /* A stored object: any bytes are opened or refused. What opens holds at most the limit, and only with its tag intact.
  * An even first byte: the rest is the object. An odd one: the rest is what a sealed object holds, sealed here; so the
- * decompressor, too, meets anything. */
+ * decompressor, too, meets anything. A first byte of 255: the rest is changes to a whole object, each a position (two
+ * bytes) and what to XOR there; it then opens to its own plaintext or not at all. */
 #include <openssl/cms.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,8 @@ static const char KEY_PAIR[] = "-----BEGIN PRIVATE KEY-----\n"
 
 static DecryptionKey *key;
 static Recipients *recipients;
+static Buffer whole;
+static const char WHOLE_PLAIN[] = "1\tone\n2\ttwo\n3\tthree\n";
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
   (void)argc, (void)argv;
@@ -46,7 +49,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   const char *paths[] = {path};
   if (decryption_key_load(path, NULL, &key, &err) != STATUS_OK ||
-      recipients_load(paths, 1, &recipients, &err) != STATUS_OK)
+      recipients_load(paths, 1, &recipients, &err) != STATUS_OK ||
+      segment_encode(recipients, 3, WHOLE_PLAIN, sizeof WHOLE_PLAIN, &whole, &err) != STATUS_OK)
     abort();
   close(fd);
   return 0;
@@ -75,10 +79,26 @@ static void open_content(const uint8_t *data, size_t size) {
   BIO_free(out);
 }
 
+static void open_changed(const uint8_t *data, size_t size) {
+  Buffer object = {0}, plain = {0};
+  Error err = {0};
+  buffer_append(&object, whole.data, whole.size);
+  for (; size >= 3; data += 3, size -= 3)
+    object.data[(data[0] * 256u + data[1]) % object.size] ^= data[2];
+  Status status = segment_decode(key, object.data, object.size, PLAIN_LIMIT, &plain, &err);
+  if (status == STATUS_OK ? plain.size != sizeof WHOLE_PLAIN || memcmp(plain.data, WHOLE_PLAIN, plain.size) != 0
+                          : plain.size != 0)
+    abort();
+  buffer_release(&object);
+  buffer_release(&plain);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 1)
     return 0;
-  if (data[0] % 2 == 0)
+  if (data[0] == 255)
+    open_changed(data + 1, size - 1);
+  else if (data[0] % 2 == 0)
     open_object(data + 1, size - 1);
   else
     open_content(data + 1, size - 1);
