@@ -199,6 +199,17 @@ static Status decode_frame(const Keys *k, const void *frame, size_t size, size_t
   return status;
 }
 
+/* A frame that does not say how large it is. */
+static void compress_unsized(const void *data, size_t size, Buffer *frame) {
+  ZSTD_CCtx *ctx = ZSTD_createCCtx();
+  ZSTD_CCtx_setParameter(ctx, ZSTD_c_contentSizeFlag, 0);
+  buffer_clear(frame);
+  buffer_reserve(frame, ZSTD_compressBound(size));
+  frame->size = ZSTD_compress2(ctx, frame->data, frame->capacity, data, size);
+  assert_false(ZSTD_isError(frame->size));
+  ZSTD_freeCCtx(ctx);
+}
+
 static void test_limit_is_exact(void **state) {
   Keys *k = *state;
   CLEANUP(buffer_release) Buffer plain = {0};
@@ -210,17 +221,10 @@ static void test_limit_is_exact(void **state) {
   assert_int_equal(decode_frame(k, frame.data, frame.size, plain.size, &back), STATUS_OK);
   assert_int_equal(back.size, plain.size);
   assert_int_equal(decode_frame(k, frame.data, frame.size, SIZE_MAX, &back), STATUS_OK);
-}
-
-/* A frame that does not say how large it is. */
-static void compress_unsized(const void *data, size_t size, Buffer *frame) {
-  ZSTD_CCtx *ctx = ZSTD_createCCtx();
-  ZSTD_CCtx_setParameter(ctx, ZSTD_c_contentSizeFlag, 0);
-  buffer_clear(frame);
-  buffer_reserve(frame, ZSTD_compressBound(size));
-  frame->size = ZSTD_compress2(ctx, frame->data, frame->capacity, data, size);
-  assert_false(ZSTD_isError(frame->size));
-  ZSTD_freeCCtx(ctx);
+  compress_unsized(plain.data, plain.size, &frame);
+  assert_int_equal(decode_frame(k, frame.data, frame.size, plain.size - 1, &back), ERR_SEGMENT_CORRUPT);
+  assert_int_equal(decode_frame(k, frame.data, frame.size, plain.size, &back), STATUS_OK);
+  assert_int_equal(back.size, plain.size);
 }
 
 static void test_bombs(void **state) {
