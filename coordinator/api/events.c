@@ -14,12 +14,17 @@ void stream_free(Stream *stream) {
   free(stream);
 }
 
+static void wake(Stream *stream) {
+  if (stream->request)
+    request_resume(stream->request);
+}
+
 static void push(Stream *stream, const void *data, size_t size) {
   if (stream->queue.size + size > QUEUE_LIMIT)
     stream->cut = true; /* it may come again with Last-Event-ID */
   else
     buffer_append(&stream->queue, data, size);
-  request_resume(stream->request);
+  wake(stream);
 }
 
 static void format_event(Buffer *out, const char *type, int64_t sequence, json_t *json) {
@@ -69,7 +74,7 @@ static void on_finished(void *user, const char *checkpoint_id) {
   for (Stream *stream = api->streams; stream; stream = stream->next)
     if (stream->checkpoint_id && strcmp(stream->checkpoint_id, checkpoint_id) == 0) {
       stream->ended = true;
-      request_resume(stream->request);
+      wake(stream);
     }
 }
 
@@ -95,7 +100,8 @@ static ssize_t read_stream(void *user, uint64_t position, char *out, size_t size
   if (stream->queue.size == 0 && stream->ended)
     return MHD_CONTENT_READER_END_OF_STREAM;
   if (stream->queue.size == 0) {
-    request_suspend(stream->request);
+    if (stream->request)
+      request_suspend(stream->request);
     return 0;
   }
   size_t piece = stream->queue.size < size ? stream->queue.size : size;
@@ -107,11 +113,13 @@ static ssize_t read_stream(void *user, uint64_t position, char *out, size_t size
 
 static void close_stream(void *user) {
   Stream *stream = user;
-  for (Stream **at = &stream->request->api->streams; *at; at = &(*at)->next)
+  for (Stream **at = &stream->api->streams; *at; at = &(*at)->next)
     if (*at == stream) {
       *at = stream->next;
       break;
     }
+  if (stream->request)
+    stream->request->stream = NULL;
   stream_free(stream);
 }
 
@@ -145,6 +153,7 @@ static enum MHD_Result start_stream(Request *request, Stream *stream) {
   stream->next = request->api->streams;
   request->api->streams = stream;
   request->phase = PHASE_STREAMING;
+  request->stream = stream;
   MHD_add_response_header(response, "Content-Type", "text/event-stream");
   MHD_add_response_header(response, "Cache-Control", "no-store");
   enum MHD_Result result = MHD_queue_response(request->connection, MHD_HTTP_OK, response);
@@ -154,6 +163,7 @@ static enum MHD_Result start_stream(Request *request, Stream *stream) {
 
 static Stream *new_stream(Request *request, const char *checkpoint_id) {
   Stream *stream = memory_alloc(sizeof *stream);
+  stream->api = request->api;
   stream->request = request;
   stream->checkpoint_id = checkpoint_id ? memory_strdup(checkpoint_id) : NULL;
   buffer_append_text(&stream->queue, ": pgseal events\n\n");

@@ -38,7 +38,8 @@ typedef struct Request {
 
 /* What one client of server-sent events still has to get. */
 typedef struct Stream {
-  Request *request;
+  Api *api;
+  Request *request; /* NULL once the connection is gone: the response outlives it for a moment */
   Buffer queue;
   char *checkpoint_id; /* only this one's, until it ends; NULL: everything */
   bool ended;          /* no more comes: end the response when the queue is empty */

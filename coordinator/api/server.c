@@ -75,6 +75,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
       *at = request->next;
       break;
     }
+  if (request->stream)
+    request->stream->request = NULL;
   buffer_release(&request->body);
   free(request->arg);
   free(request->waiting_for);
