@@ -30,12 +30,16 @@ typedef struct Agent {
   uv_signal_t signals[2];
 } Agent;
 
+static void ignore_signals(Agent *agent) {
+  for (int i = 0; i < 2; i++)
+    uv_close((uv_handle_t *)&agent->signals[i], NULL);
+}
+
 static void on_signal(uv_signal_t *handle, int number) {
   (void)number;
   Agent *agent = handle->data;
   session_stop(agent->session, STOP_GRACE_MS);
-  for (int i = 0; i < 2; i++)
-    uv_close((uv_handle_t *)&agent->signals[i], NULL);
+  ignore_signals(agent); /* a second one ends the process at once */
 }
 
 static void listen_for_signals(uv_loop_t *loop, Agent *agent) {
@@ -61,16 +65,17 @@ static int run(const char *config_path) {
   log_init("agent", level, !status && strcmp(config->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
   uv_loop_t *loop = uv_default_loop();
   Agent agent = {0};
+  listen_for_signals(loop, &agent); /* first: one that comes while it starts is taken once the loop runs */
   if (!status)
     status = session_open(loop, config, &agent.session, &err);
   if (status) {
     log_failure(LOG_LEVEL_ERROR, "the agent cannot start", &err);
+    ignore_signals(&agent);
     uv_run(loop, UV_RUN_NOWAIT);
     agent_config_free(config);
     return status == ERR_CONFIG ? 2 : 1;
   }
   log_info("started", "agent", config->name, "version", PGSEAL_VERSION, NULL);
-  listen_for_signals(loop, &agent);
   uv_run(loop, UV_RUN_DEFAULT);
   log_info("stopped", NULL);
   uv_loop_close(loop);

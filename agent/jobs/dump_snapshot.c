@@ -78,6 +78,7 @@ static void name_blocker(DumpRun *run, Error *err) {
   error_object(err, "%s", table);
 }
 
+/* A cancel must not wait for the lock, with every later query of the table queued behind us. */
 static Status lock_share(DumpRun *run, const DumpTables *tables, size_t session, Error *err) {
   for (size_t i = 0; i < tables->count;) {
     CLEANUP(buffer_release) Buffer sql = {0};
@@ -91,9 +92,8 @@ static Status lock_share(DumpRun *run, const DumpTables *tables, size_t session,
     if (batch == 0)
       break;
     buffer_append_text(&sql, " IN ACCESS SHARE MODE");
-    Status status = dump_run_check(run, err);
-    if (status == STATUS_OK)
-      status = postgres_query(run->sessions[session], NULL, err, buffer_text(&sql));
+    Status status = postgres_query_watched(run->sessions[session], NULL, err, buffer_text(&sql),
+                                           &(PostgresWatch){dump_run_check_hook, run});
     if (status != STATUS_OK)
       return status;
   }

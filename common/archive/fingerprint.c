@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/archive/large_objects.h"
 #include "common/archive/normalize.h"
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
@@ -77,6 +78,25 @@ static bool is_data(const ArchiveEntry *entry) {
   return strcmp(entry->desc, "TABLE DATA") == 0 || strcmp(entry->desc, "BLOBS") == 0;
 }
 
+/* What on_toc hands to add_entry. */
+typedef struct TocDigest {
+  FingerprintBuilder *builder;
+  Sha256 *hash;
+} TocDigest;
+
+static void add_entry(void *user, const ArchiveEntry *entry) {
+  TocDigest *digest = user;
+  FingerprintBuilder *builder = digest->builder;
+  if (is_data(entry)) {
+    builder->progress.tables_total += strcmp(entry->desc, "TABLE DATA") == 0;
+    return;
+  }
+  Fingerprint *f = &builder->result;
+  FingerprintEntry one = {memory_strdup(entry->desc), memory_strdup(entry->schema), memory_strdup(entry->tag), {0}};
+  entry_digest(entry, digest->hash, one.digest);
+  ARRAY_PUSH(f->entries, f->entry_count, one);
+}
+
 static Status on_toc(void *user, const ArchiveToc *toc, Error *err) {
   FingerprintBuilder *builder = user;
   Fingerprint *f = &builder->result;
@@ -85,18 +105,9 @@ static Status on_toc(void *user, const ArchiveToc *toc, Error *err) {
   f->dump_version = memory_strdup(toc->header.dump_version);
   f->format_minor = toc->header.version_minor;
   f->toc_size = toc->size;
-  Sha256 *hash = sha256_new();
-  for (size_t i = 0; i < toc->entry_count; i++) {
-    const ArchiveEntry *entry = &toc->entries[i];
-    if (is_data(entry)) {
-      builder->progress.tables_total += strcmp(entry->desc, "TABLE DATA") == 0;
-      continue;
-    }
-    FingerprintEntry one = {memory_strdup(entry->desc), memory_strdup(entry->schema), memory_strdup(entry->tag), {0}};
-    entry_digest(entry, hash, one.digest);
-    ARRAY_PUSH(f->entries, f->entry_count, one);
-  }
-  sha256_free(hash);
+  TocDigest digest = {builder, sha256_new()};
+  large_objects_split(toc, add_entry, &digest);
+  sha256_free(digest.hash);
   return builder->hooks.toc ? builder->hooks.toc(builder->hooks.user, toc, err) : STATUS_OK;
 }
 

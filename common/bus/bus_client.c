@@ -7,6 +7,7 @@
 #include "common/base/memory.h"
 #include "common/bus/address.h"
 #include "common/bus/bus.h"
+#include "common/bus/closing.h"
 #include "common/bus/queue.h"
 
 typedef struct Call {
@@ -56,6 +57,8 @@ static void finish(Call *call, int rc, nng_msg *message) {
     Error err;
     if (rc == NNG_ETIMEDOUT)
       error_set(&err, ERR_TIMEOUT, "no coordinator answered within %d s", call->timeout_ms / 1000);
+    else if (rc == NNG_EMSGSIZE)
+      error_set(&err, ERR_PROTOCOL, "a message of more than %d bytes is not sent", BUS_MESSAGE_LIMIT);
     else
       error_set(&err, ERR_UNAVAILABLE, "no coordinator can be reached: %s", nng_strerror(rc));
     call->callback(call->user, &err, NULL, 0);
@@ -123,15 +126,19 @@ void bus_client_request(BusClient *client, const void *data, size_t size, int ti
                  .sending = true,
                  .next = client->calls};
   nng_msg *message = NULL;
+  bool too_large = size > BUS_MESSAGE_LIMIT;
   if (nng_ctx_open(&call->ctx, client->socket) != 0 || nng_aio_alloc(&call->aio, on_aio, call) != 0 ||
-      nng_msg_alloc(&message, 0) != 0 || nng_msg_append(message, data, size) != 0)
+      nng_msg_alloc(&message, 0) != 0 || (!too_large && nng_msg_append(message, data, size) != 0))
     abort(); /* out of memory, as in memory.h */
   if (client->calls)
     client->calls->previous = call;
   client->calls = call;
   nng_aio_set_timeout(call->aio, timeout_ms);
   nng_aio_set_msg(call->aio, message);
-  nng_ctx_send(call->ctx, call->aio);
+  if (!too_large)
+    nng_ctx_send(call->ctx, call->aio);
+  else if (nng_aio_begin(call->aio))
+    nng_aio_finish(call->aio, NNG_EMSGSIZE); /* the server would refuse it, again and again */
 }
 
 static void on_closed(uv_handle_t *handle) {
@@ -142,18 +149,23 @@ static void on_closed(uv_handle_t *handle) {
   free(client);
 }
 
+static void on_socket_closed(void *user) {
+  BusClient *client = user;
+  queue_close(&client->queue, on_closed);
+}
+
 void bus_client_close(BusClient *client, void (*closed)(void *user), void *user) {
   client->closed = closed;
   client->closed_user = user;
   while (client->calls) {
     Call *call = client->calls;
-    nng_aio_stop(call->aio);
+    nng_aio_stop(call->aio); /* after this nothing pushes it any more */
+    queue_remove(&client->queue, &call->item);
     nng_msg *message = nng_aio_get_msg(call->aio);
     int rc = nng_aio_result(call->aio);
     if (message && (call->sending ? rc != 0 : rc == 0))
       nng_msg_free(message);
     finish(call, NNG_ECLOSED, NULL);
   }
-  nng_close(client->socket);
-  queue_close(&client->queue, on_closed);
+  bus_close_socket(client->queue.async.loop, client->socket, on_socket_closed, client);
 }

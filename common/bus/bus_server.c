@@ -11,6 +11,7 @@
 #include "common/base/memory.h"
 #include "common/bus/address.h"
 #include "common/bus/bus.h"
+#include "common/bus/closing.h"
 #include "common/bus/queue.h"
 
 typedef enum RequestState { RECEIVING, HELD, SENDING } RequestState;
@@ -159,12 +160,16 @@ static void on_closed(uv_handle_t *handle) {
   free(server);
 }
 
-/* nng_close ends every aio; nng_aio_free waits for its callback. After that nothing of nng's can reach the queue. */
+static void on_socket_closed(void *user) {
+  BusServer *server = user;
+  queue_close(&server->queue, on_closed);
+}
+
+/* nng_aio_stop waits for the aio's callback: after it nothing of nng's can reach the queue. */
 void bus_server_close(BusServer *server, void (*closed)(void *user), void *user) {
   server->closing = true;
   server->closed = closed;
   server->closed_user = user;
-  nng_close(server->socket);
   for (size_t i = 0; i < server->count; i++) {
     BusRequest *request = &server->requests[i];
     nng_aio_stop(request->aio);
@@ -172,7 +177,8 @@ void bus_server_close(BusServer *server, void (*closed)(void *user), void *user)
     if (message &&
         (request->state == RECEIVING ? nng_aio_result(request->aio) == 0 : nng_aio_result(request->aio) != 0))
       nng_msg_free(message);
+    nng_ctx_close(request->ctx);
     nng_aio_free(request->aio);
   }
-  queue_close(&server->queue, on_closed);
+  bus_close_socket(server->loop, server->socket, on_socket_closed, server);
 }

@@ -43,6 +43,23 @@ void queue_push(Queue *queue, QueueItem *item) {
   uv_async_send(&queue->async);
 }
 
+void queue_remove(Queue *queue, QueueItem *item) {
+  pthread_mutex_lock(&queue->lock);
+  QueueItem *before = NULL;
+  for (QueueItem *at = queue->first; at && item->queued; before = at, at = at->next) {
+    if (at != item)
+      continue;
+    if (before)
+      before->next = item->next;
+    else
+      queue->first = item->next;
+    if (queue->last == item)
+      queue->last = before;
+    item->queued = false;
+  }
+  pthread_mutex_unlock(&queue->lock);
+}
+
 void queue_close(Queue *queue, uv_close_cb closed) {
   uv_close((uv_handle_t *)&queue->async, closed);
 }

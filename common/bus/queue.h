@@ -25,6 +25,7 @@ typedef struct Queue {
 int queue_open(Queue *queue, uv_loop_t *loop, void (*handle)(void *user, QueueItem *item),
                void *user);                         /* 0, or a uv error */
 void queue_push(Queue *queue, QueueItem *item);     /* an item may be in the queue once at a time */
+void queue_remove(Queue *queue, QueueItem *item);   /* before an item that may still be queued is freed */
 void queue_close(Queue *queue, uv_close_cb closed); /* items left are dropped; async.data is the queue */
 
 #endif

@@ -42,6 +42,14 @@ void postgres_clear(PGresult **result);   /* for CLEANUP() */
 Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) MUST_CHECK;
 Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
                              const char *const *values) MUST_CHECK;
+/* The same for statements that may wait or take long (no COPY): asks `check` ten times a second, and what that returns
+ * ends the statement (canceled on the server, the connection usable) and is returned. */
+typedef struct PostgresWatch {
+  Status (*check)(void *user, Error *err);
+  void *user;
+} PostgresWatch;
+Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err, const char *sql,
+                              const PostgresWatch *watch) MUST_CHECK;
 int postgres_server_major(PGconn *connection); /* 17 */
 
 /* Finds pg_dump's directory for a major version: configured dirs first ("17=/opt/pg17/bin"), then

@@ -1,9 +1,12 @@
 /* Statements, and what their failures mean. */
 #include <libpq-fe.h>
+#include <poll.h>
 #include <string.h>
 
 #include "common/base/cleanup.h"
 #include "common/postgres/connection.h"
+
+enum { WATCH_TICK_MS = 100 };
 
 static Status query_classify(const char *state, const char *primary, const char *function) {
   static const struct {
@@ -67,4 +70,51 @@ Status postgres_query(PGconn *connection, PGresult **result, Error *err, const c
 Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
                              const char *const *values) {
   return query_take(connection, PQexecParams(connection, sql, count, NULL, values, NULL, NULL, 0), result, err);
+}
+
+/* Waits a tick for more of the answer. False: there is nothing left to wait for. */
+static bool query_wait(PGconn *connection) {
+  struct pollfd socket = {.fd = PQsocket(connection), .events = POLLIN};
+  int ready = poll(&socket, 1, WATCH_TICK_MS);
+  if (ready > 0 && !PQconsumeInput(connection))
+    return false;
+  return PQisBusy(connection);
+}
+
+static void query_cancel(PGconn *connection) {
+  char reason[256];
+  PGcancel *cancel = PQgetCancel(connection);
+  if (cancel)
+    (void)PQcancel(cancel, reason, sizeof reason);
+  PQfreeCancel(cancel);
+}
+
+/* Takes what is left of the answer; returns the first failure in it, else the last result. */
+static PGresult *query_drain(PGconn *connection) {
+  PGresult *kept = NULL, *next;
+  while ((next = PQgetResult(connection))) {
+    if (kept && PQresultStatus(kept) == PGRES_FATAL_ERROR) {
+      PQclear(next);
+      continue;
+    }
+    PQclear(kept);
+    kept = next;
+  }
+  return kept;
+}
+
+Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err, const char *sql,
+                              const PostgresWatch *watch) {
+  if (!PQsendQuery(connection, sql))
+    return query_failed(connection, NULL, err);
+  Status status = STATUS_OK;
+  while (query_wait(connection)) {
+    status = watch->check(watch->user, err);
+    if (status == STATUS_OK)
+      continue;
+    query_cancel(connection);
+    PQclear(query_drain(connection));
+    return status;
+  }
+  return query_take(connection, query_drain(connection), result, err);
 }

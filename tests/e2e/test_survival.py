@@ -73,13 +73,14 @@ def test_job_child_killed(make_stack, shop):
     stack.assert_clean()
 
 
-def test_cancel(make_stack, shop):
-    stack = make_stack(shop)
-    identity = stack.request("shop")
-    wait_phase(stack, identity, "dump", ("dumping", "storing"))
-    assert stack.api("POST", f"/api/v1/checkpoints/{identity}/cancel")[0] in (200, 202)
-    assert stack.wait_final(identity)["state"] == "canceled"
-    stack.assert_clean()
+def test_cancel(make_stack, shop, server):
+    stack = make_stack(shop, lock_timeout_seconds=60)
+    with server.locked("alive", "t") as wait_for_dump:
+        identity = stack.request("shop")
+        wait_for_dump()
+        assert stack.api("POST", f"/api/v1/checkpoints/{identity}/cancel")[0] in (200, 202)
+        assert stack.wait_final(identity)["state"] == "canceled"
+        stack.assert_clean()
 
 
 def test_client_that_goes_away_does_not_cancel(make_stack, shop):
@@ -93,15 +94,16 @@ def test_client_that_goes_away_does_not_cancel(make_stack, shop):
     assert stack.wait_final(identity)["state"] == "sealed"
 
 
-def test_two_at_once_and_clean_stop(make_stack, shop):
-    stack = make_stack(shop)
+def test_two_at_once_and_clean_stop(make_stack, shop, server):
+    stack = make_stack(shop, lock_timeout_seconds=60)
     one, two = stack.request("shop", "one"), stack.request("shop", "two")
     assert stack.wait_final(one)["state"] == "sealed"
     assert stack.wait_final(two)["state"] == "sealed"
-    third = stack.request("shop", "three")
-    wait_phase(stack, third, "dump", ("dumping", "storing"))
-    assert set(stack.stop().values()) == {0}, "every daemon stops cleanly in mid-flight"
-    stack.assert_clean()
+    with server.locked("alive", "t") as wait_for_dump:
+        third = stack.request("shop", "three")
+        wait_for_dump()
+        assert set(stack.stop().values()) == {0}, "every daemon stops cleanly in mid-flight"
+        stack.assert_clean()
     stack.start()
     assert stack.wait_final(third)["state"] == "sealed"
 

@@ -161,6 +161,12 @@ SELECT lo_from_bytea(0, decode(repeat(md5(i::text), 1 + i * 5000), 'hex')) FROM 
 SELECT lo_create(770001); SELECT lo_from_bytea(770002, '\x00ff00');
 ALTER LARGE OBJECT 770002 OWNER TO rich_owner;
 GRANT SELECT ON LARGE OBJECT 770002 TO rich_reader;
+-- Grants that say what is the default anyway, and the same ones on several: 17 groups by them, and a copy otherwise.
+SELECT lo_create(i) FROM generate_series(770010, 770016) i;
+GRANT SELECT ON LARGE OBJECT 770010, 770011, 770015 TO rich_reader;
+REVOKE ALL ON LARGE OBJECT 770012 FROM rich_reader;
+GRANT SELECT ON LARGE OBJECT 770013 TO rich_reader; REVOKE SELECT ON LARGE OBJECT 770013 FROM rich_reader;
+REVOKE ALL ON LARGE OBJECT 770014 FROM CURRENT_USER;
 COMMENT ON LARGE OBJECT 770001 IS 'an empty one';
 
 -- Views, rules, triggers ------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """Source servers: PostgreSQL of the machine's own major version, and others from unpacked Debian roots."""
+import contextlib
 import os
 import pathlib
 import re
@@ -126,6 +127,19 @@ class Server:
             with connection.cursor() as cursor:
                 cursor.execute(text)
                 return cursor.fetchall() if cursor.description else None
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def locked(self, database, table):
+        """Holds ACCESS EXCLUSIVE on the table in the block: a dump that comes stands still. Yields a function that waits
+        until one does."""
+        connection = self.connect(database)
+        try:
+            connection.autocommit = False
+            connection.cursor().execute(f"LOCK TABLE {table}")
+            yield lambda: wait_for("a dump that waits for the lock",
+                                   lambda: self.sql(database, "SELECT 1 FROM pg_locks WHERE NOT granted"))
         finally:
             connection.close()
 

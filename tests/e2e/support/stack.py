@@ -117,7 +117,9 @@ class Stack:
         wait_for("the coordinator", lambda: self._alive("coordinator") and self.ready())
 
     def start_agent(self, name):
+        before = self.log(name).count("msg=started")
         self._spawn(name, [BIN / "pgseal-agent", "--config", self.dir / f"{name}.yaml"])
+        wait_for(name, lambda: self._alive(name) and self.log(name).count("msg=started") > before, every=0.02)
 
     def start(self):
         self.start_coordinator()

@@ -257,6 +257,36 @@ static void test_connection_errors_are_classified(void **state) {
   assert_non_null(strstr(err.object, "postgres at 127.0.0.1:"));
 }
 
+static Status third_time(void *user, Error *err) {
+  int *times = user;
+  return ++*times < 3 ? STATUS_OK : error_set(err, ERR_CANCELED, "enough");
+}
+
+static void test_watched_statement_is_canceled(void **state) {
+  Error err = {0};
+  CLEANUP(postgres_close) PGconn *connection = connect_as(*state, "boss");
+  int times = 0;
+  const PostgresWatch watch = {third_time, &times};
+  assert_int_equal(postgres_query_watched(connection, NULL, &err, "SELECT 1; SELECT pg_sleep(300)", &watch),
+                   ERR_CANCELED);
+  assert_string_equal(err.message, "enough");
+  times = -1000000;
+  CLEANUP(postgres_clear) PGresult *result = NULL;
+  assert_int_equal(postgres_query_watched(connection, &result, &err,
+                                          "SELECT 1; SELECT 2 WHERE pg_sleep(0.3) IS NULL OR "
+                                          "true",
+                                          &watch),
+                   STATUS_OK);
+  assert_string_equal(PQgetvalue(result, 0, 0), "2");
+  assert_true(times > -1000000);
+  assert_int_equal(postgres_query_watched(connection, NULL, &err, "SELECT 1 / 0; SELECT 2", &watch), ERR_QUERY);
+  assert_non_null(strstr(err.message, "22012"));
+  assert_int_equal(
+      postgres_query_watched(connection, NULL, &err, "SELECT pg_terminate_backend(pg_backend_pid())", &watch),
+      ERR_DATABASE_LOST);
+  assert_int_equal(postgres_query_watched(connection, NULL, &err, "SELECT 1", &watch), ERR_DATABASE_LOST);
+}
+
 static void test_silent_server_times_out(void **state) {
   (void)state;
   CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -325,6 +355,7 @@ int main(void) {
       cmocka_unit_test(test_malformed_is_not_echoed),
       cmocka_unit_test(test_environment_hides_the_password),
       cmocka_unit_test(test_environment_refuses),
+      cmocka_unit_test(test_watched_statement_is_canceled),
       cmocka_unit_test(test_silent_server_times_out),
   };
   const struct CMUnitTest with_server[] = {
