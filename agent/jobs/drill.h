@@ -34,6 +34,7 @@ enum {
   DRILL_OBJECT_LIMIT = 1 << 30, /* bytes of one segment or roles object, as stored or plain */
   DRILL_TABLE_TEXT_SIZE = 256
 };
+static const size_t DRILL_ROLES = SIZE_MAX;
 
 typedef enum DrillStage {
   DRILL_STAGE_PREPARE,
@@ -142,6 +143,9 @@ Status drill_manifest_read(DrillRun *run, Error *err) MUST_CHECK;
 /* What was read of segment `index` is what the manifest says. ERR_SEGMENT_CORRUPT. */
 Status drill_manifest_check_segment(const DrillRun *run, size_t index, Error *err) MUST_CHECK;
 Status drill_manifest_check_roles(const DrillRun *run, Error *err) MUST_CHECK;
+/* An object that the key does not open (err is ERR_KEY_MISMATCH; others stay as they are): the wrong key, or was the
+ * list of its recipients altered? The manifest knows, and is waited for. index: of the segment, or DRILL_ROLES. */
+Status drill_manifest_blame(DrillRun *run, size_t index, const DrillRead *read, Error *err) MUST_CHECK;
 /* All segments, roles, and the fingerprint of what was read. */
 Status drill_manifest_check_all(DrillRun *run, Error *err) MUST_CHECK;
 

@@ -65,10 +65,14 @@ Status drill_manifest_read(DrillRun *run, Error *err) {
   return status;
 }
 
+static bool same_stored(const DrillRead *read, const ManifestSegment *expected) {
+  return read->size == expected->size && strcmp(read->sha256, expected->sha256) == 0;
+}
+
 static Status manifest_check_object(const char *key, const DrillRead *read, const ManifestSegment *expected,
                                     Error *err) {
-  if (read->size == expected->size && read->plain_size == expected->plain_size &&
-      strcmp(read->sha256, expected->sha256) == 0 && strcmp(read->plain_sha256, expected->plain_sha256) == 0)
+  if (same_stored(read, expected) && read->plain_size == expected->plain_size &&
+      strcmp(read->plain_sha256, expected->plain_sha256) == 0)
     return STATUS_OK;
   error_set(err, ERR_SEGMENT_CORRUPT,
             "%s holds %llu bytes with SHA-256 %s, but the manifest says %llu bytes with SHA-256 %s", key,
@@ -90,6 +94,23 @@ Status drill_manifest_check_segment(const DrillRun *run, size_t index, Error *er
 Status drill_manifest_check_roles(const DrillRun *run, Error *err) {
   CLEANUP_FREE char *key = manifest_roles_key(run->prefix);
   return manifest_check_object(key, &run->roles_read, &run->manifest.roles, err);
+}
+
+Status drill_manifest_blame(DrillRun *run, size_t index, const DrillRead *read, Error *err) {
+  if (err->status != ERR_KEY_MISMATCH)
+    return err->status;
+  const Error mismatch = *err;
+  Status status = drill_await_manifest(run, err);
+  if (status != STATUS_OK)
+    return status;
+  CLEANUP_FREE char *key =
+      index == DRILL_ROLES ? manifest_roles_key(run->prefix) : manifest_segment_key(run->prefix, index);
+  if (index == DRILL_ROLES && run->manifest.has_roles && !same_stored(read, &run->manifest.roles))
+    return manifest_check_object(key, read, &run->manifest.roles, err);
+  if (index < run->manifest.segment_count && !same_stored(read, &run->manifest.segments[index]))
+    return manifest_check_object(key, read, &run->manifest.segments[index], err);
+  *err = mismatch;
+  return err->status;
 }
 
 static Status manifest_check_fingerprint(DrillRun *run, Error *err) {

@@ -127,6 +127,8 @@ Status drill_roles(DrillRun *run, Error *err) {
   CLEANUP(buffer_release) Buffer sql = {0};
   CLEANUP_FREE char *key = manifest_roles_key(run->prefix);
   status = drill_object_read(run, key, &sql, &run->roles_read, err);
+  if (status != STATUS_OK)
+    status = drill_manifest_blame(run, DRILL_ROLES, &run->roles_read, err);
   if (status == STATUS_OK && run->manifest_read)
     status = drill_manifest_check_roles(run, err);
   if (status == STATUS_OK && memchr(sql.data, 0, sql.size))

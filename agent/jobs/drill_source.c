@@ -31,19 +31,13 @@ struct DrillSource {
   SourceSlot slots[SOURCE_WINDOW];
 };
 
-static Status object_missing(const char *key, Error *err) {
-  error_set(err, ERR_SEGMENT_MISSING, "%s is not in the repository", key);
-  error_object(err, "%s", key);
-  return err->status;
-}
-
 Status drill_object_read(const DrillRun *run, const char *key, Buffer *plain, DrillRead *read, Error *err) {
   CLEANUP(buffer_release) Buffer stored = {0};
-  Status status = repository_get(run->repository, key, DRILL_OBJECT_LIMIT, &stored, err);
-  if (status == ERR_OBJECT_NOT_FOUND)
-    return object_missing(key, err);
+  Status status = repository_get_stored(run->repository, key, DRILL_OBJECT_LIMIT, &stored, err);
   if (status != STATUS_OK)
     return status;
+  *read = (DrillRead){.size = stored.size};
+  sha256_hex(stored.data, stored.size, read->sha256);
   status = segment_decode(run->key, stored.data, stored.size, DRILL_OBJECT_LIMIT, plain, err);
   if (status != STATUS_OK) {
     error_prefix(err, "%s", key);
@@ -51,8 +45,7 @@ Status drill_object_read(const DrillRun *run, const char *key, Buffer *plain, Dr
       error_object(err, "%s", key);
     return status;
   }
-  *read = (DrillRead){.size = stored.size, .plain_size = plain->size};
-  sha256_hex(stored.data, stored.size, read->sha256);
+  read->plain_size = plain->size;
   sha256_hex(plain->data, plain->size, read->plain_sha256);
   return STATUS_OK;
 }
@@ -164,7 +157,7 @@ static Status source_take(DrillSource *source, const Buffer **plain, Error *err)
   source->taken = true;
   if (slot->status != STATUS_OK) {
     *err = slot->failure;
-    return slot->status;
+    return drill_manifest_blame(run, source->consumed, &slot->read, err);
   }
   ARRAY_PUSH(run->segments_read, run->segment_count, slot->read);
   Status status = run->manifest_read ? drill_manifest_check_segment(run, run->segment_count - 1, err) : STATUS_OK;

@@ -56,21 +56,11 @@ static Status refuse(Error *err, const char *purpose, const char *key, const cha
   return err->status;
 }
 
-static Status get_object(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) {
-  Status status = repository_get(repository, key, limit, out, err);
-  if (status == ERR_OBJECT_NOT_FOUND) {
-    error_set(err, ERR_SEGMENT_MISSING, "%s is not in the repository", key);
-    error_object(err, "%s", key);
-    return err->status;
-  }
-  return status;
-}
-
 static Status check_signature(Repository *repository, const char *key, const Buffer *object, const char *purpose,
                               const uint8_t public_key[PUBLIC_KEY_SIZE], Error *err) {
   CLEANUP_FREE char *name = signature_key(key);
   CLEANUP(buffer_release) Buffer text = {0};
-  Status status = get_object(repository, name, SIGNATURE_LIMIT, &text, err);
+  Status status = repository_get_stored(repository, name, SIGNATURE_LIMIT, &text, err);
   if (status)
     return status;
   CLEANUP(free_json) json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, NULL);
@@ -90,7 +80,7 @@ Status document_get(Repository *repository, const char *key, const char *purpose
                     char sha256_hex_out[SHA256_HEX_SIZE], Error *err) {
   CLEANUP(buffer_release) Buffer object = {0};
   CLEANUP(buffer_release) Buffer text = {0};
-  Status status = get_object(repository, key, DOCUMENT_LIMIT, &object, err);
+  Status status = repository_get_stored(repository, key, DOCUMENT_LIMIT, &object, err);
   if (!status)
     status = check_signature(repository, key, &object, purpose, public_key, err);
   if (status)

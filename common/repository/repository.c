@@ -73,6 +73,35 @@ Status repository_put(Repository *repository, const char *key, const void *data,
   return status ? status : named(repository->ops->put(repository->backend, key, data, size, err), key, err);
 }
 
+static bool note_one(void *user, const char *key, uint64_t size) {
+  (void)key;
+  (void)size;
+  *(bool *)user = true;
+  return false;
+}
+
+static Status missing(Repository *repository, const char *key, Error *err) {
+  bool any = false;
+  Error failure;
+  if (repository_list(repository, "", note_one, &any, &failure) != STATUS_OK) {
+    *err = failure;
+    return err->status;
+  }
+  if (any) {
+    error_set(err, ERR_SEGMENT_MISSING, "%s is not in the repository", key);
+  } else {
+    error_set(err, ERR_UNAVAILABLE, "%s is not there: the repository (%s) holds nothing at all", key,
+              repository->description);
+    error_remedy(err, "See that the repository is mounted, and the one that the checkpoint was stored in.");
+  }
+  return named(err->status, key, err);
+}
+
+Status repository_get_stored(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) {
+  Status status = repository_get(repository, key, limit, out, err);
+  return status == ERR_OBJECT_NOT_FOUND ? missing(repository, key, err) : status;
+}
+
 Status repository_get(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) {
   Status status = check(key, err);
   return status ? status : named(repository->ops->get(repository->backend, key, limit, out, err), key, err);

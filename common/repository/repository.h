@@ -31,6 +31,9 @@ const char *repository_description(const Repository *repository); /* e.g. "direc
 Status repository_put(Repository *repository, const char *key, const void *data, size_t size, Error *err) MUST_CHECK;
 /* Replaces *out. ERR_OBJECT_NOT_FOUND; ERR_SEGMENT_CORRUPT if larger than limit bytes. */
 Status repository_get(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) MUST_CHECK;
+/* The same for an object that was stored: absent is ERR_SEGMENT_MISSING, or ERR_UNAVAILABLE where the repository holds
+ * nothing at all, which condemns no checkpoint: it is another one than it was stored in, or is not mounted. */
+Status repository_get_stored(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) MUST_CHECK;
 /* All keys that start with prefix ("" for all, else a key or the beginning of one), in byte order.
  * ERR_INVALID_ARGUMENT if no key can start like that. */
 Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user,

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from support.shell import wait_for
+from support.shell import run, wait_for
 
 
 @pytest.fixture
@@ -50,6 +50,30 @@ def test_flipped_bit_in_segment(make_stack, shop, where):
     data[len(data) // 2 if where == "middle" else where] ^= 0x10
     segment.write_bytes(data)
     expect(stack, drilled(stack, identity), "failed", "segment_corrupt")
+
+
+def test_altered_recipients_are_no_wrong_key(make_stack, shop):
+    """CMS protects the content, not the list of recipients in front of it: an object that our key does not open because of
+    that was altered, and the key is right."""
+    stack, identity = stored_but_undrilled(make_stack, shop)
+    segment = stack.objects(stack.show(identity))["000000.zst.cms"]
+    data = bytearray(segment.read_bytes())
+    certificate = run(["openssl", "x509", "-in", stack.dir / "keys/drill.crt", "-noout", "-serial"]).stdout
+    serial = bytes.fromhex(certificate.strip().split("=")[1])
+    at = data.find(serial, 0, 4000)
+    assert at > 0, "the recipient is named by its certificate's serial number"
+    data[at + 2] ^= 1
+    segment.write_bytes(data)
+    expect(stack, drilled(stack, identity), "failed", "segment_corrupt")
+
+
+def test_repository_that_is_not_there_condemns_nothing(make_stack, shop):
+    stack, identity = stored_but_undrilled(make_stack, shop)
+    stack.repository.rename(stack.dir / "elsewhere")
+    stack.repository.mkdir()  # as a mount point without its file system
+    shown = drilled(stack, identity)
+    assert "holds nothing" in shown["error"]["message"] and "mounted" in shown["error"]["remedy"]
+    expect(stack, shown, "errored", "unavailable")
 
 
 def test_truncated_segment(make_stack, shop):

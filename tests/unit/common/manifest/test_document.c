@@ -203,8 +203,10 @@ static void test_absent(void **state) {
   Fixture *f = *state;
   Error err;
   char sha256[SHA256_HEX_SIZE];
-  assert_int_equal(get_document(f, "no/such", "manifest", f->public_key, f->key, &err), ERR_SEGMENT_MISSING);
+  assert_int_equal(get_document(f, "no/such", "manifest", f->public_key, f->key, &err), ERR_UNAVAILABLE);
+  assert_non_null(strstr(err.message, "holds nothing at all"));
   put_document(f, "m", "manifest", sha256);
+  assert_int_equal(get_document(f, "no/such", "manifest", f->public_key, f->key, &err), ERR_SEGMENT_MISSING);
   assert_ok(repository_remove(f->repository, "m.sig", &err), &err);
   assert_int_equal(get_document(f, "m", "manifest", f->public_key, f->key, &err), ERR_SEGMENT_MISSING);
   assert_string_equal(err.object, "m.sig");
