@@ -61,6 +61,23 @@ def test_encodings(make_stack, server, encoding, locale):
     assert stack.seal("enc")["rows"] == 1
 
 
+def test_settings_of_roles_and_databases(make_stack, server):
+    """Settings that come with the roles must neither change what is dumped of the copy nor hinder the restore."""
+    settings = {"client_encoding": "LATIN1", "DateStyle": "German", "bytea_output": "escape", "extra_float_digits": "-5",
+                "IntervalStyle": "sql_standard", "TimeZone": "Asia/Tokyo", "search_path": "nowhere", "row_security": "off",
+                "default_transaction_read_only": "on", "lock_timeout": "1ms", "default_table_access_method": "heap"}
+    server.create("moody", template="template0", encoding="'UTF8'")
+    server.sql("moody", "CREATE TABLE t (a text, b timestamptz, c bytea, d float8, e interval); "
+                        "INSERT INTO t VALUES ('\u00e4\u4e2d', now(), '\\x00ff', pi(), '1 day -2 hours')")
+    try:
+        for name, value in settings.items():
+            server.sql("template1", f"ALTER ROLE postgres SET {name} = '{value}'; ALTER DATABASE moody SET {name} = '{value}'")
+        stack = make_stack({"moody": server.conninfo("moody")})
+        assert stack.seal("moody")["rows"] == 1
+    finally:
+        server.sql("template1", "SET default_transaction_read_only = off; ALTER ROLE postgres RESET ALL; DROP DATABASE moody")
+
+
 def test_tablespace(make_stack, server):
     space = server.dir / "space"
     if not space.exists():

@@ -1,4 +1,4 @@
-"""Fixtures: servers and the container engine once per run, a pgseal stack per test."""
+"""Fixtures: servers and the container engine once per run, a pgseal stack per test. A pytest plugin; tests/e2e/run loads it."""
 import os
 import pathlib
 import shutil
