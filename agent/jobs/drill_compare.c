@@ -59,12 +59,24 @@ static Status redump_stream(DrillRun *run, DrillTool *tool, Error *err) {
   return status;
 }
 
+/* "--encoding=LATIN1": the database's own, whatever a role's settings, restored with it, would make of it. */
+static Status encoding_argument(DrillRun *run, char **out, Error *err) {
+  CLEANUP(postgres_close) PGconn *session = NULL;
+  Status status = drill_connect(run, run->database_name, &session, err);
+  if (status == STATUS_OK)
+    *out = memory_format("--encoding=%s", PQparameterStatus(session, "server_encoding"));
+  return status;
+}
+
 /* The same pg_dump with the same settings as for the source (dump_stream.c). */
 Status drill_redump(DrillRun *run, Error *err) {
   CLEANUP(drill_tool_release) DrillTool tool = {0};
-  CLEANUP_FREE char *dbname = drill_dbname(run->database_name);
-  const char *arguments[] = {"pg_dump", "--format=custom", "--compress=0", "--no-sync", dbname, NULL};
-  Status status = drill_tool_start(run, &tool, arguments, false, true, err);
+  CLEANUP_FREE char *dbname = drill_dbname(run->database_name), *encoding = NULL;
+  Status status = encoding_argument(run, &encoding, err);
+  if (status != STATUS_OK)
+    return status;
+  const char *arguments[] = {"pg_dump", "--format=custom", "--compress=0", "--no-sync", encoding, dbname, NULL};
+  status = drill_tool_start(run, &tool, arguments, false, true, err);
   return status == STATUS_OK ? redump_stream(run, &tool, err) : status;
 }
 

@@ -34,6 +34,24 @@ static void complaint_log(cyaml_log_t level, void *user, const char *format, va_
   }
 }
 
+/* Of a key that it does not know libcyaml tells the line of the field before. Moves the place on to the key itself. */
+static void complaint_find_key(Complaint *complaint, const char *text) {
+  static const char unknown[] = "Unexpected key: ";
+  if (strncmp(complaint->message, unknown, sizeof unknown - 1) != 0)
+    return;
+  const char *key = complaint->message + sizeof unknown - 1, *at = text;
+  size_t length = strlen(key);
+  for (int line = 1; at && *at; line++) {
+    const char *start = at + strspn(at, " -\t\"'{,"), *end = strchr(at, '\n');
+    if (line >= complaint->line && strncmp(start, key, length) == 0 && strchr(" :\"'", start[length])) {
+      complaint->line = line;
+      complaint->column = (int)(start - at) + 1;
+      return;
+    }
+    at = end ? end + 1 : NULL;
+  }
+}
+
 static cyaml_config_t settings(Complaint *complaint) {
   return (cyaml_config_t){.log_fn = complaint_log,
                           .log_ctx = complaint,
@@ -68,6 +86,8 @@ Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, vo
   const char *reason = rc == CYAML_OK         ? "the file is empty"
                        : complaint.message[0] ? complaint.message
                                               : cyaml_strerror(rc);
+  buffer_append_byte(&text, '\0');
+  complaint_find_key(&complaint, (const char *)text.data);
   if (!complaint.line)
     return config_error(err, path, "%s", reason);
   error_set(err, ERR_CONFIG, "%s:%d:%d: %s", path, complaint.line, complaint.column, reason);

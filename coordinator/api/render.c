@@ -28,7 +28,8 @@ json_t *render_job(const LedgerJob *job) {
   return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o}", "id", job->id, "checkpoint",
                    job->checkpoint_id, "database", job->database, "kind",
                    job->kind == LEDGER_JOB_DUMP ? "dump" : "drill", "state", job_state_name(job->state), "attempt",
-                   job->attempt, "agent", render_text(job->agent), "progress", job->progress, "error",
+                   job->attempt, "agent", render_text(job->agent), "progress",
+                   job->state == JOB_DONE ? NULL : job->progress, "error",
                    render_error(job->error_code, job->error_message, job->error_remedy, job->error_object),
                    "created_at", render_time(job->created_us), "started_at", render_time(job->started_us),
                    "finished_at", render_time(job->finished_us));

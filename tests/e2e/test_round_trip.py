@@ -70,12 +70,14 @@ def test_settings_of_roles_and_databases(make_stack, server):
     server.sql("moody", "CREATE TABLE t (a text, b timestamptz, c bytea, d float8, e interval); "
                         "INSERT INTO t VALUES ('\u00e4\u4e2d', now(), '\\x00ff', pi(), '1 day -2 hours')")
     try:
-        for name, value in settings.items():
-            server.sql("template1", f"ALTER ROLE postgres SET {name} = '{value}'; ALTER DATABASE moody SET {name} = '{value}'")
+        server.sql("template1", ";".join(f"ALTER ROLE postgres SET {name} = '{value}'; ALTER DATABASE moody SET {name} = '{value}'"
+                                         for name, value in settings.items()))
         stack = make_stack({"moody": server.conninfo("moody")})
         assert stack.seal("moody")["rows"] == 1
     finally:
-        server.sql("template1", "SET default_transaction_read_only = off; ALTER ROLE postgres RESET ALL; DROP DATABASE moody")
+        with server.connect("template1", options="-c default_transaction_read_only=off").cursor() as cursor:
+            cursor.execute("ALTER ROLE postgres RESET ALL")
+            cursor.execute("DROP DATABASE moody")
 
 
 def test_tablespace(make_stack, server):
