@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -57,7 +58,8 @@ class Stack:
         o = self.options
         names = list(self.databases)
         coordinator = {
-            "http": f"127.0.0.1:{self.http}", "bus": f"tcp://127.0.0.1:{self.bus}", "ledger": "ledger.db",
+            "http": f"127.0.0.1:{self.http}", "bus": f"tcp://127.0.0.1:{self.bus}",
+            "ledger": o.get("ledger", "ledger.db"),
             "admin_token_file": "token",
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
@@ -87,7 +89,7 @@ class Stack:
             drill["images"] = [{"major": m, "image": i} for m, i in self.images.items()]
         majors = set(self.images) | {NATIVE}
         config = {
-            "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{self.bus}"], "data": f"agent-{name}",
+            "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{o.get('bus', self.bus)}"], "data": f"agent-{name}",
                       "signing_key": f"keys/agent-{name}.key", "capabilities": self.agents[name],
                       "slots": o.get("slots", {"dump": 2, "drill": 2})},
             "repository": {"directory": str(self.repository)},
@@ -113,12 +115,13 @@ class Stack:
         log.close()
 
     def start_coordinator(self):
-        self._spawn("coordinator", [BIN / "pgseal-coordinator", "--config", self.dir / "coordinator.yaml"])
+        self._spawn("coordinator", [*self.options.get("wrap_coordinator", []),
+                                    BIN / "pgseal-coordinator", "--config", self.dir / "coordinator.yaml"])
         wait_for("the coordinator", lambda: self._alive("coordinator") and self.ready())
 
     def start_agent(self, name):
         before = self.log(name).count("msg=started")
-        self._spawn(name, [BIN / "pgseal-agent", "--config", self.dir / f"{name}.yaml"])
+        self._spawn(name, [*self.options.get("wrap_agent", []), BIN / "pgseal-agent", "--config", self.dir / f"{name}.yaml"])
         wait_for(name, lambda: self._alive(name) and self.log(name).count("msg=started") > before, every=0.02)
 
     def start(self):
@@ -245,10 +248,14 @@ class Stack:
             scratch = self.dir / f"agent-{name}" / "scratch"
             if scratch.exists():
                 left += [str(p) for p in scratch.iterdir()]
+        # The local engine's clusters are beside scratch where the servers' user cannot pass through it.
+        jobs = {job for name in self.agents for job in re.findall(r"\bjob=([0-9a-z]{26})\b", self.log(name))}
+        places = [pathlib.Path("/var/tmp"), pathlib.Path(f"/tmp/pgseal-{os.getuid()}")]
+        left += [str(p) for place in places if place.exists() for p in place.iterdir() if any(j in p.name for j in jobs)]
         mine = str(self.dir)
         for pid, argv in processes():
             line = " ".join(argv)
-            if mine in line and ("scratch" in line or " job " in line + " "):
+            if mine in line and ("scratch" in line or " job " in line + " ") or any(j in line for j in jobs):
                 left.append(f"process {pid}: {line}")
         if self.engine:
             left += [f"container {c}" for c in self.engine.containers()]
