@@ -40,7 +40,8 @@ def tools_dir(major):
 class Server:
     """One cluster in a private directory, reached over a UNIX socket only; superuser `postgres`, trust."""
 
-    def __init__(self, major, directory):
+    def __init__(self, major, directory, keep=False):
+        """keep: use the cluster that is there already, if one is."""
         self.major = major
         self.dir = pathlib.Path(directory)
         self.process = None
@@ -61,9 +62,13 @@ class Server:
             (self.root / "dev/shm").chmod(0o1777)
         self.inside = inside
         self.bin = f"/usr/lib/postgresql/{major}/bin"
+        if not keep or not (self.dir / "data/PG_VERSION").exists():
+            self._init()
+
+    def _init(self):
+        inside = self.inside
         shutil.rmtree(self.dir, ignore_errors=True)
         self.dir.mkdir(parents=True)
-        self._as_postgres(["sh", "-c", "true"])
         run(self._wrap_root(["chown", "postgres:", str(inside)]))
         self._as_postgres([f"{self.bin}/initdb", "-D", f"{inside}/data", "-U", "postgres", "--auth=trust", "--no-sync",
                            "--encoding=UTF8", "--locale=C.UTF-8"])
@@ -142,6 +147,13 @@ class Server:
                                    lambda: self.sql(database, "SELECT 1 FROM pg_locks WHERE NOT granted"))
         finally:
             connection.close()
+
+    def require_password(self, user, password):
+        """Makes the role; from then on it has to give its password."""
+        self.sql("postgres", f"DROP ROLE IF EXISTS {user}; CREATE ROLE {user} SUPERUSER LOGIN PASSWORD '{password}'")
+        rules = self.dir / "data/pg_hba.conf"
+        rules.write_text(f"local all {user} scram-sha-256\n" + rules.read_text())
+        self.sql("postgres", "SELECT pg_reload_conf()")
 
     def psql_file(self, database, path, stop_on_error=True):
         """Runs a script as psql would, from the file's bytes; returns what went to stderr."""

@@ -54,6 +54,17 @@ class Stack:
         token.write_text(self.token + "\n")
         token.chmod(0o600)
 
+    def _of(self, database):
+        """Options, with what `each={name: {...}}` says of that database."""
+        return {**self.options, **self.options.get("each", {}).get(database, {})}
+
+    def _database(self, name):
+        o = self._of(name)
+        return {"name": name, "environment": o.get("environment", "test"),
+                "budgets": {"timeout_seconds": o.get("timeout_seconds", 900),
+                            "lock_timeout_seconds": o.get("lock_timeout_seconds", 5), "connections": o.get("connections", 2)},
+                **({"assertions": o["assertions"]} if "assertions" in o else {})}
+
     def _configs(self):
         o = self.options
         names = list(self.databases)
@@ -63,10 +74,7 @@ class Stack:
             "admin_token_file": "token",
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
-            "databases": [{"name": n, "environment": o.get("environment", "test"),
-                           "budgets": {"timeout_seconds": o.get("timeout_seconds", 900),
-                                       "lock_timeout_seconds": o.get("lock_timeout_seconds", 5), "connections": 2},
-                           **({"assertions": o["assertions"]} if "assertions" in o else {})} for n in names],
+            "databases": [self._database(n) for n in names],
             "agents": [{"name": a, "public_key": f"keys/agent-{a}.pub", "capabilities": c, "databases": ["*"]}
                        for a, c in self.agents.items()],
             "log": {"level": "debug", "format": "text"},
@@ -83,7 +91,7 @@ class Stack:
     def write_agent(self, name, **changes):
         """Writes NAME.yaml; changes replace whole top-level sections."""
         o = self.options
-        drill = {"engine": "docker" if self.engine else "local", "memory_mb": o.get("memory_mb", 2048), "jobs": 2}
+        drill = {"engine": "docker" if self.engine else "local", "memory_mb": o.get("memory_mb", 2048), "jobs": o.get("jobs", 2)}
         if self.engine:
             drill["socket"] = str(self.engine.socket)
             drill["images"] = [{"major": m, "image": i} for m, i in self.images.items()]
@@ -97,10 +105,10 @@ class Stack:
                      **({"decryption_key": "keys/drill.key", "decryption_certificate": "keys/drill.crt"}
                         if "drill" in self.agents[name] else {})},
             "postgres": {"bin_dirs": [{"major": m, "path": str(tools_dir(m))} for m in sorted(majors)]},
-            "databases": [{"name": n, "conninfo_file": f"databases/{n}", "roles": o.get("roles", "all")}
+            "databases": [{"name": n, "conninfo_file": f"databases/{n}", "roles": self._of(n).get("roles", "all")}
                           for n in self.databases],
             "drill": drill,
-            "segments": {"size_mb": o.get("segment_mb", 4), "zstd_level": 1, "workers": 2},
+            "segments": {"size_mb": o.get("segment_mb", 4), "zstd_level": o.get("zstd_level", 1), "workers": 2},
             "log": {"level": "debug", "format": "text"},
         }
         config.update(changes)
