@@ -57,7 +57,7 @@ struct Api {
   uv_timer_t timer, heartbeat;
   Request *requests; /* all that are open */
   Stream *streams;
-  bool closing;
+  bool closing, resumed;
   int port, handles;
   struct sockaddr_storage address;
 };

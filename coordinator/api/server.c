@@ -20,10 +20,13 @@ enum {
 
 static void on_timeout(uv_timer_t *timer);
 
+/* A connection that is resumed from within MHD_run (one client's request ends what another waits for) may have missed
+ * this round, and MHD_get_timeout does not know of it: there has to be another. */
 static void run(Api *api) {
+  MHD_UNSIGNED_LONG_LONG timeout = 0;
+  api->resumed = false;
   MHD_run(api->daemon);
-  MHD_UNSIGNED_LONG_LONG timeout;
-  if (MHD_get_timeout(api->daemon, &timeout) == MHD_YES)
+  if (api->resumed || MHD_get_timeout(api->daemon, &timeout) == MHD_YES)
     uv_timer_start(&api->timer, on_timeout, timeout, 0);
   else
     uv_timer_stop(&api->timer);
@@ -53,6 +56,7 @@ void request_resume(Request *request) {
   if (request->suspended) {
     request->suspended = false;
     MHD_resume_connection(request->connection);
+    request->api->resumed = true;
     /* Not left to MHD's own wake-up: a resumed connection is served in the loop's next round. */
     uv_timer_start(&request->api->timer, on_timeout, 0, 0);
   }
