@@ -257,3 +257,8 @@ const AgentDatabase *agent_config_database(const AgentConfig *config, const char
       return &config->databases[i];
   return NULL;
 }
+
+char *agent_config_owner(const AgentConfig *config) {
+  CLEANUP_FREE char *place = config->data_dir ? realpath(config->data_dir, NULL) : NULL;
+  return memory_format("%s@%s", config->name, place ? place : "");
+}

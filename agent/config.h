@@ -64,6 +64,9 @@ typedef struct AgentConfig {
 
 Status agent_config_load(const char *path, AgentConfig **out, Error *err) MUST_CHECK;
 void agent_config_free(AgentConfig *config);
+/* Whose clusters are whose on this machine: the name and where it works, since two agents of different coordinators may
+ * have the same name (every `pgseal dev` calls its own alike). Freed by the caller. */
+char *agent_config_owner(const AgentConfig *config);
 const AgentDatabase *agent_config_database(const AgentConfig *config, const char *name); /* NULL if none */
 
 #endif

@@ -17,7 +17,7 @@ typedef struct Cluster Cluster;
 typedef struct ClusterOptions {
   int major;
   const char *superuser;      /* bootstrap role's name, as in the source cluster; any name PostgreSQL allows */
-  const char *job_id, *agent; /* labels pgseal.job, pgseal.agent */
+  const char *job_id, *agent; /* labels pgseal.job, pgseal.agent (agent_config_owner) */
   const char *scratch;
   const PostgresBinDir *bin_dirs; /* for the local engine */
   size_t bin_dir_count;
@@ -51,7 +51,8 @@ const char *cluster_image(const Cluster *cluster); /* image name and id, or the 
 Status cluster_alive(Cluster *cluster, Error *err) MUST_CHECK;
 void cluster_stop(Cluster *cluster); /* NULL is fine */
 
-/* Removes every container of this agent (job_id NULL), or of one job: whatever a killed child left. *count: how many.
+/* Removes every container of this agent (agent_config_owner; job_id NULL), or of one job: whatever a killed child left.
+ * *count: how many.
  */
 Status engine_reap(Engine *engine, const char *agent, const char *job_id, int *count, Error *err) MUST_CHECK;
 

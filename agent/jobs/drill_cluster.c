@@ -83,10 +83,11 @@ Status drill_cluster_start(DrillRun *run, Error *err) {
   Status status = drill_find_tools(run, err);
   if (status != STATUS_OK)
     return status;
+  CLEANUP_FREE char *owner = agent_config_owner(config);
   ClusterOptions options = {.major = run->major,
                             .superuser = run->bootstrap_role,
                             .job_id = run->context->job->id,
-                            .agent = config->name,
+                            .agent = owner,
                             .scratch = run->context->scratch,
                             .bin_dirs = config->bin_dirs,
                             .bin_dir_count = config->bin_dir_count,

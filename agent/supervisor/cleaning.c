@@ -14,9 +14,10 @@ static void reap(const AgentConfig *config, const char *job_id) {
   Engine *engine = NULL;
   int count = 0;
   Error err;
+  CLEANUP_FREE char *owner = agent_config_owner(config);
   Status status = engine_open(&config->drill, &engine, &err);
   if (!status)
-    status = engine_reap(engine, config->name, job_id, &count, &err);
+    status = engine_reap(engine, owner, job_id, &count, &err);
   if (engine)
     engine_close(engine);
   if (status)

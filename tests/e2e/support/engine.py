@@ -37,9 +37,10 @@ class Engine:
         return name
 
     def containers(self):
-        """Ids of pgseal's containers, running or not."""
+        """Ids of the containers, running or not, of agents that work beside this engine's directory: other runs share its
+        storage."""
         out = run(self._podman("ps", "-a", "--filter", "label=pgseal.job", "--format", "json")).stdout
-        return [c["Id"] for c in json.loads(out or "[]")]
+        return [c["Id"] for c in json.loads(out or "[]") if f"@{self.dir.parent}/" in c["Labels"].get("pgseal.agent", "")]
 
     def kill_container(self, container):
         run(self._podman("kill", "-s", "KILL", container))
