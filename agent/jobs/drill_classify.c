@@ -98,6 +98,7 @@ static const ArchiveEntry *find_entry(const ArchiveToc *toc, int dump_id) {
 typedef struct Complaint {
   const ArchiveEntry *entry; /* NULL: of no entry */
   Buffer message, command;
+  size_t primary; /* of message: its first line; what follows may quote rows, whatever those say */
   bool open, in_command;
 } Complaint;
 
@@ -120,7 +121,8 @@ static void complaint_close(Complaint *complaint, DrillIssues *out) {
   const char *remedy;
   /* without an entry, it is pg_restore itself that failed */
   Status fallback = complaint->entry ? entry_loss(complaint->entry, buffer_text(&complaint->command)) : ERR_TOOL;
-  Status status = drill_classify_message(message, fallback, &remedy);
+  CLEANUP_FREE char *primary = memory_strndup(buffer_text(&complaint->message), complaint->primary);
+  Status status = drill_classify_message(primary, fallback, &remedy);
   CLEANUP_FREE char *name = complaint->entry ? entry_name(complaint->entry) : memory_strdup("");
   DrillIssue issue = {.status = status,
                       .object = memory_strdup(text_clean(name, object, sizeof object)),
@@ -174,6 +176,7 @@ static void complaint_line(Complaint *complaint, const char *line, const Archive
     complaint_close(complaint, out);
     complaint->open = true;
     append_part(&complaint->message, text);
+    complaint->primary = complaint->message.size;
   } else if ((text = after(rest, "detail: ")) && complaint->open) {
     const char *statement = after(text, command);
     complaint->in_command = statement != NULL;
