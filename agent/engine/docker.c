@@ -155,6 +155,15 @@ static void docker_log_text(const Buffer *body, Buffer *out) {
   }
 }
 
+static Status docker_other_server(const DockerCluster *cluster, const Buffer *log, Error *err) {
+  char said[ENGINE_LOG_TAIL];
+  engine_log_tail((const char *)log->data, log->size, said);
+  error_set(err, ERR_IMAGE_MISSING, "%s cannot be used: %s", cluster->image, said);
+  error_remedy(err, "Name an image that has a PostgreSQL server of this major version in `drill.images`.");
+  error_object(err, "%s", cluster->image);
+  return err->status;
+}
+
 static Status docker_alive(void *backend, void *opaque, Error *err) {
   DockerCluster *cluster = opaque;
   CLEANUP(docker_reply_release) DockerReply reply = {0};
@@ -166,17 +175,18 @@ static Status docker_alive(void *backend, void *opaque, Error *err) {
     return STATUS_OK;
   if (reply.status != 200 && reply.status != 404)
     return docker_refused(err, ERR_ENGINE_UNAVAILABLE, "tell about a container", &reply);
+  int exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
   bool oom = json_is_true(json_object_get(state, "OOMKilled"));
-  CLEANUP_FREE char *what =
-      reply.status == 404
-          ? memory_strdup("is gone: its container was removed by somebody else")
-          : memory_format("ended (exit code %d)", (int)json_integer_value(json_object_get(state, "ExitCode")));
+  CLEANUP_FREE char *what = reply.status == 404 ? memory_strdup("is gone: its container was removed by somebody else")
+                                                : memory_format("ended (exit code %d)", exit_code);
   Error unread;
   CLEANUP(buffer_release) Buffer log = {0};
   if (docker_container_call(backend, "GET", cluster->container, "/logs?stdout=1&stderr=1&tail=30", &reply, &unread) ==
           STATUS_OK &&
       reply.status == 200)
     docker_log_text(&reply.body, &log);
+  if (exit_code == DOCKER_EXIT_OTHER_SERVER_CODE)
+    return docker_other_server(cluster, &log, err);
   return engine_lost(err, what, oom, (const char *)log.data, log.size);
 }
 

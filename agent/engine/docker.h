@@ -7,6 +7,10 @@
 
 enum { DOCKER_MESSAGE_SIZE = 1024, DOCKER_PATH_SIZE = 512 };
 
+/* What the container's script ends with where the image has no server of the version wanted. */
+#define DOCKER_EXIT_OTHER_SERVER "65"
+enum { DOCKER_EXIT_OTHER_SERVER_CODE = 65 };
+
 typedef struct DockerEngine {
   const DrillConfig *config;
   DockerHttp *http;

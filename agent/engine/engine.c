@@ -111,11 +111,11 @@ static Status cluster_wait_ready(Cluster *cluster, const ClusterOptions *options
     if (cluster_connect(cluster, ENGINE_INITIAL_ROLE, out, &refused) == STATUS_OK)
       return STATUS_OK;
     Status status = options->check ? options->check(options->user, err) : STATUS_OK;
-    if (status == STATUS_OK && (status = cluster_alive(cluster, err)) != STATUS_OK) {
+    if (status == STATUS_OK && (status = cluster_alive(cluster, err)) == ERR_CLUSTER_LOST) {
       /* it never lived */
-      err->status = ERR_CLUSTER_START;
-      error_remedy(err, "%s", error_default_remedy(ERR_CLUSTER_START));
-      status = ERR_CLUSTER_START;
+      err->status = status = ERR_CLUSTER_START;
+      if (strcmp(err->remedy, error_default_remedy(ERR_CLUSTER_LOST)) == 0)
+        error_remedy(err, "%s", error_default_remedy(ERR_CLUSTER_START));
     }
     if (status != STATUS_OK)
       return status;

@@ -122,7 +122,7 @@ static void image_of_another_version_is_refused(void **state) {
   ClusterOptions options = engine_test_options(test, "postgres");
   Error failed = {0};
   assert_status_ok(engine_open(&test->config, &engine, err));
-  assert_int_equal(ERR_CLUSTER_START, cluster_start(engine, &options, &cluster, &failed));
+  assert_int_equal(ERR_IMAGE_MISSING, cluster_start(engine, &options, &cluster, &failed));
   assert_non_null(strstr(failed.message, "no PostgreSQL 16 server"));
   assert_scratch_empty(test);
   engine_close(engine);
