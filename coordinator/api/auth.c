@@ -17,6 +17,16 @@ static Status unauthorized(Error *err) {
   return error_set(err, ERR_UNAUTHORIZED, "a valid token is needed");
 }
 
+bool auth_token_of(const char *header, const char **token, size_t *length) {
+  if (!header || strncasecmp(header, "Bearer ", 7) != 0 || strlen(header) > TOKEN_LIMIT)
+    return false;
+  *token = header + 7 + strspn(header + 7, " ");
+  *length = strlen(*token);
+  while (*length > 0 && ((*token)[*length - 1] == ' ' || (*token)[*length - 1] == '\t'))
+    --*length; /* not part of a header's value (RFC 9110, 5.5), but libmicrohttpd leaves it in */
+  return *length > 0;
+}
+
 /* Not for every request: once a minute is enough to tell a token in use from a forgotten one. */
 static void note_use(Api *api, LedgerToken *token) {
   int64_t now = clock_wall_us();
@@ -39,11 +49,12 @@ Status auth_check(Request *request, Role needed, Error *err) {
   if (needed == ROLE_NONE)
     return STATUS_OK;
   const char *header = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Authorization");
-  if (!header || strncasecmp(header, "Bearer ", 7) != 0 || strlen(header) > TOKEN_LIMIT)
-    return unauthorized(err);
-  const char *text = header + 7 + strspn(header + 7, " ");
+  const char *text;
+  size_t length;
   char hash[SHA256_HEX_SIZE];
-  sha256_hex(text, strlen(text), hash);
+  if (!auth_token_of(header, &text, &length))
+    return unauthorized(err);
+  sha256_hex(text, length, hash);
   LedgerToken token = {0};
   Error ignored;
   Status status = ledger_token_by_hash(request->api->ledger, hash, &token, &ignored);
@@ -86,6 +97,11 @@ Status auth_first_token(Api *api, Error *err) {
   status = file_read_text(api->config->admin_token_file, TOKEN_LIMIT, &text, err);
   if (status)
     return status;
+  if (!*text) {
+    error_set(err, ERR_CONFIG, "admin_token_file: %s is empty", api->config->admin_token_file);
+    error_remedy(err, "Put a long random token into it, such as `openssl rand -hex 32` makes.");
+    return ERR_CONFIG;
+  }
   Id id = id_new();
   LedgerToken token = {.id = id.text, .name = (char *)"admin", .role = (char *)"admin", .created_us = clock_wall_us()};
   sha256_hex(text, strlen(text), token.hash);

@@ -20,6 +20,8 @@ static void wake(Stream *stream) {
 }
 
 static void push(Stream *stream, const void *data, size_t size) {
+  if (stream->ended)
+    return; /* it may have left some out: what comes after them would hide that */
   if (stream->queue.size + size > QUEUE_LIMIT)
     stream->cut = true; /* it may come again with Last-Event-ID */
   else
@@ -123,27 +125,41 @@ static void close_stream(void *user) {
   stream_free(stream);
 }
 
-/* What came since Last-Event-ID. */
-static void add_backlog(Request *request, Stream *stream) {
+/* What came since Last-Event-ID. If that is too much for once, the stream ends after a part of it: the client comes
+ * again with a later id. */
+static Status add_backlog(Request *request, Stream *stream, Error *err) {
   const char *last = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Last-Event-ID");
-  if (!last)
-    return;
+  int64_t after = 0;
+  if (!last || !*last)
+    return STATUS_OK;
+  if (!query_digits(last, &after))
+    return error_set(err, ERR_INVALID_ARGUMENT, "Last-Event-ID must be the id of an event, a number");
   LedgerEvent *events = NULL;
   size_t count = 0;
-  Error ignored;
-  if (ledger_event_list(request->api->ledger, strtoll(last, NULL, 10), BACKLOG, stream->checkpoint_id, &events, &count,
-                        &ignored) != STATUS_OK)
-    return;
+  Status status = ledger_event_list(request->api->ledger, after, BACKLOG, stream->checkpoint_id, &events, &count, err);
+  if (status)
+    return status;
+  stream->ended |= count == BACKLOG;
   for (size_t i = 0; i < count; i++) {
+    if (stream->queue.size > QUEUE_LIMIT / 2) {
+      stream->ended = true;
+      break;
+    }
     json_t *json = render_event(&events[i]);
     format_event(&stream->queue, events[i].kind, events[i].sequence, json);
     json_decref(json);
   }
   ledger_event_list_free(events, count);
+  return STATUS_OK;
 }
 
 /* Takes stream. */
 static enum MHD_Result start_stream(Request *request, Stream *stream) {
+  Error err;
+  if (add_backlog(request, stream, &err) != STATUS_OK) {
+    stream_free(stream);
+    return respond_failure(request, &err);
+  }
   struct MHD_Response *response =
       MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_SIZE, read_stream, stream, close_stream);
   if (!response) {
@@ -167,7 +183,6 @@ static Stream *new_stream(Request *request, const char *checkpoint_id) {
   stream->request = request;
   stream->checkpoint_id = checkpoint_id ? memory_strdup(checkpoint_id) : NULL;
   buffer_append_text(&stream->queue, ": pgseal events\n\n");
-  add_backlog(request, stream);
   return stream;
 }
 
@@ -178,7 +193,8 @@ enum MHD_Result events_all(Request *request) {
 enum MHD_Result events_checkpoint(Request *request) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Error err;
-  if (ledger_checkpoint_find(request->api->ledger, NULL, request->arg, &checkpoint, &err) != STATUS_OK)
+  if (ledger_checkpoint_find(request->api->ledger, query_text(request, "database"), request->arg, &checkpoint, &err) !=
+      STATUS_OK)
     return respond_failure(request, &err);
   Stream *stream = new_stream(request, checkpoint.id);
   json_t *json = render_checkpoint(request->api, &checkpoint, true);

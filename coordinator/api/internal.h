@@ -15,7 +15,7 @@
 #include "common/base/buffer.h"
 #include "coordinator/api/api.h"
 
-enum { API_BODY_LIMIT = 64 << 10, API_LIST_DEFAULT = 100, API_LIST_LIMIT = 1000 };
+enum { API_BODY_LIMIT = 64 << 10, API_BODY_PATIENCE = 1 << 20, API_LIST_DEFAULT = 100, API_LIST_LIMIT = 1000 };
 
 typedef enum Role { ROLE_NONE, ROLE_CI, ROLE_ADMIN } Role;
 typedef enum Phase { PHASE_READING, PHASE_WAITING, PHASE_STREAMING, PHASE_ANSWERED } Phase;
@@ -26,7 +26,9 @@ typedef struct Request {
   const char *method, *path;
   Phase phase;
   Buffer body;
+  size_t discarded; /* bytes of a body that is too large; it is not kept */
   bool too_large, suspended;
+  char allow[48]; /* with a 405: the path's methods */
   char actor[64]; /* the token's name */
   Role role;
   char *arg;         /* the path's variable part, decoded; owned */
@@ -79,15 +81,19 @@ json_t *render_job(const LedgerJob *job);
 json_t *render_event(const LedgerEvent *event);
 json_t *render_time(int64_t wall_us); /* null if 0 */
 json_t *render_error(const char *code, const char *message, const char *remedy, const char *object);
-json_t *render_text(const char *text); /* null if NULL */
+json_t *render_text(const char *text); /* null if NULL; what is no UTF-8 is shown with question marks */
 
 /* ---- query.c ---- */
+bool query_digits(const char *text, int64_t *out); /* digits alone, without a sign or spaces; false if it is not */
 const char *query_text(Request *request, const char *name);
 Status query_number(Request *request, const char *name, int64_t fallback, int64_t low, int64_t high, int64_t *out,
                     Error *err) MUST_CHECK;
 Status query_body(Request *request, json_t **json, Error *err) MUST_CHECK; /* an object; new reference */
 
 /* ---- auth.c ---- */
+/* The token in an Authorization header's value (NULL: there is none), which is not terminated; false if there is none.
+ */
+bool auth_token_of(const char *header, const char **token, size_t *length);
 Status auth_check(Request *request, Role needed, Error *err) MUST_CHECK; /* fills actor and role */
 Status auth_first_token(Api *api, Error *err) MUST_CHECK;
 

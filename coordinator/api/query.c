@@ -9,13 +9,21 @@ const char *query_text(Request *request, const char *name) {
   return value && *value ? value : NULL;
 }
 
+bool query_digits(const char *text, int64_t *out) {
+  char *end = NULL;
+  errno = 0;
+  int64_t value = strtoll(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end || errno)
+    return false;
+  *out = value;
+  return true;
+}
+
 Status query_number(Request *request, const char *name, int64_t fallback, int64_t low, int64_t high, int64_t *out,
                     Error *err) {
   const char *text = query_text(request, name);
-  char *end = NULL;
-  errno = 0;
-  int64_t value = text ? strtoll(text, &end, 10) : fallback;
-  if (text && (*end || errno || value < low || value > high))
+  int64_t value = fallback;
+  if (text && (!query_digits(text, &value) || value < low || value > high))
     return error_set(err, ERR_INVALID_ARGUMENT, "%s must be a number from %lld to %lld", name, (long long)low,
                      (long long)high);
   *out = value;

@@ -1,12 +1,19 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/cleanup.h"
 #include "common/base/clock.h"
+#include "common/base/memory.h"
 #include "common/base/text.h"
 #include "coordinator/api/internal.h"
 
 json_t *render_text(const char *text) {
-  return text ? json_string(text) : json_null();
+  json_t *json = text ? json_string(text) : json_null();
+  if (json)
+    return json;
+  size_t size = strlen(text) + 1;
+  CLEANUP_FREE char *clean = memory_alloc(size);
+  return json_string(text_clean(text, clean, size));
 }
 
 json_t *render_time(int64_t wall_us) {
@@ -17,16 +24,16 @@ json_t *render_time(int64_t wall_us) {
 json_t *render_error(const char *code, const char *message, const char *remedy, const char *object) {
   if (!code)
     return json_null();
-  json_t *json =
-      json_pack("{s:s, s:s, s:s}", "code", code, "message", message ? message : "", "remedy", remedy ? remedy : "");
+  json_t *json = json_pack("{s:o, s:o, s:o}", "code", render_text(code), "message", render_text(message ? message : ""),
+                           "remedy", render_text(remedy ? remedy : ""));
   if (object && *object)
-    json_object_set_new(json, "object", json_string(object));
+    json_object_set_new(json, "object", render_text(object));
   return json;
 }
 
 json_t *render_job(const LedgerJob *job) {
-  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o}", "id", job->id, "checkpoint",
-                   job->checkpoint_id, "database", job->database, "kind",
+  return json_pack("{s:s, s:s, s:o, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o}", "id", job->id, "checkpoint",
+                   job->checkpoint_id, "database", render_text(job->database), "kind",
                    job->kind == LEDGER_JOB_DUMP ? "dump" : "drill", "state", job_state_name(job->state), "attempt",
                    job->attempt, "agent", render_text(job->agent), "progress",
                    job->state == JOB_DONE ? NULL : job->progress, "error",
@@ -59,14 +66,14 @@ static void add_jobs(Api *api, const char *checkpoint_id, json_t *json) {
 json_t *render_checkpoint(Api *api, const Checkpoint *c, bool whole) {
   char size[TEXT_SIZE_SIZE];
   const ConfigDatabase *database = coordinator_config_database(api->config, c->database);
-  json_t *json =
-      json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:f}", "ok",
-                c->state == CHECKPOINT_SEALED, "id", c->id, "database", c->database, "environment",
-                database ? database->environment : "", "tag", c->tag, "state", checkpoint_state_name(c->state),
-                "created_at", render_time(c->created_us), "finished_at", render_time(c->finished_us), "size",
-                text_size(c->size_bytes, size), "size_bytes", (json_int_t)c->size_bytes, "archive_bytes",
-                (json_int_t)c->archive_bytes, "tables", (json_int_t)c->tables, "rows", (json_int_t)c->rows,
-                "restore_drill", render_text(c->restore_drill), "seconds", round(c->seconds * 10) / 10);
+  json_t *json = json_pack("{s:b, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:f}", "ok",
+                           c->state == CHECKPOINT_SEALED, "id", c->id, "database", render_text(c->database),
+                           "environment", render_text(database ? database->environment : ""), "tag",
+                           render_text(c->tag), "state", checkpoint_state_name(c->state), "created_at",
+                           render_time(c->created_us), "finished_at", render_time(c->finished_us), "size",
+                           text_size(c->size_bytes, size), "size_bytes", (json_int_t)c->size_bytes, "archive_bytes",
+                           (json_int_t)c->archive_bytes, "tables", (json_int_t)c->tables, "rows", (json_int_t)c->rows,
+                           "restore_drill", render_text(c->restore_drill), "seconds", round(c->seconds * 10) / 10);
   json_object_set_new(json, "error",
                       c->state == CHECKPOINT_SEALED
                           ? json_null()

@@ -41,6 +41,8 @@ static enum MHD_Result send_text(Request *request, unsigned status, const char *
   MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
   if (location)
     MHD_add_response_header(response, "Location", location);
+  if (request->allow[0])
+    MHD_add_response_header(response, "Allow", request->allow);
   if (status == MHD_HTTP_UNAUTHORIZED)
     MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"pgseal\"");
   enum MHD_Result result = MHD_queue_response(request->connection, status, response);
@@ -50,7 +52,7 @@ static enum MHD_Result send_text(Request *request, unsigned status, const char *
 }
 
 enum MHD_Result respond_json_location(Request *request, unsigned status, json_t *json, const char *location) {
-  char *text = json_dumps(json, JSON_COMPACT);
+  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)); /* 17 digits would show 2.8 as 2.7999... */
   json_decref(json);
   if (!text)
     return MHD_NO;

@@ -10,7 +10,7 @@ typedef struct Route {
   Handler *handler;
 } Route;
 
-/* docs/openapi.yaml documents each of these; tests/e2e/test_openapi.py checks that. */
+/* docs/openapi.yaml documents each of these; tests/e2e/test_api.py checks that. */
 static const Route routes[] = {
     {"POST", "/api/checkpoint", ROLE_CI, checkpoint_create_waiting},
     {"POST", "/api/v1/checkpoints", ROLE_CI, checkpoint_create},
@@ -48,24 +48,34 @@ static bool match(const char *pattern, const char *path, const char **arg, size_
   return tail > 0 || !memchr(*arg, '/', *arg_size); /* a tag with a slash: ask for it by ?tag= */
 }
 
+static void allow(Request *request, const char *method) {
+  size_t used = strlen(request->allow);
+  snprintf(request->allow + used, sizeof request->allow - used, "%s%s%s", used ? ", " : "", method,
+           strcmp(method, "GET") == 0 ? ", HEAD" : "");
+}
+
 static enum MHD_Result refuse(Request *request, unsigned status, Status code, const char *message) {
   Error err;
   error_set(&err, code, "%s: %s %s", message, request->method, request->path);
-  error_remedy(&err, "docs/openapi.yaml lists what there is.");
+  if (code != ERR_UNAVAILABLE)
+    error_remedy(&err, "docs/openapi.yaml lists what there is.");
   return respond_error(request, status, &err, NULL);
 }
 
 enum MHD_Result router_dispatch(Request *request) {
-  bool known_path = false;
+  if (request->api->closing) /* nothing may be left waiting */
+    return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, ERR_UNAVAILABLE, "the coordinator is stopping");
   const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
   for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
     const char *arg;
     size_t arg_size = 0;
     if (!match(routes[i].pattern, request->path, &arg, &arg_size))
       continue;
-    known_path = true;
-    if (strcmp(routes[i].method, method) != 0)
+    if (strcmp(routes[i].method, method) != 0) {
+      allow(request, routes[i].method);
       continue;
+    }
+    request->allow[0] = 0;
     Error err;
     if (auth_check(request, routes[i].role, &err) != STATUS_OK)
       return respond_failure(request, &err);
@@ -77,6 +87,7 @@ enum MHD_Result router_dispatch(Request *request) {
       request->arg = memory_strndup(arg, arg_size);
     return routes[i].handler(request);
   }
-  return known_path ? refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, ERR_INVALID_ARGUMENT, "not a method of this path")
-                    : refuse(request, MHD_HTTP_NOT_FOUND, ERR_NOT_FOUND, "no such path");
+  return request->allow[0]
+             ? refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, ERR_INVALID_ARGUMENT, "not a method of this path")
+             : refuse(request, MHD_HTTP_NOT_FOUND, ERR_NOT_FOUND, "no such path");
 }

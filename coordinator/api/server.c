@@ -102,12 +102,14 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
   }
   request->path = url;
   if (*size > 0) {
-    /* What is too large is read to its end but not kept, so that the client sees the answer. */
+    /* What is too large is read to its end but not kept, so that the client sees the answer; within reason. */
     request->too_large |= request->body.size + *size > API_BODY_LIMIT;
     if (!request->too_large)
       buffer_append(&request->body, data, *size);
+    else
+      request->discarded += *size;
     *size = 0;
-    return MHD_YES;
+    return request->discarded > API_BODY_PATIENCE ? MHD_NO : MHD_YES;
   }
   if (request->phase == PHASE_WAITING)
     return request->finished ? checkpoint_answer(request) : (request_suspend(request), MHD_YES);
@@ -152,6 +154,15 @@ static Status parse_address(const char *text, struct sockaddr_storage *out, Erro
   return error_set(err, ERR_CONFIG, "http: %s is not an IP address and port, such as 127.0.0.1:8420", text);
 }
 
+/* A zero byte would end the text early, and "/healthz%00x" be taken for "/healthz": it becomes a character that nothing
+ * is named with. */
+static size_t on_unescape(void *user, struct MHD_Connection *connection, char *text) {
+  (void)user, (void)connection;
+  for (char *at = text; (at = strstr(at, "%00")); at += 3)
+    at[2] = '1';
+  return MHD_http_unescape(text);
+}
+
 static struct MHD_Daemon *start(Api *api) {
   unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                    (api->address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
@@ -160,7 +171,8 @@ static struct MHD_Daemon *start(Api *api) {
                           MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
                           (unsigned)CONNECTIONS_PER_CLIENT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION,
-                          MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+                          MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+                          MHD_OPTION_END);
 }
 
 Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,

@@ -64,19 +64,32 @@ static Status record(Request *request, const LedgerToken *token, bool insert, co
   return status;
 }
 
+static Status read_wish(const json_t *body, const char **name, const char **role, Error *err) {
+  const char *member;
+  json_t *value;
+  json_object_foreach((json_t *)body, member, value) {
+    if (strcmp(member, "name") != 0 && strcmp(member, "role") != 0)
+      return error_set(err, ERR_INVALID_ARGUMENT, "unknown member \"%s\"; there are name and role", member);
+  }
+  const json_t *given = json_object_get(body, "role");
+  *name = json_string_value(json_object_get(body, "name"));
+  *role = given ? json_string_value(given) : "ci";
+  if (!*name || !text_name_valid(*name))
+    return error_set(err, ERR_INVALID_ARGUMENT,
+                     "\"name\" must be 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first");
+  if (!*role || (strcmp(*role, "admin") != 0 && strcmp(*role, "ci") != 0))
+    return error_set(err, ERR_INVALID_ARGUMENT, "\"role\" must be admin or ci");
+  return STATUS_OK;
+}
+
 enum MHD_Result token_create(Request *request) {
   CLEANUP(free_json) json_t *body = NULL;
   char text[TOKEN_TEXT];
   Error err;
   Status status = query_body(request, &body, &err);
-  const char *name = status ? NULL : json_string_value(json_object_get(body, "name"));
-  const char *role = status ? NULL : json_string_value(json_object_get(body, "role"));
-  role = role ? role : "ci";
-  if (!status && (!name || !text_name_valid(name)))
-    status = error_set(&err, ERR_INVALID_ARGUMENT,
-                       "\"name\" must be 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first");
-  if (!status && strcmp(role, "admin") != 0 && strcmp(role, "ci") != 0)
-    status = error_set(&err, ERR_INVALID_ARGUMENT, "\"role\" must be admin or ci");
+  const char *name = NULL, *role = NULL;
+  if (!status)
+    status = read_wish(body, &name, &role, &err);
   if (!status)
     status = make_token(text, &err);
   Id id = id_new();
