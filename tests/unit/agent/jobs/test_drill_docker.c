@@ -68,11 +68,12 @@ static void *remove_container(void *user) {
   Engine *engine = NULL;
   Error failed;
   int count = 0;
+  CLEANUP_FREE char *owner = agent_config_owner(&drill->config);
   if (engine_open(&drill->config.drill, &engine, &failed) != STATUS_OK)
     return NULL;
   for (int i = 0; i < 300 && count == 0; i++) {
     usleep(50000);
-    if (engine_reap(engine, drill->config.name, drill->job.id, &count, &failed) != STATUS_OK)
+    if (engine_reap(engine, owner, drill->job.id, &count, &failed) != STATUS_OK)
       break;
   }
   engine_close(engine);

@@ -1,5 +1,5 @@
-/* The real API on loopback, over a real dispatch and ledger; clients are sockets in the same thread, which also runs the
- * loop. */
+/* The real API on loopback, over a real dispatch and ledger; clients are sockets in the same thread, which also runs
+ * the loop. */
 #ifndef PGSEAL_TESTS_UNIT_COORDINATOR_API_SUPPORT_H
 #define PGSEAL_TESTS_UNIT_COORDINATOR_API_SUPPORT_H
 

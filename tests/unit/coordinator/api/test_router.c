@@ -117,8 +117,8 @@ static char *quoted(const char *text) { /* percent-encoded, every byte */
 
 static void test_odd_tags_are_found_by_their_path(void **state) {
   Server *s = *state;
-  static const char *const tags[] = {"plain", "it's \"quoted\"", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x94\x92", "100%", "a+b c",
-                                     "?limit=1&x", "a\\b", "%41"};
+  static const char *const tags[] = {
+      "plain", "it's \"quoted\"", "\xc3\xbc\xe2\x82\xac\xf0\x9f\x94\x92", "100%", "a+b c", "?limit=1&x", "a\\b", "%41"};
   for (size_t i = 0; i < ARRAY_SIZE(tags); i++) {
     char *id = request(s->f, "shop", tags[i]), *name = quoted(tags[i]);
     CLEANUP_FREE char *target = memory_format("/api/v1/checkpoints/%s", name);
@@ -182,9 +182,22 @@ static void test_over_long(void **state) {
 
 static void test_numbers(void **state) {
   Server *s = *state;
-  static const char *const bad[] = {"0",     "-1",   "+1",     "%2B1", "1001",
-                                    "1x",    "0x10", "1e2",    "%201", "1%20",
-                                    "9999999999999999999999", "-9999999999999999999999", "one", "%FF", "1%00", "1;2"};
+  static const char *const bad[] = {"0",
+                                    "-1",
+                                    "+1",
+                                    "%2B1",
+                                    "1001",
+                                    "1x",
+                                    "0x10",
+                                    "1e2",
+                                    "%201",
+                                    "1%20",
+                                    "9999999999999999999999",
+                                    "-9999999999999999999999",
+                                    "one",
+                                    "%FF",
+                                    "1%00",
+                                    "1;2"};
   static const char *const paths[] = {"/api/v1/checkpoints", "/api/v1/drills", "/api/v1/ledger"};
   for (size_t p = 0; p < ARRAY_SIZE(paths); p++) {
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -222,8 +235,8 @@ static void test_lists_are_bounded_and_paged(void **state) {
   ANSWER drills = ask(s, "GET", "/api/v1/drills?limit=3", NULL);
   assert_int_equal(json_array_size(json_object_get(drills.json, "drills")), 3);
   ANSWER events = ask(s, "GET", "/api/v1/ledger?limit=2&after=3", NULL);
-  assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(events.json, "events"), 0), "sequence")),
-                   4);
+  assert_int_equal(
+      json_integer_value(json_object_get(json_array_get(json_object_get(events.json, "events"), 0), "sequence")), 4);
   for (int i = 0; i < 5; i++)
     free(ids[i]);
 }
@@ -242,7 +255,8 @@ static void test_duplicates_and_strangers(void **state) {
 static void test_text_that_matches_nothing(void **state) {
   Server *s = *state;
   free(request(s->f, "shop", "a"));
-  static const char *const none[] = {"database=%FF%FE", "tag=%C3%28", "before=nonesuch", "tag=a%00", "tag=a'--", "database=%25"};
+  static const char *const none[] = {"database=%FF%FE", "tag=%C3%28", "before=nonesuch",
+                                     "tag=a%00",        "tag=a'--",   "database=%25"};
   for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
     CLEANUP_FREE char *target = memory_format("/api/v1/checkpoints?%s", none[i]);
     ANSWER got = ask(s, "GET", target, NULL);
