@@ -3,10 +3,10 @@
 .PHONY: deps deps-check demo test unit e2e sanitized test-long lint format fuzz bench install uninstall clean
 
 deps: ## install the Debian packages that building, running and testing need (sudo when not root)
-	@make/deps build run test
+	@make/deps build run test s3
 
 deps-check: ## also what lint and fuzz need
-	@make/deps build run test check
+	@make/deps build run test s3 check
 
 demo: ## the whole story on this machine: source database, checkpoint, drill, sealed; removes itself
 	@make/deps build run
