@@ -217,13 +217,13 @@ static Status take_rest(Loaded *loaded, Error *err) {
                         config->log_level);
   if (strcmp(config->log_format, "text") != 0 && strcmp(config->log_format, "json") != 0)
     return config_error(err, config->path, "log.format is '%s'; it must be text or json", config->log_format);
-  Status status = take_int(loaded, "segments.size_mb", raw->segments.size_mb, 32, 1, 256, &config->segment_mb, err);
+  Status status = take_int(loaded, "segments.size_mb", raw->segments.size_mb, 16, 1, 256, &config->segment_mb, err);
   if (!status)
     status = take_int(loaded, "segments.zstd_level", raw->segments.zstd_level, 1, 1, 19, &config->zstd_level, err);
   if (!status)
     status = take_int(loaded, "segments.workers", raw->segments.workers,
                       cpus < 1   ? 1
-                      : cpus > 8 ? 8
+                      : cpus > 4 ? 4
                                  : (int)cpus,
                       1, 64, &config->workers, err);
   return status;

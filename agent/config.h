@@ -56,7 +56,7 @@ typedef struct AgentConfig {
   AgentDatabase *databases;
   size_t database_count;
   DrillConfig drill;
-  int segment_mb; /* plaintext MiB per segment; default 32 */
+  int segment_mb; /* plaintext MiB of the first segments; default 16 */
   int zstd_level; /* default 1 */
   int workers;    /* segment encoders; default: CPUs, at most 8 */
   const char *log_level, *log_format;

@@ -67,8 +67,11 @@ char *drill_dbname(const char *database) {
 
 Status drill_blame_cluster(DrillRun *run, Error *err) {
   Error lost;
-  if (run->cluster && cluster_alive(run->cluster, &lost) == ERR_CLUSTER_LOST)
+  Status status = run->cluster ? cluster_alive(run->cluster, &lost) : STATUS_OK;
+  if (status == ERR_CLUSTER_LOST || status == ERR_DISK_FULL || status == ERR_BUDGET_EXCEEDED)
     *err = lost;
+  else if (run->cluster && err->status == ERR_DISK_FULL) /* the server said so */
+    return cluster_disk_full(run->cluster, err);
   return err->status;
 }
 

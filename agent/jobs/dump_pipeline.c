@@ -32,12 +32,15 @@ struct DumpPipeline {
   Error failure;
 };
 
-size_t dump_pipeline_segment_size(size_t initial, size_t index) {
-  size_t cap = initial > PIPELINE_SIZE_CAP ? initial : PIPELINE_SIZE_CAP;
-  size_t doublings = index / PIPELINE_GROW_AFTER, size = initial;
-  for (; doublings > 0 && size < cap; doublings--)
+size_t dump_pipeline_segment_size(size_t initial, int workers, size_t index) {
+  /* Data that does not compress is held three times over while a worker encodes it: packed, encrypted, encoded. */
+  size_t held = (size_t)workers + 2 + 3 * (size_t)workers, size = initial;
+  for (size_t doublings = index / PIPELINE_GROW_AFTER; doublings > 0; doublings--) {
+    if (2 * size * held > PIPELINE_MEMORY)
+      break;
     size *= 2;
-  return size < cap ? size : cap;
+  }
+  return size;
 }
 
 static Slot *queue_take(DumpPipeline *pipeline) {
@@ -183,7 +186,7 @@ static Status take_slot(DumpPipeline *pipeline, Error *err) {
     return status;
 
   Slot *slot = pipeline->current;
-  size_t wanted = dump_pipeline_segment_size(pipeline->options.segment_size, index);
+  size_t wanted = dump_pipeline_segment_size(pipeline->options.segment_size, pipeline->options.workers, index);
   if (slot->capacity != wanted) {
     free(slot->data);
     slot->data = memory_alloc(wanted);

@@ -2,16 +2,17 @@
  * Cuts the archive stream into segments, and encodes and stores several of them at once.
  *
  * One thread fills (space, commit, cut, finish, free); the pipeline's own threads encode and put. Memory is
- * bounded: at most workers + 2 plaintext segments, and one encoded one per worker. Segments may be stored in any
- * order; `stored` is told how many are there without a gap, which is what a drill may read.
+ * bounded: at most workers + 2 plaintext segments, and what encoding one takes per worker. Segments may be stored in
+ * any order; `stored` is told how many are there without a gap, which is what a drill may read.
  */
 #ifndef PGSEAL_AGENT_JOBS_DUMP_PIPELINE_H
 #define PGSEAL_AGENT_JOBS_DUMP_PIPELINE_H
 
 #include "agent/jobs/dump_store.h"
 
-/* Segments double in size after this many of one size, so that their number stays bounded; up to the cap. */
-enum { PIPELINE_GROW_AFTER = 1024, PIPELINE_SIZE_CAP = 256 << 20 };
+/* Segments double in size after this many of one size, so that there are not too many of a large archive; as far as the
+ * memory that they take on their way allows. */
+enum { PIPELINE_GROW_AFTER = 1024, PIPELINE_MEMORY = 320 << 20 };
 
 typedef struct DumpPipelineOptions {
   DumpStore store;
@@ -36,7 +37,7 @@ void dump_pipeline_commit(DumpPipeline *pipeline, size_t size);
 void dump_pipeline_cut(DumpPipeline *pipeline);
 /* Cuts, and waits until all is stored. *segments is the caller's to free. */
 Status dump_pipeline_finish(DumpPipeline *pipeline, ManifestSegment **segments, size_t *count, Error *err) MUST_CHECK;
-/* How large segment `index` may get. Pure. */
-size_t dump_pipeline_segment_size(size_t initial, size_t index);
+/* How large segment `index` may get, in bytes: `initial` ones, and more only within PIPELINE_MEMORY. Pure. */
+size_t dump_pipeline_segment_size(size_t initial, int workers, size_t index);
 
 #endif

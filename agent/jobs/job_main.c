@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -71,6 +72,20 @@ static int hand_over(JobChannel *channel, Pgseal__JobResult *result) {
   return status ? 1 : 0;
 }
 
+/* What it took, for whoever sizes an agent: `docs/performance.md` says what to expect. */
+static void log_usage(double seconds) {
+  struct rusage usage;
+  if (getrusage(RUSAGE_SELF, &usage) != 0)
+    return;
+  char wall[32], cpu[32], peak[32];
+  snprintf(wall, sizeof wall, "%.1f", seconds);
+  snprintf(cpu, sizeof cpu, "%.1f",
+           (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+               (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+  snprintf(peak, sizeof peak, "%ld", usage.ru_maxrss / 1024);
+  log_info("the job ends", "seconds", wall, "cpu_seconds", cpu, "peak_rss_mib", peak, NULL);
+}
+
 static int work(const JobContext *context) {
   Pgseal__JobResult *result = new_result();
   int64_t start = clock_monotonic_us();
@@ -82,8 +97,8 @@ static int work(const JobContext *context) {
     job_result_set_error(result, &err);
   } else {
     result->outcome = PGSEAL__JOB_RESULT__OUTCOME__DONE;
-    log_info("the job is done", NULL);
   }
+  log_usage(result->seconds);
   return hand_over(context->channel, result);
 }
 

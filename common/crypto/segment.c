@@ -44,26 +44,35 @@ static Status compress(int level, const void *plain, size_t size, Buffer *out, E
   return STATUS_OK;
 }
 
+static Status encrypt(const Recipients *recipients, const Buffer *packed, CMS_ContentInfo **out, Error *err) {
+  if (packed->size > OBJECT_LIMIT)
+    return error_set(err, ERR_INVALID_ARGUMENT, "%zu bytes are more than one encrypted object can hold", packed->size);
+  CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(packed->data, (int)packed->size);
+  if (!in)
+    return error_set(err, ERR_NO_MEMORY, "no memory to encrypt a segment");
+  *out = CMS_encrypt(recipients->certificates, in, EVP_aes_256_gcm(), CMS_BINARY);
+  return *out ? STATUS_OK : crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
+}
+
 Status segment_encode(const Recipients *recipients, int level, const void *plain, size_t size, Buffer *out,
                       Error *err) {
   CLEANUP(buffer_release) Buffer packed = {0};
+  CLEANUP(free_cms) CMS_ContentInfo *cms = NULL;
   Status status = compress(level, plain, size, &packed, err);
+  if (!status)
+    status = encrypt(recipients, &packed, &cms, err);
   if (status)
     return status;
-  if (packed.size > OBJECT_LIMIT)
-    return error_set(err, ERR_INVALID_ARGUMENT, "%zu bytes are more than one encrypted object can hold", packed.size);
-  CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(packed.data, (int)packed.size);
-  CLEANUP(free_bio) BIO *sink = BIO_new(BIO_s_mem());
-  if (!in || !sink)
-    return error_set(err, ERR_NO_MEMORY, "no memory to encrypt a segment");
-  CLEANUP(free_cms)
-  CMS_ContentInfo *cms = CMS_encrypt(recipients->certificates, in, EVP_aes_256_gcm(), CMS_BINARY);
-  if (!cms || i2d_CMS_bio(sink, cms) != 1)
+  buffer_release(&packed); /* a segment is large, and several are encoded at once: never one copy more than needed */
+  int length = i2d_CMS_ContentInfo(cms, NULL);
+  if (length <= 0)
     return crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
-  char *data = NULL;
-  long length = BIO_get_mem_data(sink, &data);
   buffer_clear(out);
-  buffer_append(out, data, (size_t)length);
+  buffer_reserve(out, (size_t)length);
+  unsigned char *at = out->data;
+  if (i2d_CMS_ContentInfo(cms, &at) != length)
+    return crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
+  out->size = (size_t)length;
   return STATUS_OK;
 }
 

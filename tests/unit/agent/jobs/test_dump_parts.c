@@ -426,13 +426,13 @@ static void test_pipeline_canceled(void **state) {
 static void test_segment_size(void **state) {
   (void)state;
   size_t mib = 1 << 20;
-  assert_int_equal(dump_pipeline_segment_size(32 * mib, 0), 32 * mib);
-  assert_int_equal(dump_pipeline_segment_size(32 * mib, 1023), 32 * mib);
-  assert_int_equal(dump_pipeline_segment_size(32 * mib, 1024), 64 * mib);
-  assert_int_equal(dump_pipeline_segment_size(32 * mib, 3072), 256 * mib);
-  assert_int_equal(dump_pipeline_segment_size(32 * mib, 1 << 30), 256 * mib);
-  assert_int_equal(dump_pipeline_segment_size(3 * mib, 1 << 30), 256 * mib);
-  assert_int_equal(dump_pipeline_segment_size(512 * mib, 5000), 512 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 0), 16 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1023), 16 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1024), 32 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1 << 30), 32 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 4, 1 << 30), 16 * mib);
+  assert_int_equal(dump_pipeline_segment_size(2 * mib, 2, 3071), 8 * mib);
+  assert_int_equal(dump_pipeline_segment_size(512 * mib, 2, 5000), 512 * mib);
 }
 
 int main(void) {
