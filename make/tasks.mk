@@ -1,6 +1,6 @@
 # What is not compiling: dependencies, demo, tests, checks, installation.
 
-.PHONY: deps deps-check demo test unit e2e sanitized test-long lint format fuzz bench install uninstall clean
+.PHONY: deps deps-check demo test unit e2e sanitized test-long lint format fuzz bench profile install uninstall clean
 
 deps: ## install the Debian packages that building, running and testing need (sudo when not root)
 	@make/deps build run test s3
@@ -63,7 +63,12 @@ fuzz: ## every fuzz target, FUZZ_SECONDS each (default 60)
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
 bench: all ## measurements, as ratios against something real in the same run
+	@make/deps build run test
 	@tests/bench/run $(abspath $(BUILD)/bin)
+
+profile: all ## where CPU time goes while a checkpoint is proven (perf)
+	@make/deps build run test profile
+	@tests/bench/run $(abspath $(BUILD)/bin) --profile
 
 install: all ## into $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgseal/images $(DESTDIR)$(PREFIX)/share/doc/pgseal

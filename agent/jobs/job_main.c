@@ -111,6 +111,8 @@ static int run_job(const char *config_path, JobChannel *channel, const Pgseal__J
   if (!status)
     log_level_from_name(config->log_level, &level);
   log_init("job", level, !status && strcmp(config->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+  bool dump = job->kind == PGSEAL__JOB_KIND__JOB_KIND_DUMP;
+  prctl(PR_SET_NAME, dump ? "pgseal-dump" : "pgseal-drill"); /* the program is started as /proc/self/exe */
   log_context("job", job->id);
   log_context("checkpoint", job->checkpoint_id);
   if (!status)
