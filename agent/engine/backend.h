@@ -9,6 +9,8 @@
 
 /* initdb cannot take every name PostgreSQL allows, so it gets this one, which cluster_start renames. */
 #define ENGINE_INITIAL_ROLE "pgseal_bootstrap"
+/* as initdb and postgres say it in the C locale */
+#define ENGINE_DISK_FULL "No space left on device"
 
 enum { ENGINE_START_SECONDS = 180, ENGINE_LOG_TAIL = 1200, ENGINE_TICK_MS = 50 };
 

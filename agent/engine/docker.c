@@ -190,6 +190,19 @@ static Status docker_alive(void *backend, void *opaque, Error *err) {
   return engine_lost(err, what, oom, (const char *)log.data, log.size);
 }
 
+static Status docker_disk_full(void *backend, void *opaque, Error *err) {
+  (void)opaque;
+  const DockerEngine *engine = backend;
+  int tmpfs_mb = engine->config->tmpfs_mb;
+  err->status = tmpfs_mb > 0 ? ERR_BUDGET_EXCEEDED : ERR_DISK_FULL;
+  if (tmpfs_mb > 0)
+    error_remedy(err, "Raise `drill.tmpfs_mb` (it is %d), or leave it out: then the disposable cluster lives on disk.",
+                 tmpfs_mb);
+  else
+    error_remedy(err, "Free space in the container engine's storage, where the disposable cluster lives.");
+  return err->status;
+}
+
 static const char *docker_socket_dir(void *cluster) {
   return ((DockerCluster *)cluster)->socket_dir;
 }
@@ -238,6 +251,7 @@ static void docker_close(void *backend) {
 static const EngineOps docker_ops = {.name = "docker",
                                      .start = docker_start,
                                      .alive = docker_alive,
+                                     .disk_full = docker_disk_full,
                                      .socket_dir = docker_socket_dir,
                                      .image = docker_image,
                                      .stop = docker_stop,

@@ -70,8 +70,15 @@ const char *cluster_image(const Cluster *cluster) {
   return cluster->engine->ops->image(cluster->backend);
 }
 
+Status cluster_disk_full(Cluster *cluster, Error *err) {
+  return cluster->engine->ops->disk_full(cluster->engine->backend, cluster->backend, err);
+}
+
 Status cluster_alive(Cluster *cluster, Error *err) {
-  return cluster->engine->ops->alive(cluster->engine->backend, cluster->backend, err);
+  Status status = cluster->engine->ops->alive(cluster->engine->backend, cluster->backend, err);
+  if (status == ERR_CLUSTER_LOST && strstr(err->message, ENGINE_DISK_FULL))
+    return cluster_disk_full(cluster, err);
+  return status;
 }
 
 void cluster_stop(Cluster *cluster) {

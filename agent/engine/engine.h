@@ -30,6 +30,8 @@ typedef struct EngineOps {
   Status (*start)(void *backend, const ClusterOptions *options, void **cluster, Error *err);
   /* ERR_CLUSTER_LOST with the reason (OOM, exit code, last log lines) */
   Status (*alive)(void *backend, void *cluster, Error *err);
+  /* *err says that the cluster's disk is full: gives it the code and the remedy for where that disk is */
+  Status (*disk_full)(void *backend, void *cluster, Error *err);
   const char *(*socket_dir)(void *cluster); /* on the host; owned by the cluster */
   const char *(*image)(void *cluster);
   void (*stop)(void *backend, void *cluster); /* kills and removes all of it, data included */
@@ -48,7 +50,11 @@ Status cluster_start(Engine *engine, const ClusterOptions *options, Cluster **ou
 const char *cluster_socket_dir(const Cluster *cluster); /* host path, for libpq's host= */
 const char *cluster_superuser(const Cluster *cluster);
 const char *cluster_image(const Cluster *cluster); /* image name and id, or the local bin directory */
+/* ERR_CLUSTER_LOST with the reason; if that was its disk, as cluster_disk_full. */
 Status cluster_alive(Cluster *cluster, Error *err) MUST_CHECK;
+/* *err says that the cluster's disk is full. Makes it ERR_DISK_FULL, or ERR_BUDGET_EXCEEDED where the configuration
+ * bounds that disk, with the remedy; returns that. */
+Status cluster_disk_full(Cluster *cluster, Error *err) MUST_CHECK;
 void cluster_stop(Cluster *cluster); /* NULL is fine */
 
 /* Removes every container of this agent (agent_config_owner; job_id NULL), or of one job: whatever a killed child left.

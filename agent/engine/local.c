@@ -123,6 +123,15 @@ static Status local_find_tools(LocalCluster *cluster, const ClusterOptions *opti
   return STATUS_OK;
 }
 
+static Status local_disk_full(void *backend, void *opaque, Error *err) {
+  (void)backend;
+  const LocalCluster *cluster = opaque;
+  err->status = ERR_DISK_FULL;
+  error_remedy(err, "Free space on the disk of %s, where the disposable cluster lived, and drill again.",
+               cluster->base);
+  return err->status;
+}
+
 static Status local_initdb(LocalCluster *cluster, Error *err) {
   CLEANUP_FREE char *file = memory_format("%s/initdb", cluster->bin_dir);
   const char *argv[] = {file,        "-D",         cluster->data,     "-U", ENGINE_INITIAL_ROLE, "--auth=trust",
@@ -131,7 +140,9 @@ static Status local_initdb(LocalCluster *cluster, Error *err) {
   CLEANUP(buffer_release) Buffer out = {0};
   if (process_run(&options, LOCAL_OUTPUT_LIMIT, &out, err) == STATUS_OK)
     return STATUS_OK;
-  if (err->status == ERR_TOOL)
+  if (err->status == ERR_TOOL && strstr(err->message, ENGINE_DISK_FULL))
+    (void)local_disk_full(NULL, cluster, err);
+  else if (err->status == ERR_TOOL)
     err->status = ERR_CLUSTER_START;
   return error_prefix(err, "making a disposable cluster");
 }
@@ -276,6 +287,7 @@ static void local_close(void *backend) {
 static const EngineOps local_ops = {.name = "local",
                                     .start = local_start,
                                     .alive = local_alive,
+                                    .disk_full = local_disk_full,
                                     .socket_dir = local_socket_dir,
                                     .image = local_image,
                                     .stop = local_stop,

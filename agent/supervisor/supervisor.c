@@ -20,7 +20,7 @@
 
 enum {
   CANCEL_GRACE_US = 10 * 1000 * 1000,
-  BUDGET_GRACE_SECONDS = 60,
+  BUDGET_GRACE_SECONDS = 30,  /* to notice it, and to take a cluster down */
   DRAIN_US = 5 * 1000 * 1000, /* what is left in the pipe of a child that has ended is read by then */
   TICK_MS = 500
 };
@@ -178,6 +178,7 @@ static void on_timer(uv_timer_t *timer) {
       task_give_up_output(task, now - DRAIN_US);
     } else if (task->budget_ends_us && now >= task->budget_ends_us) {
       error_set(&task->error, ERR_BUDGET_EXCEEDED, "the job went on past its time budget and was killed");
+      error_remedy(&task->error, "Raise `budgets.timeout_seconds` of the database, or find out what was slow.");
       task_kill(task);
     } else if (task->kill_at_us && now >= task->kill_at_us) {
       task_kill(task);

@@ -43,7 +43,8 @@ Status postgres_query(PGconn *connection, PGresult **result, Error *err, const c
 Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
                              const char *const *values) MUST_CHECK;
 /* The same for statements that may wait or take long (no COPY): asks `check` ten times a second, and what that returns
- * ends the statement (canceled on the server, the connection usable) and is returned. */
+ * ends the statement (canceled on the server, the connection usable unless the server has fallen silent) and is
+ * returned within seconds. */
 typedef struct PostgresWatch {
   Status (*check)(void *user, Error *err);
   void *user;

@@ -1,12 +1,15 @@
 /* Statements, and what their failures mean. */
 #include <libpq-fe.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/postgres/connection.h"
 
-enum { WATCH_TICK_MS = 100 };
+enum { WATCH_TICK_MS = 100, CANCEL_SECONDS = 3 };
 
 static Status query_classify(const char *state, const char *primary, const char *function) {
   static const struct {
@@ -81,12 +84,34 @@ static bool query_wait(PGconn *connection) {
   return PQisBusy(connection);
 }
 
-static void query_cancel(PGconn *connection) {
+/* libpq waits as long as it takes for the server to hear of a cancel, which may be for ever: hence a thread of its own.
+ * It works on a copy of what it needs, and may outlive the connection. */
+static void *query_cancel_run(void *cancel) {
   char reason[256];
-  PGcancel *cancel = PQgetCancel(connection);
-  if (cancel)
-    (void)PQcancel(cancel, reason, sizeof reason);
+  (void)PQcancel(cancel, reason, sizeof reason);
   PQfreeCancel(cancel);
+  return NULL;
+}
+
+/* Cancels the statement, and takes what is left of its answer. A server that does not say another word is hung up on.
+ */
+static void query_cancel(PGconn *connection) {
+  pthread_t thread;
+  PGcancel *cancel = PQgetCancel(connection);
+  if (cancel && pthread_create(&thread, NULL, query_cancel_run, cancel) == 0)
+    pthread_detach(thread);
+  else
+    PQfreeCancel(cancel);
+  int64_t deadline = clock_monotonic_us() + (int64_t)CANCEL_SECONDS * 1000000;
+  while (clock_monotonic_us() < deadline) {
+    if (query_wait(connection))
+      continue;
+    PGresult *result = PQgetResult(connection);
+    if (!result)
+      return;
+    PQclear(result);
+  }
+  (void)shutdown(PQsocket(connection), SHUT_RDWR);
 }
 
 /* Takes what is left of the answer; returns the first failure in it, else the last result. */
@@ -113,7 +138,6 @@ Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err,
     if (status == STATUS_OK)
       continue;
     query_cancel(connection);
-    PQclear(query_drain(connection));
     return status;
   }
   return query_take(connection, query_drain(connection), result, err);

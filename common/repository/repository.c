@@ -70,7 +70,12 @@ static Status named(Status status, const char *key, Error *err) {
 
 Status repository_put(Repository *repository, const char *key, const void *data, size_t size, Error *err) {
   Status status = check(key, err);
-  return status ? status : named(repository->ops->put(repository->backend, key, data, size, err), key, err);
+  if (status)
+    return status;
+  status = named(repository->ops->put(repository->backend, key, data, size, err), key, err);
+  if (status == ERR_DISK_FULL)
+    error_remedy(err, "Free space in the repository (%s), or give it a larger disk.", repository->description);
+  return status;
 }
 
 static bool note_one(void *user, const char *key, uint64_t size) {
