@@ -120,7 +120,8 @@ static void test_everything(void **state) {
 
 static void test_places(void **state) {
   Fixture *f = *state;
-  refuse(f, "http: 127.0.0.1:1\ndatabases:\n  - name: a\n    colour: red\n", "coordinator.yaml:4:5: Unexpected key: colour");
+  refuse(f, "http: 127.0.0.1:1\ndatabases:\n  - name: a\n    colour: red\n",
+         "coordinator.yaml:4:5: Unexpected key: colour");
   refuse(f, "colour: red\nhttp: 127.0.0.1:1\n", "coordinator.yaml:1:");
   refuse(f, "dispatch:\n  lease_seconds: soon\n", "coordinator.yaml:2:");
   refuse(f, "database: []\n", "database");
