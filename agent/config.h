@@ -58,7 +58,7 @@ typedef struct AgentConfig {
   DrillConfig drill;
   int segment_mb; /* plaintext MiB of the first segments; default 16 */
   int zstd_level; /* default 1 */
-  int workers;    /* segment encoders; default: CPUs, at most 8 */
+  int workers;    /* segment encoders; default: CPUs, at most 4 */
   const char *log_level, *log_format;
 } AgentConfig;
 
