@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/jobs/drill.h"
 #include "common/base/cleanup.h"
@@ -11,7 +12,7 @@ static const char drill_options[] = "-c default_transaction_read_only=off -c sta
                                     "-c default_transaction_isolation=read\\ committed -c row_security=off";
 /* Login triggers came with 17, and this setting with them. */
 static const char drill_options_17[] = " -c event_triggers=off -c transaction_timeout=0";
-enum { EVENT_TRIGGERS_OFF_SINCE = 17 };
+enum { EVENT_TRIGGERS_OFF_SINCE = 17, BLAME_TICKS = 30, BLAME_TICK_US = 100000 };
 
 static Status drill_conninfo(DrillRun *run, const char *database, Conninfo **out, Error *err) {
   Conninfo *conninfo = NULL;
@@ -68,6 +69,11 @@ char *drill_dbname(const char *database) {
 Status drill_blame_cluster(DrillRun *run, Error *err) {
   Error lost;
   Status status = run->cluster ? cluster_alive(run->cluster, &lost) : STATUS_OK;
+  /* its sessions end before it does, and only its end says why */
+  for (int i = 0; i < BLAME_TICKS && run->cluster && status == STATUS_OK && err->status == ERR_CLUSTER_LOST; i++) {
+    usleep(BLAME_TICK_US);
+    status = cluster_alive(run->cluster, &lost);
+  }
   if (status == ERR_CLUSTER_LOST || status == ERR_DISK_FULL || status == ERR_BUDGET_EXCEEDED)
     *err = lost;
   else if (run->cluster && err->status == ERR_DISK_FULL) /* the server said so */
