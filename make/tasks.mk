@@ -1,6 +1,6 @@
 # What is not compiling: dependencies, demo, tests, checks, installation.
 
-.PHONY: deps deps-check demo test unit e2e sanitized test-long lint format fuzz bench profile install uninstall clean
+.PHONY: deps deps-check demo test unit e2e faults sanitized test-long lint format fuzz bench profile install uninstall clean
 
 deps: ## install the Debian packages that building, running and testing need (sudo when not root)
 	@make/deps build run test s3
@@ -13,12 +13,13 @@ demo: ## the whole story on this machine: source database, checkpoint, drill, se
 	@$(MAKE) --no-print-directory -s -j2 all
 	@deploy/demo/run $(BUILD)/bin
 
-test: ## everything: unit tests, the same under ASan+UBSan and TSan, end-to-end tests
+test: ## everything: unit tests, the same under ASan+UBSan and TSan, end-to-end tests, faults
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory -j2 unit-binaries && $(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory sanitized
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory faults
 
 .PHONY: unit-binaries
 unit-binaries: $(UNIT_TESTS)
@@ -29,6 +30,12 @@ unit: unit-binaries ## unit tests only
 E2E ?= tests/e2e
 e2e: $(BINARIES) ## end-to-end tests only; E2E=tests/e2e/test_x.py for one
 	@tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
+
+FAULTS ?= tests/faults
+# They wait more than they work (for leases, backoffs, budgets): files of them run beside each other.
+RUN_FAULTS = tests/e2e/run $(abspath $(BUILD)/bin) -n 3 --dist loadfile $(FAULTS)
+faults: $(BINARIES) ## real parts damaged, killed, cut, filled, delayed; FAULTS=tests/faults/test_x.py for some
+	@$(RUN_FAULTS)
 
 ASAN := BUILD=build-asan SAN=address,undefined CFLAGS="-O1 -g"
 TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
@@ -47,6 +54,7 @@ test-long: ## the long loops: PostgreSQL's regression database, random kills; an
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j2 all
 	@PGSEAL_LONG=1 tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
+	@PGSEAL_LONG=1 $(RUN_FAULTS)
 
 lint: ## formatting, static analysis, lengths, banned calls, layering
 	@make/deps build check

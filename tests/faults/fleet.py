@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 import typing
 
+from support.shell import run as run_command
 from support.stack import Stack
 
 
@@ -60,3 +61,84 @@ def run(base, server, cases, **options):
         for case in cases:
             if not case.conninfo:
                 server.sql("postgres", f"DROP DATABASE {case.database} WITH (FORCE)")
+
+
+class World:
+    """What scenarios make: databases, stacks, small disks. All of it goes in the end."""
+
+    def __init__(self, base, server):
+        self.base, self.server = base, server
+        self.kept = contextlib.ExitStack()
+
+    def database(self, name, sql):
+        """Returns `databases` for a stack: one, called shop."""
+        self.server.create(name)
+        self.server.sql(name, sql)
+        return {"shop": self.server.conninfo(name)}
+
+    def stack(self, databases, start=True, **options):
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=self.base)) / "p"
+        stack = Stack(directory, databases, **options)
+        self.kept.callback(stack.remove)
+        return stack.start() if start else stack
+
+    def disk(self, path, megabytes):
+        """A disk of its own at a directory that is made for it."""
+        disk = Disk(path, megabytes)
+        self.kept.callback(disk.remove)
+        return disk
+
+    def locked(self, database, table):
+        """Until the end, or until what it returns is closed; wait() waits for a dump that stands before it."""
+        held = contextlib.ExitStack()
+        held.wait = held.enter_context(self.server.locked(database, table))
+        self.kept.callback(held.close)
+        return held
+
+
+class Disk:
+    def __init__(self, path, megabytes):
+        self.path, self.ballast = pathlib.Path(path), pathlib.Path(path) / "ballast"
+        self.path.mkdir(parents=True, exist_ok=True)
+        run_command(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "pgseal-test", self.path])
+
+    def fill(self):
+        """To the last byte."""
+        with open(self.ballast, "ab", buffering=0) as ballast:
+            for size in (1 << 20, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        ballast.write(bytes(size))
+
+    def free(self):
+        self.ballast.unlink()
+
+    def remove(self):
+        run_command(["umount", "-l", self.path], check=False)
+
+
+@contextlib.contextmanager
+def scenarios(base, server, request, table):
+    """Scenarios spend their time waiting, so they wait together: each chosen generator of the table, called with a World,
+    runs up to its first yield. Yields name -> Scenario, of which `finish` resumes it. (Chosen: by a parameter `what`.)"""
+    chosen = [i.callspec.params["what"] for i in request.session.items
+              if i.module is request.module and "what" in getattr(getattr(i, "callspec", None), "params", {})]
+    world = World(base, server)
+    with world.kept:
+        begun = {name: Scenario(table[name](world)) for name in chosen}
+        yield begun
+
+
+class Scenario:
+    def __init__(self, steps):
+        self.steps, self.failure = steps, None
+        try:
+            next(steps)
+        except Exception as e:  # told where this one is judged, not where another is
+            self.failure = e
+
+    def finish(self):
+        if self.failure:
+            raise self.failure
+        for _ in self.steps:
+            pass

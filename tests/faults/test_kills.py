@@ -11,7 +11,7 @@ from support.shell import processes, wait_for
 @pytest.fixture
 def shop(server):
     server.create("alive")
-    server.sql("alive", "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 300000) i")
+    server.sql("alive", "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 150000) i")
     return {"shop": server.conninfo("alive")}
 
 
