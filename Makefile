@@ -41,7 +41,7 @@ UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
 all: $(BINARIES)
 
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' $(MAKEFILE_LIST)
 
 $(BUILD)/gen/proto/pgseal.pb-c.c: proto/pgseal.proto
 	@mkdir -p $(@D)

@@ -6,6 +6,7 @@ import pytest
 
 from support.postgres import CACHE, tools_dir
 from support.shell import run
+from support.sources import apt_source
 
 DATA = pathlib.Path(__file__).parent / "data"
 
@@ -106,9 +107,10 @@ def test_postgresql_13(make_stack, servers, engine):
 def test_regression_database(make_stack, server):
     """PostgreSQL's own regression database, made from the sources Debian ships (apt-get source postgresql-15)."""
     sources = CACHE / "postgresql-15-source"
-    if not sources.exists():
-        sources.mkdir(parents=True)
-        run(["sh", "-c", "apt-get source -qq --download-only postgresql-15 && tar -xf postgresql-15_*.orig.tar.*"], cwd=sources)
+    if not list(sources.glob("postgresql-15*/src/test/regress")):
+        sources.mkdir(parents=True, exist_ok=True)
+        apt_source("postgresql-15", sources)
+        run(["sh", "-c", "tar -xf postgresql-15_*.orig.tar.*"], cwd=sources)
     regress = next(sources.glob("postgresql-15*/src/test/regress"))
     server.create("regression")
     server.sql("postgres", "ALTER DATABASE regression SET lc_messages = 'C'; ALTER DATABASE regression SET timezone = 'PST8PDT'")
