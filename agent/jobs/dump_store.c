@@ -7,6 +7,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/text.h"
 
 enum { STORE_TRIES = 7, STORE_SLICE_US = 200000, STORE_BACKOFF_US = 200000, STORE_BACKOFF_MAX_US = 10000000 };
 
@@ -48,13 +49,15 @@ static bool is_ours(const DumpStore *store, const char *key, const Buffer *encod
   return stored.size == encoded->size && memcmp(stored.data, encoded->data, stored.size) == 0;
 }
 
-static Status put_with_retries(const DumpStore *store, const char *key, const Buffer *encoded, Error *err) {
+static Status put_with_retries(const DumpStore *store, const char *key, const Buffer *encoded, const uint8_t *digest,
+                               Error *err) {
+  int tries = repository_retries(store->repository) ? 1 : STORE_TRIES;
   for (int try = 0;; try++) {
     Error failure;
-    Status status = repository_put(store->repository, key, encoded->data, encoded->size, &failure);
+    Status status = repository_put_hashed(store->repository, key, encoded->data, encoded->size, digest, &failure);
     if (status == STATUS_OK || (status == ERR_OBJECT_EXISTS && try > 0 && is_ours(store, key, encoded)))
       return STATUS_OK;
-    if (error_class(status) != ERROR_CLASS_TRANSIENT || try + 1 == STORE_TRIES) {
+    if (error_class(status) != ERROR_CLASS_TRANSIENT || try + 1 == tries) {
       *err = failure;
       return status;
     }
@@ -70,13 +73,16 @@ Status dump_store_put(const DumpStore *store, const char *key, const void *plain
   Status status = store->check(store->user, err);
   if (status == STATUS_OK)
     status = segment_encode(store->recipients, store->zstd_level, plain, size, encoded, err);
-  if (status == STATUS_OK)
-    status = put_with_retries(store, key, encoded, err);
+  if (status != STATUS_OK)
+    return status;
+  uint8_t digest[SHA256_SIZE];
+  sha256(encoded->data, encoded->size, digest);
+  status = put_with_retries(store, key, encoded, digest, err);
   if (status != STATUS_OK)
     return status;
   out->plain_size = size;
   out->size = encoded->size;
   sha256_hex(plain, size, out->plain_sha256);
-  sha256_hex(encoded->data, encoded->size, out->sha256);
+  text_hex(digest, sizeof digest, out->sha256);
   return STATUS_OK;
 }

@@ -64,6 +64,8 @@
   X(OBJECT_EXISTS, "object_exists", PERMANENT, ERRORED, "Nothing in a repository is ever overwritten.") \
   X(OBJECT_NOT_FOUND, "object_not_found", PERMANENT, ERRORED, "Check the repository's location.") \
   X(REPOSITORY_UNAVAILABLE, "repository_unavailable", TRANSIENT, ERRORED, "Check the repository's location, credentials and that it is reachable.") \
+  X(REPOSITORY_REFUSED, "repository_refused", PERMANENT, ERRORED, "See what the repository's server says; give the agent a key with the permission named.") \
+  X(REPOSITORY_MISSING, "repository_missing", PERMANENT, ERRORED, "Create the bucket, or correct `bucket`, `endpoint` and `region` of the repository.") \
   /* drill */ \
   X(ENGINE_UNAVAILABLE, "engine_unavailable", TRANSIENT, ERRORED, "Start the container engine, correct `drill.socket`, or use `engine: local`.") \
   X(IMAGE_MISSING, "image_missing", PERMANENT, ERRORED, "Build or pull the image for this major version and name it in `drill.images`.") \

@@ -99,7 +99,9 @@ static Status write_temporary(int root, const char *temporary, const char *key, 
   return fsync(fd) == 0 ? STATUS_OK : error_set_errno(err, errno, "cannot flush %s to disk", key);
 }
 
-static Status directory_put(void *backend, const char *key, const void *data, size_t size, Error *err) {
+static Status directory_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256,
+                            Error *err) {
+  (void)sha256;
   const Directory *directory = backend;
   Id id = id_new();
   CLEANUP_FREE char *temporary = memory_format("%s%s", TEMPORARY, id.text);
@@ -200,7 +202,11 @@ static void remove_stale(int root) {
 }
 
 Status directory_repository_open(const char *path, Repository **out, Error *err) {
-  static const RepositoryOps ops = {directory_put, directory_get, directory_list, directory_remove, directory_close};
+  static const RepositoryOps ops = {.put = directory_put,
+                                    .get = directory_get,
+                                    .list = directory_list,
+                                    .remove = directory_remove,
+                                    .close = directory_close};
   Status status = file_make_dirs(path, 0700, err);
   if (status)
     return status;

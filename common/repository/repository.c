@@ -33,6 +33,10 @@ const char *repository_description(const Repository *repository) {
   return repository->description;
 }
 
+bool repository_retries(const Repository *repository) {
+  return repository->ops->retries;
+}
+
 bool repository_key_valid(const char *key) {
   if (!key || !*key || strlen(key) > KEY_LIMIT)
     return false;
@@ -69,10 +73,15 @@ static Status named(Status status, const char *key, Error *err) {
 }
 
 Status repository_put(Repository *repository, const char *key, const void *data, size_t size, Error *err) {
+  return repository_put_hashed(repository, key, data, size, NULL, err);
+}
+
+Status repository_put_hashed(Repository *repository, const char *key, const void *data, size_t size,
+                             const uint8_t *sha256, Error *err) {
   Status status = check(key, err);
   if (status)
     return status;
-  status = named(repository->ops->put(repository->backend, key, data, size, err), key, err);
+  status = named(repository->ops->put(repository->backend, key, data, size, sha256, err), key, err);
   if (status == ERR_DISK_FULL)
     error_remedy(err, "Free space in the repository (%s), or give it a larger disk.", repository->description);
   return status;

@@ -1,5 +1,6 @@
 /*
- * Repository: where segments, manifests and proofs live, behind a function table (a directory; S3 next).
+ * Repository: where segments, manifests and proofs live, behind a function table: a directory, or an S3 bucket
+ * (s3/s3.h).
  *
  * Keys are relative paths of [A-Za-z0-9._-] parts joined by '/'; nothing else is accepted (no "..").
  * Objects are whole or absent: a put that fails or dies leaves nothing visible. Nothing is ever overwritten.
@@ -16,19 +17,27 @@ typedef struct Repository Repository;
 typedef bool RepositoryVisit(void *user, const char *key, uint64_t size);
 
 typedef struct RepositoryOps { /* what a backend implements */
-  Status (*put)(void *backend, const char *key, const void *data, size_t size, Error *err);
+  /* sha256 of the data, or NULL if nobody has it yet */
+  Status (*put)(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256, Error *err);
   Status (*get)(void *backend, const char *key, size_t limit, Buffer *out, Error *err);
   Status (*list)(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err);
   Status (*remove)(void *backend, const char *key, Error *err);
   void (*close)(void *backend);
+  bool retries; /* it tries again by itself what may pass, for as long as that makes sense */
 } RepositoryOps;
 
 Repository *repository_new(const RepositoryOps *ops, void *backend, const char *description); /* owns backend */
 void repository_close(Repository *repository);
 const char *repository_description(const Repository *repository); /* e.g. "directory /srv/pgseal"; no secrets */
 
+bool repository_retries(const Repository *repository); /* then trying again what failed makes no sense */
+
 /* Durable when it returns. ERR_OBJECT_EXISTS if the key exists, whatever it holds. */
 Status repository_put(Repository *repository, const char *key, const void *data, size_t size, Error *err) MUST_CHECK;
+/* The same where the SHA-256 of the data (SHA256_SIZE bytes) is at hand; a backend that sends it need not hash again.
+ */
+Status repository_put_hashed(Repository *repository, const char *key, const void *data, size_t size,
+                             const uint8_t *sha256, Error *err) MUST_CHECK;
 /* Replaces *out. ERR_OBJECT_NOT_FOUND; ERR_SEGMENT_CORRUPT if larger than limit bytes. */
 Status repository_get(Repository *repository, const char *key, size_t limit, Buffer *out, Error *err) MUST_CHECK;
 /* The same for an object that was stored: absent is ERR_SEGMENT_MISSING, or ERR_UNAVAILABLE where the repository holds

@@ -189,7 +189,9 @@ typedef struct Bucket {
   Status fail_with;       /* every put fails with this */
 } Bucket;
 
-static Status bucket_put(void *backend, const char *key, const void *data, size_t size, Error *err) {
+static Status bucket_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *digest,
+                         Error *err) {
+  (void)digest;
   Bucket *bucket = backend;
   pthread_mutex_lock(&bucket->lock);
   bool fails = bucket->fail_every && ++bucket->puts % bucket->fail_every == 0;

@@ -19,8 +19,9 @@ static Status answer(Backend *backend, const char *key, Error *err) {
   backend->calls++;
   return backend->answer ? error_set(err, backend->answer, "the backend's own words about %s", key) : STATUS_OK;
 }
-static Status backend_put(void *backend, const char *key, const void *data, size_t size, Error *err) {
-  (void)data, (void)size;
+static Status backend_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256,
+                          Error *err) {
+  (void)data, (void)size, (void)sha256;
   return answer(backend, key, err);
 }
 static Status backend_get(void *backend, const char *key, size_t limit, Buffer *out, Error *err) {
@@ -37,7 +38,8 @@ static Status backend_remove(void *backend, const char *key, Error *err) {
 static void backend_close(void *backend) {
   ((Backend *)backend)->closed++;
 }
-static const RepositoryOps ops = {backend_put, backend_get, backend_list, backend_remove, backend_close};
+static const RepositoryOps ops = {
+    .put = backend_put, .get = backend_get, .list = backend_list, .remove = backend_remove, .close = backend_close};
 
 static void test_valid_keys(void **state) {
   (void)state;
