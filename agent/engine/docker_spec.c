@@ -13,6 +13,8 @@ enum { DOCKER_NOFILE_LIMIT = 8192, DOCKER_NPROC_LIMIT = 4096 };
 
 #define CONTAINER_SOCKET_DIR "/pgseal/socket"
 #define CONTAINER_DATA_VOLUME "/var/lib/postgresql"
+/* No image has it: podman gives a tmpfs the mode of the directory that it covers, whatever mode is asked for. */
+#define CONTAINER_DATA_TMPFS "/pgseal/data"
 
 /* $1: major version; the rest: arguments of postgres. Nothing from outside is ever part of this text. */
 static const char start_script[] =
@@ -28,8 +30,11 @@ static const char start_script[] =
     "  *) echo \"this image has another PostgreSQL than $major: $(\"$bin/postgres\" -V)\" >&2; "
     "exit " DOCKER_EXIT_OTHER_SERVER " ;;\n"
     "esac\n"
-    "data=" CONTAINER_DATA_VOLUME "/pgseal-drill\n"
-    "if ! mkdir -m 700 \"$data\" 2>/dev/null; then data=/tmp/pgseal-drill; mkdir -m 700 \"$data\"; fi\n"
+    "if [ -d " CONTAINER_DATA_TMPFS " ]; then data=" CONTAINER_DATA_TMPFS
+    "/pgseal-drill; mkdir -m 700 \"$data\"; else\n"
+    "  data=" CONTAINER_DATA_VOLUME "/pgseal-drill\n"
+    "  if ! mkdir -m 700 \"$data\" 2>/dev/null; then data=/tmp/pgseal-drill; mkdir -m 700 \"$data\"; fi\n"
+    "fi\n"
     "\"$bin/initdb\" -D \"$data\" -U " ENGINE_INITIAL_ROLE
     " --auth=trust --no-sync --locale=C --encoding=UTF8 >/dev/null\n"
     "exec \"$bin/postgres\" -D \"$data\" \"$@\"\n";
@@ -71,7 +76,7 @@ static json_t *docker_host_config(const DrillConfig *config, const char *socket_
   }
   if (config->tmpfs_mb > 0) {
     CLEANUP_FREE char *options = memory_format("mode=1777,size=%dm", config->tmpfs_mb);
-    json_object_set_new(json_object_get(host, "Tmpfs"), CONTAINER_DATA_VOLUME, json_string(options));
+    json_object_set_new(json_object_get(host, "Tmpfs"), CONTAINER_DATA_TMPFS, json_string(options));
   }
   return host;
 }
