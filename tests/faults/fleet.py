@@ -66,8 +66,8 @@ def run(base, server, cases, **options):
 class World:
     """What scenarios make: databases, stacks, small disks. All of it goes in the end."""
 
-    def __init__(self, base, server):
-        self.base, self.server = base, server
+    def __init__(self, base, server, engine=None):
+        self.base, self.server, self.engine = base, server, engine
         self.kept = contextlib.ExitStack()
 
     def database(self, name, sql):
@@ -118,12 +118,12 @@ class Disk:
 
 
 @contextlib.contextmanager
-def scenarios(base, server, request, table):
+def scenarios(base, server, request, table, engine=None):
     """Scenarios spend their time waiting, so they wait together: each chosen generator of the table, called with a World,
     runs up to its first yield. Yields name -> Scenario, of which `finish` resumes it. (Chosen: by a parameter `what`.)"""
     chosen = [i.callspec.params["what"] for i in request.session.items
               if i.module is request.module and "what" in getattr(getattr(i, "callspec", None), "params", {})]
-    world = World(base, server)
+    world = World(base, server, engine)
     with world.kept:
         begun = {name: Scenario(table[name](world)) for name in chosen}
         yield begun

@@ -66,6 +66,16 @@ class Stack:
                 **({"assertions": o["assertions"]} if "assertions" in o else {})}
 
     def _configs(self):
+        self.write_coordinator()
+        conninfos = self.dir / "databases"
+        conninfos.mkdir(exist_ok=True)
+        for name, conninfo in self.databases.items():
+            (conninfos / name).write_text(conninfo + "\n")
+            (conninfos / name).chmod(0o600)
+        for name in self.agents:
+            self.write_agent(name)
+
+    def write_coordinator(self):
         o = self.options
         names = list(self.databases)
         coordinator = {
@@ -80,18 +90,12 @@ class Stack:
             "log": {"level": "debug", "format": "text"},
         }
         (self.dir / "coordinator.yaml").write_text(yaml(coordinator))
-        conninfos = self.dir / "databases"
-        conninfos.mkdir(exist_ok=True)
-        for name, conninfo in self.databases.items():
-            (conninfos / name).write_text(conninfo + "\n")
-            (conninfos / name).chmod(0o600)
-        for name in self.agents:
-            self.write_agent(name)
 
     def write_agent(self, name, **changes):
         """Writes NAME.yaml; changes replace whole top-level sections."""
         o = self.options
-        drill = {"engine": "docker" if self.engine else "local", "memory_mb": o.get("memory_mb", 2048), "jobs": o.get("jobs", 2)}
+        drill = {"engine": "docker" if self.engine else "local", "memory_mb": o.get("memory_mb", 2048), "jobs": o.get("jobs", 2),
+                 **o.get("drill", {})}
         if self.engine:
             drill["socket"] = str(self.engine.socket)
             drill["images"] = [{"major": m, "image": i} for m, i in self.images.items()]
