@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/archive/fingerprint_order.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
@@ -21,37 +22,6 @@ static char *name_of(const char *desc, const char *schema, const char *tag) {
 
 /* ---- entries: multisets of digests under one (desc, schema, tag) ---- */
 
-static int entry_key(const FingerprintEntry *a, const FingerprintEntry *b) {
-  int order = strcmp(a->desc, b->desc);
-  order = order ? order : strcmp(a->schema, b->schema);
-  return order ? order : strcmp(a->tag, b->tag);
-}
-
-static int entry_order(const void *a, const void *b) {
-  const FingerprintEntry *x = *(const FingerprintEntry *const *)a, *y = *(const FingerprintEntry *const *)b;
-  int order = entry_key(x, y);
-  return order ? order : memcmp(x->digest, y->digest, DIGEST_SIZE);
-}
-
-static int table_order(const void *a, const void *b) {
-  const FingerprintTable *x = *(const FingerprintTable *const *)a, *y = *(const FingerprintTable *const *)b;
-  int order = strcmp(x->schema, y->schema);
-  return order ? order : strcmp(x->name, y->name);
-}
-
-static int blob_order(const void *a, const void *b) {
-  const FingerprintBlob *x = *(const FingerprintBlob *const *)a, *y = *(const FingerprintBlob *const *)b;
-  return (x->oid > y->oid) - (x->oid < y->oid);
-}
-
-static const void **sorted(const void *items, size_t count, size_t size, int (*order)(const void *, const void *)) {
-  const void **pointers = memory_alloc((count + 1) * sizeof *pointers);
-  for (size_t i = 0; i < count; i++)
-    pointers[i] = (const char *)items + i * size;
-  qsort(pointers, count, sizeof *pointers, order);
-  return pointers;
-}
-
 static void entry_difference(DifferenceList *out, DifferenceKind kind, const FingerprintEntry *entry) {
   const char *detail = kind == DIFFERENCE_ENTRY_MISSING ? "dumped, but not in the restored copy"
                        : kind == DIFFERENCE_ENTRY_ADDED ? "in the restored copy, but not dumped"
@@ -62,7 +32,7 @@ static void entry_difference(DifferenceList *out, DifferenceKind kind, const Fin
 /* How many of items[from..count) have the key of items[from]. */
 static size_t run_length(const FingerprintEntry **items, size_t from, size_t count) {
   size_t length = 1;
-  while (from + length < count && entry_key(items[from], items[from + length]) == 0)
+  while (from + length < count && fingerprint_entry_key_order(items[from], items[from + length]) == 0)
     length++;
   return length;
 }
@@ -88,13 +58,11 @@ static void compare_runs(const FingerprintEntry **a, size_t a_count, const Finge
 }
 
 static void compare_entries(const Fingerprint *expected, const Fingerprint *actual, DifferenceList *out) {
-  CLEANUP_FREE const FingerprintEntry **a = (const FingerprintEntry **)sorted(expected->entries, expected->entry_count,
-                                                                              sizeof *expected->entries, entry_order);
-  CLEANUP_FREE const FingerprintEntry **b =
-      (const FingerprintEntry **)sorted(actual->entries, actual->entry_count, sizeof *actual->entries, entry_order);
+  CLEANUP_FREE const FingerprintEntry **a = fingerprint_entries_sorted(expected);
+  CLEANUP_FREE const FingerprintEntry **b = fingerprint_entries_sorted(actual);
   size_t i = 0, j = 0, a_count = expected->entry_count, b_count = actual->entry_count;
   while (i < a_count || j < b_count) {
-    int order = i == a_count ? 1 : j == b_count ? -1 : entry_key(a[i], b[j]);
+    int order = i == a_count ? 1 : j == b_count ? -1 : fingerprint_entry_key_order(a[i], b[j]);
     size_t in_a = order <= 0 ? run_length(a, i, a_count) : 0, in_b = order >= 0 ? run_length(b, j, b_count) : 0;
     compare_runs(a + i, in_a, b + j, in_b, out);
     i += in_a;
@@ -166,13 +134,11 @@ static void compare_table(const FingerprintTable *a, const FingerprintTable *b, 
 }
 
 static void compare_tables(const Fingerprint *expected, const Fingerprint *actual, DifferenceList *out) {
-  CLEANUP_FREE const FingerprintTable **a =
-      (const FingerprintTable **)sorted(expected->tables, expected->table_count, sizeof *expected->tables, table_order);
-  CLEANUP_FREE const FingerprintTable **b =
-      (const FingerprintTable **)sorted(actual->tables, actual->table_count, sizeof *actual->tables, table_order);
+  CLEANUP_FREE const FingerprintTable **a = fingerprint_tables_sorted(expected);
+  CLEANUP_FREE const FingerprintTable **b = fingerprint_tables_sorted(actual);
   size_t i = 0, j = 0;
   while (i < expected->table_count || j < actual->table_count) {
-    int order = i == expected->table_count ? 1 : j == actual->table_count ? -1 : table_order(&a[i], &b[j]);
+    int order = i == expected->table_count ? 1 : j == actual->table_count ? -1 : fingerprint_table_order(a[i], b[j]);
     if (order < 0)
       add(out, DIFFERENCE_TABLE_MISSING, SIZE_MAX, name_of("TABLE DATA", a[i]->schema, a[i]->name),
           memory_format("%lld rows dumped, the table's data is not in the restored copy", (long long)a[i]->rows));
@@ -187,13 +153,11 @@ static void compare_tables(const Fingerprint *expected, const Fingerprint *actua
 }
 
 static void compare_blobs(const Fingerprint *expected, const Fingerprint *actual, DifferenceList *out) {
-  CLEANUP_FREE const FingerprintBlob **a =
-      (const FingerprintBlob **)sorted(expected->blobs, expected->blob_count, sizeof *expected->blobs, blob_order);
-  CLEANUP_FREE const FingerprintBlob **b =
-      (const FingerprintBlob **)sorted(actual->blobs, actual->blob_count, sizeof *actual->blobs, blob_order);
+  CLEANUP_FREE const FingerprintBlob **a = fingerprint_blobs_sorted(expected);
+  CLEANUP_FREE const FingerprintBlob **b = fingerprint_blobs_sorted(actual);
   size_t i = 0, j = 0;
   while (i < expected->blob_count || j < actual->blob_count) {
-    int order = i == expected->blob_count ? 1 : j == actual->blob_count ? -1 : blob_order(&a[i], &b[j]);
+    int order = i == expected->blob_count ? 1 : j == actual->blob_count ? -1 : fingerprint_blob_order(a[i], b[j]);
     const FingerprintBlob *blob = order <= 0 ? a[i] : b[j];
     if (order < 0)
       add(out, DIFFERENCE_BLOB_MISSING, SIZE_MAX, memory_format("large object %u", blob->oid),

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/archive/fingerprint_order.h"
 #include "common/archive/large_objects.h"
 #include "common/archive/normalize.h"
 #include "common/base/buffer.h"
@@ -259,38 +260,10 @@ const ArchiveToc *fingerprint_builder_toc(const FingerprintBuilder *builder) {
   return archive_reader_toc(builder->reader);
 }
 
-static int compare_entries(const void *a, const void *b) {
-  const FingerprintEntry *x = *(const FingerprintEntry *const *)a, *y = *(const FingerprintEntry *const *)b;
-  int order = strcmp(x->desc, y->desc);
-  order = order ? order : strcmp(x->schema, y->schema);
-  order = order ? order : strcmp(x->tag, y->tag);
-  return order ? order : memcmp(x->digest, y->digest, DIGEST_SIZE);
-}
-
-static int compare_tables(const void *a, const void *b) {
-  const FingerprintTable *x = *(const FingerprintTable *const *)a, *y = *(const FingerprintTable *const *)b;
-  int order = strcmp(x->schema, y->schema);
-  return order ? order : strcmp(x->name, y->name);
-}
-
-static int compare_blobs(const void *a, const void *b) {
-  const FingerprintBlob *x = *(const FingerprintBlob *const *)a, *y = *(const FingerprintBlob *const *)b;
-  return (x->oid > y->oid) - (x->oid < y->oid);
-}
-
-/* Pointers to `count` items of `size` bytes, sorted. */
-static const void **sorted(const void *items, size_t count, size_t size, int (*compare)(const void *, const void *)) {
-  const void **pointers = memory_alloc((count + 1) * sizeof *pointers);
-  for (size_t i = 0; i < count; i++)
-    pointers[i] = (const char *)items + i * size;
-  qsort(pointers, count, sizeof *pointers, compare);
-  return pointers;
-}
-
 void fingerprint_digest(const Fingerprint *f, uint8_t digest[DIGEST_SIZE]) {
-  CLEANUP_FREE const void **entries = sorted(f->entries, f->entry_count, sizeof *f->entries, compare_entries);
-  CLEANUP_FREE const void **tables = sorted(f->tables, f->table_count, sizeof *f->tables, compare_tables);
-  CLEANUP_FREE const void **blobs = sorted(f->blobs, f->blob_count, sizeof *f->blobs, compare_blobs);
+  CLEANUP_FREE const FingerprintEntry **entries = fingerprint_entries_sorted(f);
+  CLEANUP_FREE const FingerprintTable **tables = fingerprint_tables_sorted(f);
+  CLEANUP_FREE const FingerprintBlob **blobs = fingerprint_blobs_sorted(f);
   Sha256 *hash = sha256_new();
   hash_number(hash, (int64_t)f->entry_count);
   for (size_t i = 0; i < f->entry_count; i++) {
