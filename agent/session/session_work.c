@@ -265,7 +265,7 @@ static uint32_t free_slots(const Session *session, bool can, int slots, Pgseal__
 }
 
 /* One poll at a time; but when a slot became free, a new one goes out, and the coordinator answers the old one at once
- * with nothing. (If it had just answered that with a job, there may be one job more than slots for a while.) */
+ * with nothing. (If it had just answered that with a job, it misses that one in the list and knows.) */
 static void poll(Session *session) {
   const AgentConfig *config = session->config;
   Pgseal__Poll message = PGSEAL__POLL__INIT;

@@ -6,6 +6,8 @@
 #include "common/base/text.h"
 #include "common/crypto/signing.h"
 
+enum { CROSSING_US = 5 * 1000 * 1000 };
+
 typedef struct JobList {
   LedgerJob *items;
   size_t count;
@@ -169,6 +171,18 @@ static Status give_back(Dispatch *dispatch, const ConfigAgent *agent, const Pgse
   return STATUS_OK;
 }
 
+/* What was given to it a moment ago and is not in its list crossed with this poll: that slot is not free any more. */
+static void take_crossed(Dispatch *dispatch, const ConfigAgent *agent, const JobList *open, Pgseal__Poll *poll) {
+  for (size_t i = 0; i < open->count; i++) {
+    const LedgerJob *job = &open->items[i];
+    if (!job_held(job) || !job->agent || strcmp(job->agent, agent->name) != 0 || runs(poll, job->id) ||
+        dispatch->monotonic_us() - track_get(dispatch, job)->granted_us > CROSSING_US)
+      continue;
+    uint32_t *slots = job->kind == LEDGER_JOB_DUMP ? &poll->free_dump : &poll->free_drill;
+    *slots -= *slots > 0;
+  }
+}
+
 Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job, Error *err) {
   const ConfigAgent *known = coordinator_config_agent(dispatch->config, agent);
   if (!known)
@@ -187,8 +201,10 @@ Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *
   if (status != STATUS_OK)
     return status;
   Pgseal__Job *given = NULL;
+  Pgseal__Poll room = *poll;
+  take_crossed(dispatch, known, &open, &room);
   for (size_t i = 0; i < open.count && !given && status == STATUS_OK; i++) {
-    if (may_take(dispatch, known, poll, &open, i))
+    if (may_take(dispatch, known, &room, &open, i))
       status = lease(dispatch, known, &open.items[i], &given, err);
   }
   if (status == STATUS_OK)
