@@ -24,7 +24,7 @@ class Engine:
     def start(self):
         self.log = open(self.dir / "podman.log", "ab")
         self.process = subprocess.Popen(self._podman("system", "service", "--time=0", f"unix://{self.socket}"),
-                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.dir)  # conmon leaves files where it is
         wait_for("the container engine", self.socket.exists)
         return self
 
