@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/config.h"
 #include "agent/engine/engine.h"
@@ -41,14 +42,31 @@ static int check_keys(const AgentConfig *config) {
   return wrong;
 }
 
+enum { CHECK_SECONDS = 5 };
+
+static bool stop_at_first(void *any, const char *key, uint64_t size) {
+  (void)key, (void)size;
+  *(bool *)any = true;
+  return false;
+}
+
 static int check_repository(const AgentConfig *config) {
   Error err;
   Repository *repository = NULL;
-  if (directory_repository_open(config->repository_directory, &repository, &err))
+  S3Options s3 = config->repository_s3;
+  s3.retry_seconds = CHECK_SECONDS; /* whoever asks waits for the answer */
+  if (config->repository_directory ? directory_repository_open(config->repository_directory, &repository, &err)
+                                   : s3_repository_open(&s3, &repository, &err))
     return bad("repository", &err);
-  good("repository", repository_description(repository));
+  bool any = false;
+  Status status = config->repository_directory ? STATUS_OK : repository_list(repository, "", stop_at_first, &any, &err);
+  int wrong = 0;
+  if (status == ERR_REPOSITORY_REFUSED && !config->can_drill && strstr(err.message, "access denied"))
+    good("repository", "reached; its key may not list objects, which an agent that only dumps need not");
+  else
+    wrong = status ? bad("repository", &err) : good("repository", repository_description(repository));
   repository_close(repository);
-  return 0;
+  return wrong;
 }
 
 static int check_engine(const AgentConfig *config) {

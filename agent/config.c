@@ -20,6 +20,7 @@ typedef struct Loaded { /* what agent_config_free gets back from the config insi
   char **owned;        /* resolved paths */
   size_t owned_count;
   char *directory; /* of the file */
+  RepositoryConfig repository;
 } Loaded;
 
 void agent_config_free(AgentConfig *config) {
@@ -35,6 +36,7 @@ void agent_config_free(AgentConfig *config) {
   free(config->bin_dirs);
   free(config->databases);
   free(config->drill.images);
+  repository_config_release(&loaded->repository);
   free(loaded);
 }
 
@@ -83,7 +85,6 @@ static Status take_agent(Loaded *loaded, Error *err) {
   config->coordinator_count = raw->agent.coordinators_count;
   config->data_dir = resolve(loaded, raw->agent.data);
   config->signing_key = resolve(loaded, raw->agent.signing_key);
-  config->repository_directory = resolve(loaded, raw->repository.directory);
   if (!text_name_valid(config->name))
     return config_error(err, config->path,
                         "agent.name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
@@ -101,6 +102,18 @@ static Status take_agent(Loaded *loaded, Error *err) {
   if (!status)
     status = take_int(loaded, "agent.slots.drill", raw->agent.slots.drill, 1, 1, 64, &config->drill_slots, err);
   return status;
+}
+
+static Status take_repository(Loaded *loaded, Error *err) {
+  Status status = repository_config_take(loaded->config.path, &loaded->raw->repository, &loaded->repository, err);
+  loaded->config.repository_directory = loaded->repository.directory;
+  loaded->config.repository_s3 = loaded->repository.s3;
+  return status;
+}
+
+Status agent_config_repository(const AgentConfig *config, Repository **out, Error *err) {
+  return config->repository_directory ? directory_repository_open(config->repository_directory, out, err)
+                                      : s3_repository_open(&config->repository_s3, out, err);
 }
 
 static Status take_keys(Loaded *loaded, Error *err) {
@@ -242,7 +255,8 @@ Status agent_config_load(const char *path, AgentConfig **out, Error *err) {
   if (status)
     return status;
   loaded->raw = raw;
-  static Step *const steps[] = {take_agent, take_keys, take_postgres, take_databases, take_drill, take_rest};
+  static Step *const steps[] = {take_agent,     take_repository, take_keys, take_postgres,
+                                take_databases, take_drill,      take_rest};
   for (size_t i = 0; !status && i < ARRAY_SIZE(steps); i++)
     status = steps[i](loaded, err);
   if (status)

@@ -12,7 +12,7 @@
 #include "common/crypto/segment.h"
 #include "common/crypto/signing.h"
 #include "common/postgres/connection.h"
-#include "common/repository/repository.h"
+#include "common/repository/s3/s3.h"
 
 typedef struct AgentDatabase {
   const char *name;
@@ -46,9 +46,10 @@ typedef struct AgentConfig {
   const char *data_dir;    /* spool (results until acknowledged), scratch */
   const char *signing_key; /* PEM path */
   bool can_dump, can_drill;
-  int dump_slots, drill_slots; /* default 1 each */
-  const char *repository_directory;
-  const char **recipients; /* certificate paths */
+  int dump_slots, drill_slots;      /* default 1 each */
+  const char *repository_directory; /* NULL: in a bucket, */
+  S3Options repository_s3;          /* this one */
+  const char **recipients;          /* certificate paths */
   size_t recipient_count;
   const char *decryption_key, *decryption_certificate; /* only agents that drill; may be NULL */
   PostgresBinDir *bin_dirs;
@@ -64,6 +65,7 @@ typedef struct AgentConfig {
 
 Status agent_config_load(const char *path, AgentConfig **out, Error *err) MUST_CHECK;
 void agent_config_free(AgentConfig *config);
+Status agent_config_repository(const AgentConfig *config, Repository **out, Error *err) MUST_CHECK; /* opens it */
 /* Whose clusters are whose on this machine: the name and where it works, since two agents of different coordinators may
  * have the same name (every `pgseal dev` calls its own alike). Freed by the caller. */
 char *agent_config_owner(const AgentConfig *config);

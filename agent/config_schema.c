@@ -5,7 +5,6 @@ enum { TEXT_LIMIT = 4096, LIST_LIMIT = 10000 };
 /* Types of the anonymous members, for libcyaml's offsets. */
 typedef __typeof__(((RawAgentConfig *)0)->agent) RawAgent;
 typedef __typeof__(((RawAgentConfig *)0)->agent.slots) RawSlots;
-typedef __typeof__(((RawAgentConfig *)0)->repository) RawRepository;
 typedef __typeof__(((RawAgentConfig *)0)->keys) RawKeys;
 typedef __typeof__(((RawAgentConfig *)0)->postgres) RawPostgres;
 typedef __typeof__(((RawAgentConfig *)0)->drill) RawDrill;
@@ -34,8 +33,6 @@ static const cyaml_schema_field_t agent_fields[] = {TEXT("name", RawAgent, name)
                                                     LIST("capabilities", RawAgent, capabilities, &text_schema, 1),
                                                     OPTIONAL_MAPPING("slots", RawAgent, slots, slots_fields),
                                                     CYAML_FIELD_END};
-
-static const cyaml_schema_field_t repository_fields[] = {TEXT("directory", RawRepository, directory), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t keys_fields[] = {
     LIST("recipients", RawKeys, recipients, &text_schema, 1), OPTIONAL_TEXT("decryption_key", RawKeys, decryption_key),
@@ -77,7 +74,7 @@ static const cyaml_schema_field_t log_fields[] = {OPTIONAL_TEXT("level", RawLog,
 
 static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_MAPPING("agent", CYAML_FLAG_DEFAULT, RawAgentConfig, agent, agent_fields),
-    CYAML_FIELD_MAPPING("repository", CYAML_FLAG_DEFAULT, RawAgentConfig, repository, repository_fields),
+    CYAML_FIELD_MAPPING("repository", CYAML_FLAG_DEFAULT, RawAgentConfig, repository, repository_config_fields),
     CYAML_FIELD_MAPPING("keys", CYAML_FLAG_DEFAULT, RawAgentConfig, keys, keys_fields),
     OPTIONAL_MAPPING("postgres", RawAgentConfig, postgres, postgres_fields),
     OPTIONAL_LIST("databases", RawAgentConfig, databases, &database_schema),

@@ -4,6 +4,8 @@
 
 #include <cyaml/cyaml.h>
 
+#include "common/config/repository.h"
+
 typedef struct RawAgentDatabase {
   char *name, *conninfo_file, *roles;
 } RawAgentDatabase;
@@ -21,9 +23,7 @@ typedef struct RawAgentConfig {
       int *dump, *drill;
     } slots;
   } agent;
-  struct {
-    char *directory;
-  } repository;
+  RawRepository repository;
   struct {
     char **recipients, *decryption_key, *decryption_certificate;
     unsigned recipients_count;

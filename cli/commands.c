@@ -48,6 +48,7 @@ static const char help_fetch[] =
     "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --certificate escrow.crt \\\n"
     "    --output api.dump && pg_restore -j4 -d restored api.dump\n"
     "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --stdout | pg_restore -l\n"
+    "  pgseal fetch pre-deploy-4f3a9c1 --repository bucket.yaml --key escrow.key --output api.dump\n"
     "  pgseal fetch --prefix prod-api/01kb.../attempt-1 --repository /srv/pgseal --key escrow.key \\\n"
     "    --public-key agent.pub --list\n\n"
     "Exit codes: 0 fetched; 1 an object is missing or was altered; 2 usage; 3 the coordinator cannot be reached;\n"
@@ -81,7 +82,7 @@ const Command cli_commands[] = {
     {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show},
     {"drill", "ID|TAG", "restore a checkpoint again, now, and wait for the proof", help_drill, command_drill},
     {"cancel", "ID|TAG", "end a checkpoint that is under way", help_cancel, command_cancel},
-    {"fetch", "ID|TAG --repository DIR --key KEY.pem (--output FILE | --stdout | --list)",
+    {"fetch", "ID|TAG --repository DIR|FILE --key KEY.pem (--output FILE | --stdout | --list)",
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
     {"agents", "", "the agents, and whether they are live", help_agents, command_agents},

@@ -23,8 +23,8 @@ static void dev_release(Dev *dev) {
   }
   for (size_t i = 0; i < dev->image_count; i++)
     free(dev->images[i]);
-  char *owned[] = {dev->dir, dev->http_kept, dev->engine_kept,     dev->host,
-                   dev->url, dev->bus,       dev->coordinator_log, dev->agent_log};
+  char *owned[] = {dev->dir,  dev->http_kept, dev->engine_kept, dev->repository_kept, dev->repository_path,
+                   dev->host, dev->url,       dev->bus,         dev->coordinator_log, dev->agent_log};
   for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
     free(owned[i]);
   free(dev->databases);
@@ -72,6 +72,7 @@ ExitCode command_dev(Cli *cli, int argc, char **argv) {
        "a database to take checkpoints of; repeat for more"},
       {"dir", OPTION_TEXT, &dev.dir_option, "DIR", "where everything is kept (default ./pgseal-dev)"},
       {"http", OPTION_TEXT, &dev.http, "ADDRESS:PORT", "of the HTTP API (default 127.0.0.1:8420)"},
+      {"repository", OPTION_TEXT, &dev.repository, "FILE", "keep checkpoints where FILE says, such as in a bucket"},
       {"engine", OPTION_TEXT, &dev.engine, "ENGINE", "where drills restore: auto (default), docker, local"},
       {"image", OPTION_LIST, &dev.image_options, "MAJOR=IMAGE", "container image for drills (default postgres:MAJOR)"},
       {"production", OPTION_LIST, &dev.production_options, "NAME", "mark this database as production"},

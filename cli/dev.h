@@ -16,13 +16,15 @@ typedef struct Dev {
   const char *dir_option;
   OptionList database_options, image_options, production_options;
   const char *http, *engine; /* "" until known */
+  const char *repository;    /* the file that names it; NULL: DIR/repository */
   char *dir;                 /* absolute; owned, as all below */
   int lock_fd;
   DevDatabase *databases;
   size_t database_count;
   char **images; /* "15=postgres:15" */
   size_t image_count;
-  char *http_kept, *engine_kept; /* of the run before */
+  char *http_kept, *engine_kept, *repository_kept; /* of the run before */
+  char *repository_path;                           /* absolute */
   char *host, *url, *bus;
   int port;
   char *coordinator_log, *agent_log;

@@ -71,7 +71,8 @@ static Status write_conninfos(const Dev *dev, Error *err) {
 
 static Status write_state(const Dev *dev, Error *err) {
   CLEANUP(api_release)
-  json_t *json = json_pack("{s:[], s:[], s:s, s:s}", "databases", "images", "http", dev->http, "engine", dev->engine);
+  json_t *json = json_pack("{s:[], s:[], s:s, s:s, s:s}", "databases", "images", "http", dev->http, "engine",
+                           dev->engine, "repository", dev->repository_path ? dev->repository_path : "");
   for (size_t i = 0; i < dev->database_count; i++)
     json_array_append_new(json_object_get(json, "databases"), json_pack("{s:s, s:b}", "name", dev->databases[i].name,
                                                                         "production", dev->databases[i].production));
@@ -107,9 +108,11 @@ static void agent_yaml(const Dev *dev, Buffer *out) {
                        DEV_FIRST_LINE "agent:\n  name: " DEV_AGENT "\n  coordinators: [\"%s\"]\n  data: agent\n"
                                       "  signing_key: keys/agent.key\n  capabilities: [dump, drill]\n\n",
                        dev->bus);
-  buffer_append_text(out, "repository:\n  directory: repository\n\n"
-                          "keys:\n  recipients: [keys/drill.crt, keys/escrow.crt]\n  decryption_key: keys/drill.key\n"
-                          "  decryption_certificate: keys/drill.crt\n\ndatabases:\n");
+  buffer_append_format(out, "repository:\n  %s: ", dev->repository_path ? "file" : "directory");
+  yaml_text(out, dev->repository_path ? dev->repository_path : "repository");
+  buffer_append_text(out,
+                     "\n\nkeys:\n  recipients: [keys/drill.crt, keys/escrow.crt]\n  decryption_key: keys/drill.key\n"
+                     "  decryption_certificate: keys/drill.crt\n\ndatabases:\n");
   for (size_t i = 0; i < dev->database_count; i++)
     buffer_append_format(out, "  - name: \"%s\"\n    conninfo_file: \"databases/%s.conninfo\"\n",
                          dev->databases[i].name, dev->databases[i].name);

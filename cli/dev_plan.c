@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
+#include "common/config/repository.h"
 #include "common/postgres/connection.h"
 
 #define DEV_DEFAULT_HTTP "127.0.0.1:8420"
@@ -93,6 +94,7 @@ static Status dev_load(Dev *dev, Error *err) {
   }
   dev->http_kept = memory_strdup(api_text(json, "http"));
   dev->engine_kept = memory_strdup(api_text(json, "engine"));
+  dev->repository_kept = memory_strdup(api_text(json, "repository"));
   return STATUS_OK;
 }
 
@@ -149,6 +151,20 @@ static Status dev_take_databases(Dev *dev, Error *err) {
   return err->status;
 }
 
+static Status dev_take_repository(Dev *dev, Error *err) {
+  if (!dev->repository && dev->repository_kept && *dev->repository_kept)
+    dev->repository = dev->repository_kept;
+  if (!dev->repository)
+    return STATUS_OK;
+  dev->repository_path = realpath(dev->repository, NULL);
+  if (!dev->repository_path)
+    return error_set(err, ERR_INVALID_ARGUMENT, "--repository %s: there is no such file", dev->repository);
+  RepositoryConfig config = {0};
+  Status status = repository_config_load(dev->repository_path, &config, err);
+  repository_config_release(&config);
+  return status;
+}
+
 static Status dev_take_options(Dev *dev, Error *err) {
   if (dev->database_count == 0)
     return error_set(err, ERR_INVALID_ARGUMENT, "--database is missing: the run before left none");
@@ -168,7 +184,7 @@ static Status dev_take_options(Dev *dev, Error *err) {
     dev->engine = dev->engine_kept && *dev->engine_kept ? dev->engine_kept : "auto";
   if (strcmp(dev->engine, "auto") != 0 && strcmp(dev->engine, "docker") != 0 && strcmp(dev->engine, "local") != 0)
     return error_set(err, ERR_INVALID_ARGUMENT, "--engine is auto, docker or local, not '%s'", dev->engine);
-  return STATUS_OK;
+  return dev_take_repository(dev, err);
 }
 
 static Status dev_take_address(Dev *dev, Error *err) {

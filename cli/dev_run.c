@@ -186,7 +186,8 @@ static void quote(Buffer *out, const char *text) { /* for a shell */
 static void run_welcome(const Dev *dev) {
   CLEANUP_FREE char *token = dev_path(dev, "token");
   CLEANUP_FREE char *keys = dev_path(dev, "keys/escrow");
-  CLEANUP_FREE char *repository = dev_path(dev, "repository");
+  CLEANUP_FREE char *repository =
+      dev->repository_path ? memory_strdup(dev->repository_path) : dev_path(dev, "repository");
   CLEANUP(buffer_release) Buffer token_quoted = {0}, keys_quoted = {0}, repository_quoted = {0};
   quote(&token_quoted, token);
   quote(&keys_quoted, keys);

@@ -18,6 +18,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
+#include "common/config/repository.h"
 
 static void fetch_release(Fetch *fetch) {
   free(fetch->prefix);
@@ -54,20 +55,33 @@ static Status fetch_ask(Cli *cli, Fetch *fetch, Error *err) {
   return STATUS_OK;
 }
 
-static Status fetch_open(Cli *cli, Fetch *fetch, Error *err) {
+/* A directory, or a file that says where the repository is. */
+static Status fetch_repository(Fetch *fetch, Error *err) {
   struct stat info;
-  if (stat(fetch->repository_path, &info) != 0 || !S_ISDIR(info.st_mode)) { /* opening it would create it */
+  if (stat(fetch->repository_path, &info) != 0) { /* opening a directory would create it */
     error_set(err, ERR_NOT_FOUND, "there is no repository at %s", fetch->repository_path);
-    error_remedy(err, "Name the directory that the agents store into: `repository.directory` in agent.yaml.");
+    error_remedy(err, "Name the directory that the agents store into, or a file with their `repository:` "
+                      "(docs/repository.md).");
     return err->status;
   }
-  Status status = fetch->which ? fetch_ask(cli, fetch, err) : STATUS_OK;
+  if (S_ISDIR(info.st_mode))
+    return directory_repository_open(fetch->repository_path, &fetch->repository, err);
+  RepositoryConfig config = {0};
+  Status status = repository_config_load(fetch->repository_path, &config, err);
+  if (status == STATUS_OK)
+    status = repository_config_open(&config, &fetch->repository, err);
+  repository_config_release(&config);
+  return status;
+}
+
+static Status fetch_open(Cli *cli, Fetch *fetch, Error *err) {
+  Status status = fetch_repository(fetch, err);
+  if (status == STATUS_OK && fetch->which)
+    status = fetch_ask(cli, fetch, err);
   if (status == STATUS_OK && fetch->public_key_path)
     status = signing_public_load(fetch->public_key_path, fetch->public_key, err);
   if (status == STATUS_OK)
     status = decryption_key_load(fetch->key_path, fetch->certificate_path, &fetch->key, err);
-  if (status == STATUS_OK)
-    status = directory_repository_open(fetch->repository_path, &fetch->repository, err);
   if (status != STATUS_OK)
     return status;
   size_t length = strlen(fetch->prefix);
@@ -194,7 +208,8 @@ ExitCode command_fetch(Cli *cli, int argc, char **argv) {
   CLEANUP(fetch_release) Fetch fetch = {0};
   const char *prefix = NULL;
   const Option options[] = {
-      {"repository", OPTION_TEXT, &fetch.repository_path, "DIR", "the repository's directory"},
+      {"repository", OPTION_TEXT, &fetch.repository_path, "DIR|FILE",
+       "the repository's directory, or a file that says where it is"},
       {"key", OPTION_TEXT, &fetch.key_path, "KEY.pem", "private key of one of the recipients"},
       {"certificate", OPTION_TEXT, &fetch.certificate_path, "CRT.pem",
        "its certificate, if KEY.pem does not hold it too"},

@@ -60,7 +60,7 @@ static Status open_run(DumpRun *run, const JobContext *context, Error *err) {
   if (status == STATUS_OK)
     status = signing_key_load(config->signing_key, &run->signer, err);
   if (status == STATUS_OK)
-    status = directory_repository_open(config->repository_directory, &run->repository, err);
+    status = agent_config_repository(config, &run->repository, err);
   return status;
 }
 

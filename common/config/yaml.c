@@ -52,6 +52,41 @@ static void complaint_find_key(Complaint *complaint, const char *text) {
   }
 }
 
+/* The line of the first `key:` from a line on; 0 if there is none. */
+static int find_key(const char *text, int from, const char *key) {
+  size_t length = strlen(key);
+  int line = 1;
+  for (const char *at = text; at; line++) {
+    const char *start = at + strspn(at, " -\t\"'{,"), *end = strchr(at, '\n');
+    if (line >= from && strncmp(start, key, length) == 0 && start[length] && strchr(" :\"'", start[length]))
+      return line;
+    at = end ? end + 1 : NULL;
+  }
+  return 0;
+}
+
+Status config_error_at(Error *err, const char *path, const char *section, const char *key, const char *format, ...) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  Error ignored;
+  int line = 0;
+  if (file_read(path, CONFIG_FILE_LIMIT, &text, &ignored) == STATUS_OK) {
+    line = find_key(buffer_text(&text), 1, section);
+    int inner = line && key ? find_key(buffer_text(&text), line + 1, key) : 0;
+    line = inner ? inner : line;
+  }
+  va_list args;
+  va_start(args, format);
+  error_set_v(err, ERR_CONFIG, format, args);
+  va_end(args);
+  error_prefix(err, "%s%s%s", section, key ? "." : "", key ? key : "");
+  if (!line) {
+    error_object(err, "%s", path);
+    return error_prefix(err, "%s", path);
+  }
+  error_object(err, "%s:%d", path, line);
+  return error_prefix(err, "%s:%d", path, line);
+}
+
 static cyaml_config_t settings(Complaint *complaint) {
   return (cyaml_config_t){.log_fn = complaint_log,
                           .log_ctx = complaint,

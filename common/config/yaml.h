@@ -18,5 +18,9 @@ char *config_resolve(const char *directory, const char *path);
 
 /* ERR_CONFIG with "PATH: " before the message. */
 Status config_error(Error *err, const char *path, const char *format, ...) PRINTF_LIKE(3, 4);
+/* ERR_CONFIG with "PATH:LINE: SECTION.KEY: " before the message; the line where KEY (or, if it is NULL or not there,
+ * SECTION) stands in the file, as far as that can be told by looking for it. */
+Status config_error_at(Error *err, const char *path, const char *section, const char *key, const char *format, ...)
+    PRINTF_LIKE(5, 6);
 
 #endif

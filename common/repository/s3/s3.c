@@ -66,7 +66,6 @@ static Status wrong(Error *err, const char *option, const char *format, ...) {
   va_start(args, format);
   error_set_v(err, ERR_INVALID_ARGUMENT, format, args);
   va_end(args);
-  error_prefix(err, "%s", option);
   error_object(err, "%s", option);
   return err->status;
 }
@@ -229,14 +228,22 @@ static S3 *make(const S3Options *options) {
   return s3;
 }
 
-Status s3_repository_open(const S3Options *options, Repository **out, Error *err) {
-  static const RepositoryOps ops = {
-      .put = s3_put, .get = s3_get, .list = s3_list, .remove = s3_remove, .close = s3_close, .retries = true};
+Status s3_options_check(const S3Options *options, Error *err) {
+  CLEANUP(place_release) Place place = {0};
   Status status = check_names(options, err);
   if (status == STATUS_OK)
     status = check_storing(options, err);
+  if (status == STATUS_OK && options->endpoint)
+    status = take_endpoint(options->endpoint, &place, err);
+  return status;
+}
+
+Status s3_repository_open(const S3Options *options, Repository **out, Error *err) {
+  static const RepositoryOps ops = {
+      .put = s3_put, .get = s3_get, .list = s3_list, .remove = s3_remove, .close = s3_close, .retries = true};
+  Status status = s3_options_check(options, err);
   if (status != STATUS_OK)
-    return status;
+    return error_prefix(err, "%s", err->object);
   CLEANUP(closed) S3 *s3 = make(options);
   status = locate(s3, options, err);
   if (status != STATUS_OK)

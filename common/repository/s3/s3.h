@@ -65,7 +65,9 @@ typedef struct S3Options {
   int retry_seconds;          /* 120: no new try after so long */
 } S3Options;
 
-/* Asks nobody yet. ERR_INVALID_ARGUMENT, with the object naming the option. */
+/* ERR_INVALID_ARGUMENT, with the object naming the option. */
+Status s3_options_check(const S3Options *options, Error *err) MUST_CHECK;
+/* Asks nobody yet. ERR_INVALID_ARGUMENT as above. */
 Status s3_repository_open(const S3Options *options, Repository **out, Error *err) MUST_CHECK;
 
 #endif

@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+from support import s3 as s3_server
 from support.engine import Engine
 from support.postgres import NATIVE, Server
 from support.stack import Stack
@@ -37,6 +38,19 @@ def engine(base):
     e = Engine(base / "engine").start()
     yield e
     e.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(base):
+    """An S3 server, with and without TLS."""
+    s = s3_server.Server(base / "s3").start()
+    yield s
+    s.stop()
+
+
+@pytest.fixture
+def bucket(s3):
+    return s3.bucket(f"b-{os.urandom(6).hex()}")
 
 
 @pytest.fixture(scope="session")

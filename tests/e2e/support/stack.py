@@ -35,7 +35,8 @@ class Stack:
             self.agents["-".join(capabilities)] = capabilities
         self.http, self.bus = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.http}"
-        self.repository = self.dir / "repository"
+        self.bucket = options.get("s3")  # a support.s3.Bucket; else a directory is the repository
+        self.repository = self.dir / ("repository.yaml" if self.bucket else "repository")
         self.running = {}
         self._keys()
         self._configs()
@@ -72,6 +73,9 @@ class Stack:
         for name, conninfo in self.databases.items():
             (conninfos / name).write_text(conninfo + "\n")
             (conninfos / name).chmod(0o600)
+        if self.bucket:
+            self.bucket.write_keys(self.dir / "keys/bucket")
+            self.repository.write_text(yaml({"repository": {"s3": self.bucket.config("keys/bucket", **self.options.get("s3_options", {}))}}))
         for name in self.agents:
             self.write_agent(name)
 
@@ -104,7 +108,7 @@ class Stack:
             "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{o.get('bus', self.bus)}"], "data": f"agent-{name}",
                       "signing_key": f"keys/agent-{name}.key", "capabilities": self.agents[name],
                       "slots": o.get("slots", {"dump": 2, "drill": 2})},
-            "repository": {"directory": str(self.repository)},
+            "repository": {"file" if self.bucket else "directory": str(self.repository)},
             "keys": {"recipients": ["keys/drill.crt", "keys/escrow.crt"],
                      **({"decryption_key": "keys/drill.key", "decryption_certificate": "keys/drill.crt"}
                         if "drill" in self.agents[name] else {})},
@@ -246,8 +250,14 @@ class Stack:
         assert shown["state"] == state, shown
         return shown
 
+    def _key(self, key):
+        prefix = self.options.get("s3_options", {}).get("prefix")
+        return f"{prefix}/{key}" if prefix else key
+
     def objects(self, checkpoint):
-        """Its repository files, by name relative to the attempt."""
+        """Its repository files (of a bucket: copies of them), by name relative to the attempt."""
+        if self.bucket:
+            return self.bucket.mirror(self._key(checkpoint["prefix"]), self.dir / "mirror")
         prefix = self.repository / checkpoint["prefix"]
         return {str(p.relative_to(prefix)): p for p in sorted(prefix.rglob("*")) if p.is_file()}
 

@@ -90,7 +90,7 @@ static inline int server_start(Server *server) {
 static inline int server_stop(Server *server) {
   Error err;
   if (server->own) {
-    const char *const argv[] = {"deploy/demo/s3", "stop", server->directory, NULL};
+    const char *const argv[] = {"deploy/demo/s3", "remove", server->directory, NULL};
     free(server_tool(argv));
     *strrchr(server->directory, '/') = '\0';
     must(file_remove_tree(server->directory, &err), &err);

@@ -1,0 +1,116 @@
+"""A real S3 server (deploy/demo/s3), its users and buckets, as a test or an administrator sees them."""
+import hashlib
+import os
+import pathlib
+import subprocess
+import urllib.parse
+import xml.etree.ElementTree as ElementTree
+
+from .shell import PROJECT, run
+
+TOOL = PROJECT / "deploy/demo/s3"
+NS = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+
+
+class Server:
+    def __init__(self, directory):
+        self.dir = pathlib.Path(directory)
+
+    def _tool(self, *argv):
+        return run([TOOL, argv[0], self.dir, *argv[1:]], timeout=120).stdout
+
+    def start(self):
+        env = dict(line.split("=", 1) for line in self._tool("start").splitlines())
+        self.http, self.https, self.ca = env["S3_HTTP"], env["S3_HTTPS"], env["S3_CA"]
+        self.owner = (env["S3_ACCESS_KEY"], env["S3_SECRET_KEY"])
+        return self
+
+    def stop(self):
+        self._tool("remove")
+
+    def kill_gateway(self):
+        """SIGKILL: every connection is cut, in the middle of whatever it carried."""
+        self._tool("gateway", "kill")
+
+    def start_gateway(self):
+        self._tool("gateway", "start")
+
+    def user(self, name, *argv):
+        """(access key, secret) of a new user."""
+        return tuple(self._tool("user", name, *argv).split())
+
+    def admin(self, *argv):
+        return self._tool("admin", *argv)
+
+    def request(self, method, path, body=b"", headers=(), keys=None):
+        """Any request, signed by stock curl. (status, body)"""
+        access, secret = keys or self.owner
+        lines = [f'user = "{access}:{secret}"', 'aws-sigv4 = "aws:amz:us-east-1:s3"', f'request = "{method}"',
+                 f'url = "{self.http}/{path}"', 'write-out = "%{stderr}%{http_code}"']
+        lines += [f'header = "{h}"' for h in headers]
+        lines.append(f'header = "x-amz-content-sha256: {hashlib.sha256(body).hexdigest()}"')
+        if body:
+            lines += ['data-binary = "@/dev/fd/3"', 'header = "Content-Type: application/octet-stream"']
+        reader, writer = os.pipe()
+        config = "\n".join(lines).encode()
+        with os.fdopen(writer, "wb") as out:
+            out.write(body)  # small ones: they fit into the pipe
+        try:
+            done = subprocess.run(["bash", "-c", f"exec curl -sS -K - 3<&{reader}"], input=config, capture_output=True,
+                                  pass_fds=[reader], timeout=60)
+        finally:
+            os.close(reader)
+        assert done.returncode == 0, done.stderr
+        return int(done.stderr[-3:]), done.stdout
+
+    def bucket(self, name, headers=()):
+        status, body = self.request("PUT", name, headers=headers)
+        assert status == 200, body
+        return Bucket(self, name)
+
+
+class Bucket:
+    def __init__(self, server, name):
+        self.server, self.name = server, name
+
+    def write_keys(self, path, keys=None):
+        access, secret = keys or self.server.owner
+        path = pathlib.Path(path)
+        path.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n")
+        path.chmod(0o600)
+
+    def config(self, credentials, **changes):
+        """The `s3:` of a repository."""
+        return {"bucket": self.name, "endpoint": self.server.https, "ca_file": str(self.server.ca),
+                "credentials_file": str(credentials), **changes}
+
+    def list(self, prefix=""):
+        """key -> size"""
+        found, token = {}, None
+        while True:
+            query = ([("continuation-token", token)] if token else []) + [("list-type", "2"), ("prefix", prefix)]
+            status, body = self.server.request("GET", f"{self.name}/?" + urllib.parse.urlencode(query, safe="", quote_via=urllib.parse.quote))
+            assert status == 200, body
+            tree = ElementTree.fromstring(body)
+            for item in tree.iter(NS + "Contents"):
+                found[item.find(NS + "Key").text] = int(item.find(NS + "Size").text)
+            token = tree.findtext(NS + "NextContinuationToken")
+            if tree.findtext(NS + "IsTruncated") != "true":
+                return found
+
+    def get(self, key):
+        status, body = self.server.request("GET", f"{self.name}/{key}")
+        assert status == 200, (status, body)
+        return body
+
+    def mirror(self, prefix, directory):
+        """Downloads what is below prefix; name relative to it -> path."""
+        paths = {}
+        for key in sorted(self.list(prefix)):
+            name = key[len(prefix):]
+            path = pathlib.Path(directory) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.get(key))
+            path.chmod(0o600)
+            paths[name] = path
+        return paths
