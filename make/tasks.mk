@@ -1,6 +1,6 @@
 # What is not compiling: dependencies, demo, tests, checks, installation.
 
-.PHONY: deps deps-check demo test unit e2e faults sanitized test-long lint format fuzz bench profile install uninstall clean
+.PHONY: deps deps-check demo test unit e2e faults sanitized test-long lint format fuzz mutants bench profile install uninstall clean
 
 deps: ## install the Debian packages that building, running and testing need (sudo when not root)
 	@make/deps build run test s3
@@ -57,6 +57,11 @@ test-long: ## the long loops: PostgreSQL's regression database, random kills; an
 	@$(MAKE) --no-print-directory -j2 all
 	@PGSEAL_LONG=1 tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
 	@PGSEAL_LONG=1 $(RUN_FAULTS)
+	@tests/mutants/run
+
+mutants: ## weakens the comparison and the fingerprint, one way at a time; each has to make some test fail
+	@make/deps build run test
+	@tests/mutants/run
 
 lint: ## formatting, static analysis, lengths, banned calls, layering
 	@make/deps build check

@@ -1,7 +1,7 @@
 """Ways to weaken the fingerprint, the comparison, and what leads to "proven" and "sealed"; and the tests that must notice."""
 import dataclasses
 
-ARCHIVE = tuple(f"common/archive/test_{t}" for t in ("fingerprint", "compare", "normalize", "large_objects", "reader"))
+ARCHIVE = tuple(f"common/archive/test_{t}" for t in ("fields", "compare", "fingerprint", "normalize", "large_objects", "reader"))
 DRILL = ("agent/jobs/test_drill_parts", "agent/jobs/test_drill", "agent/jobs/test_drill_follow")
 DUMP = ("agent/jobs/test_dump_parts", "agent/jobs/test_dump_failures", "agent/jobs/test_dump")
 VERDICT = tuple(f"coordinator/dispatch/test_{t}" for t in ("intake", "walks", "leases", "requests"))
@@ -37,6 +37,7 @@ MUTANTS = [
         ("access-method-not-digested", "entry->table_am, entry->drop_stmt,", "\"\", entry->drop_stmt,"),
         ("definition-not-digested", "entry->copy_stmt, defn};", "entry->copy_stmt, \"\"};"),
         ("drop-not-digested", "entry->table_am, entry->drop_stmt, entry->copy_stmt", "entry->table_am, \"\", entry->copy_stmt"),
+        ("relation-kind-not-digested", "  hash_number(hash, entry->relkind);\n", ""),
         ("section-not-digested", "  hash_number(hash, entry->section);\n", ""),
         ("lengths-not-digested", "  sha256_update(hash, prefix, sizeof prefix);\n  sha256_update(hash, text, length);", "  sha256_update(hash, text, length);"),
         ("blob-content-not-digested", "    sha256_update(builder->blob_hash, data, size);\n", ""),

@@ -231,6 +231,7 @@ static void test_rows(void **state) {
       assert_int_equal(digest_of(bad[i], strlen(bad[i]), piece, true, y, &rows), ERR_ARCHIVE_FORMAT);
     assert_int_equal(digest_of(with, 7, piece, false, y, &rows), ERR_ARCHIVE_FORMAT);
     assert_int_equal(digest_of("\\", 1, piece, false, y, &rows), ERR_ARCHIVE_FORMAT);
+    assert_int_equal(digest_of("1\n2", 3, piece, false, y, &rows), ERR_ARCHIVE_FORMAT);
   }
 }
 
