@@ -159,6 +159,7 @@ class Stack:
 
     def kill(self, name, sig=signal.SIGKILL):
         self.running[name].send_signal(sig)
+        self.running[name].send_signal(signal.SIGCONT)  # a test may have stopped it
         return self.running.pop(name).wait(40)
 
     def stop(self):
