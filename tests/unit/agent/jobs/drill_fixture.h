@@ -53,6 +53,7 @@ typedef struct Source { /* shared by the tests of one program */
 typedef struct CheckpointOptions {
   const char *database;
   bool no_roles;
+  bool other_fingerprint;                 /* the manifest is signed, but its fingerprint is not the archive's */
   const char *replace, *with;             /* in the archive, same length, every occurrence */
   const char *roles_replace, *roles_with; /* in the roles, likewise */
 } CheckpointOptions;
@@ -265,6 +266,8 @@ static inline void checkpoint_make(const Source *source, const CheckpointOptions
   assert_ok(fingerprint_builder_feed(builder, archive.data, archive.size, err));
   assert_ok(fingerprint_builder_finish(builder, &checkpoint->manifest.fingerprint, err));
   fingerprint_builder_free(builder);
+  if (options->other_fingerprint)
+    checkpoint->manifest.fingerprint.tables[0].digest[0] ^= 1;
   if (!options->no_roles) {
     char *key = manifest_roles_key(checkpoint->prefix);
     source_tool(source, dumpall, &roles);

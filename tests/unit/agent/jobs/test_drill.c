@@ -291,6 +291,24 @@ static void foreign_manifest_is_refused(void **state) {
   checkpoint_release(&checkpoint);
 }
 
+/* The agent that dumped signed a fingerprint that is not of what it stored: whatever the copy is like, it proves
+ * nothing. */
+static void other_fingerprint_is_refused(void **state) {
+  const Source *source = *state;
+  Checkpoint checkpoint = {0};
+  Drill drill;
+  PGconn *session = source_connect(source, "postgres");
+  session_run(session, "CREATE TABLE IF NOT EXISTS fingerprinted AS SELECT 1 AS a");
+  PQfinish(session);
+  checkpoint_make(source, &(CheckpointOptions){.database = "postgres", .other_fingerprint = true}, &checkpoint);
+  drill_init(source, &checkpoint, &drill);
+  drill_run(&drill);
+  assert_outcome(&drill, ERR_MANIFEST_INVALID);
+  assert_proof(source, &drill, "failed");
+  drill_release(&drill);
+  checkpoint_release(&checkpoint);
+}
+
 static void assertions_decide(void **state) {
   static const struct {
     const char *sql;
@@ -338,6 +356,7 @@ int main(void) {
       cmocka_unit_test(swapped_segments_are_found),
       cmocka_unit_test(foreign_key_condemns_nothing),
       cmocka_unit_test(foreign_manifest_is_refused),
+      cmocka_unit_test(other_fingerprint_is_refused),
       cmocka_unit_test(assertions_decide),
   };
   return cmocka_run_group_tests(tests, setup_all, teardown_all);
