@@ -4,6 +4,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/base/id.h"
 #include "common/crypto/digest.h"
@@ -30,6 +31,8 @@ typedef struct S3Throttle {
   int64_t free_at_us;       /* when what was let through so far has passed */
 } S3Throttle;
 
+enum { S3_VERSIONED_UNKNOWN, S3_VERSIONED_NO, S3_VERSIONED_YES };
+
 typedef struct S3 {
   char *bucket, *region, *prefix /* "" or with its '/' */, *base /* of URLs, without last '/' */, *signing;
   char *ca_file, *proxy, *description;
@@ -39,6 +42,8 @@ typedef struct S3 {
   char *put_permissions;
   int lock_days, connect_seconds, timeout_seconds, retry_seconds;
   bool checksum;
+  bool trusted;         /* AWS: the condition of a put holds in versioned buckets, too */
+  atomic_int versioned; /* is the bucket? S3_VERSIONED_... */
   S3Credentials *credentials;
   S3Pool pool;
   S3Throttle throttle;
@@ -69,8 +74,9 @@ typedef struct S3Reply {
   int retry_after; /* seconds; 0: nothing said */
   char code[S3_CODE_SIZE], message[S3_TEXT_SIZE]; /* of the error document; may be empty */
   char date[S3_CODE_SIZE], bucket_region[S3_CODE_SIZE], put_id[S3_CODE_SIZE];
-  char key_id[S3_CODE_SIZE]; /* of the credentials that were used */
-  char why[CURL_ERROR_SIZE]; /* curl's words */
+  char version_id[S3_CODE_SIZE]; /* empty where the bucket keeps no versions */
+  char key_id[S3_CODE_SIZE];     /* of the credentials that were used */
+  char why[CURL_ERROR_SIZE];     /* curl's words */
 } S3Reply;
 
 void s3_reply_release(S3Reply *reply);

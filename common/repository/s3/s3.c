@@ -209,6 +209,7 @@ static S3 *make(const S3Options *options) {
   s3->proxy = copy(options->proxy);
   s3->lock_mode = copy(options->lock_mode);
   s3->lock_days = options->lock_days;
+  s3->trusted = !options->endpoint;
   s3->checksum = !options->no_checksum;
   s3->connect_seconds = options->connect_seconds ? options->connect_seconds : CONNECT_SECONDS;
   s3->timeout_seconds = options->timeout_seconds ? options->timeout_seconds : TIMEOUT_SECONDS;

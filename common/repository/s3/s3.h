@@ -7,6 +7,10 @@
  * one put) tells whether it is our own. A key that may not read its objects cannot ask: then it is taken for ours,
  * since nobody else writes below an attempt's prefix, and the drill reads every object back in any case.
  *
+ * Ceph RGW (16, measured) ignores the condition where the bucket keeps versions, as Object Lock needs it: the newer
+ * object hides the older, which stays as a version. Outside AWS, puts into such a bucket therefore look first whether
+ * there is something; of two at the same moment both succeed then.
+ *
  * Any call is tried again, with full jitter, until `retry_seconds` are over. What the server's answers become:
  *
  *   answer (HTTP, or S3 code)                    tried again    becomes

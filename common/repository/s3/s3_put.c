@@ -61,8 +61,27 @@ static Status resolve(S3 *s3, const S3Request *put, const char *put_id, bool may
   return error_set(err, ERR_OBJECT_EXISTS, "the object %s exists already", put->key);
 }
 
+/* Where the condition of a put may mean nothing (see s3.h), looks. What a key may not look at, it may store. */
+static Status look_first(S3 *s3, const char *key, Error *err) {
+  if (s3->trusted || atomic_load(&s3->versioned) == S3_VERSIONED_NO)
+    return STATUS_OK;
+  CLEANUP(s3_reply_release) S3Reply reply = {0};
+  S3Request look = {.verb = S3_HEAD, .key = key};
+  Error failure;
+  Status status = s3_perform(s3, &look, &reply, &failure);
+  if (status == STATUS_OK)
+    return error_set(err, ERR_OBJECT_EXISTS, "the object %s exists already", key);
+  if (error_class(status) != ERROR_CLASS_TRANSIENT)
+    return STATUS_OK; /* not there, or to be refused again by the put, which says it better */
+  *err = failure;
+  return status;
+}
+
 Status s3_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256_given, Error *err) {
   S3 *s3 = backend;
+  Status status = look_first(s3, key, err);
+  if (status != STATUS_OK)
+    return status;
   Id id = id_new();
   uint8_t digest[SHA256_SIZE];
   char hex[SHA256_HEX_SIZE], text[BASE64_SIZE];
@@ -87,10 +106,12 @@ Status s3_put(void *backend, const char *key, const void *data, size_t size, con
       .verb = S3_PUT, .key = key, .data = data, .size = size, .payload_sha256 = hex, .headers = headers};
   CLEANUP(s3_reply_release) S3Reply reply = {0};
   Error failure;
-  Status status = s3_perform(s3, &request, &reply, &failure);
+  status = s3_perform(s3, &request, &reply, &failure);
   if (status == ERR_OBJECT_EXISTS)
     return resolve(s3, &request, id.text, reply.maybe_done, err);
   if (status != STATUS_OK)
     *err = failure;
+  else
+    atomic_store(&s3->versioned, *reply.version_id ? S3_VERSIONED_YES : S3_VERSIONED_NO);
   return status;
 }

@@ -76,7 +76,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
   char value[S3_CODE_SIZE];
   if (length >= 5 && strncmp(line, "HTTP/", 5) == 0) { /* what came before was a 100, or a proxy's */
     transfer->chunked = transfer->sized = transfer->looked = false;
-    reply->date[0] = reply->bucket_region[0] = reply->put_id[0] = '\0';
+    reply->date[0] = reply->bucket_region[0] = reply->put_id[0] = reply->version_id[0] = '\0';
   } else if (take(line, length, "Retry-After", value, sizeof value)) {
     long seconds = strtol(value, NULL, 10); /* a date reads as something small */
     reply->retry_after = seconds > 0 ? (seconds < RETRY_AFTER_LIMIT ? (int)seconds : RETRY_AFTER_LIMIT) : 0;
@@ -88,7 +88,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
   } else {
     (void)(take(line, length, "Date", reply->date, sizeof reply->date) ||
            take(line, length, "x-amz-bucket-region", reply->bucket_region, sizeof reply->bucket_region) ||
-           take(line, length, "x-amz-meta-pgseal-put", reply->put_id, sizeof reply->put_id));
+           take(line, length, "x-amz-meta-pgseal-put", reply->put_id, sizeof reply->put_id) ||
+           take(line, length, "x-amz-version-id", reply->version_id, sizeof reply->version_id));
   }
   return length;
 }
