@@ -24,6 +24,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "long: for make test-long only")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What tests have to tell (record_property), passed or not, and wherever they ran."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", []) if getattr(report, "when", "") == "call" else []:
+                terminalreporter.write_line(f"{name}: {value}")
+
+
 @pytest.fixture(scope="session")
 def base():
     """A short private directory (UNIX socket paths are limited), traversable by the servers' user."""
