@@ -76,6 +76,9 @@ ExitCode command_token_create(Cli *cli, int argc, char **argv);
 ExitCode command_token_list(Cli *cli, int argc, char **argv);
 ExitCode command_token_revoke(Cli *cli, int argc, char **argv);
 ExitCode command_key_generate(Cli *cli, int argc, char **argv);
+ExitCode command_verify(Cli *cli, int argc, char **argv);
+ExitCode command_key_check(Cli *cli, int argc, char **argv);
+ExitCode command_ledger_verify(Cli *cli, int argc, char **argv);
 ExitCode command_fetch(Cli *cli, int argc, char **argv);
 ExitCode command_dev(Cli *cli, int argc, char **argv);
 

@@ -54,6 +54,33 @@ static const char help_fetch[] =
     "Exit codes: 0 fetched; 1 an object is missing or was altered; 2 usage; 3 the coordinator cannot be reached;\n"
     "4 anything else, such as a key that does not fit.";
 
+static const char help_verify[] =
+    "Believes neither the coordinator nor the repository: checks the manifest's signature, every object's digests, "
+    "the\n"
+    "archive's fingerprint, and that signed proofs speak of this very manifest. Production is not touched.\n\n"
+    "  pgseal verify pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --certificate escrow.crt\n"
+    "  pgseal verify --offline ./downloaded --key escrow.key --certificate escrow.crt \\\n"
+    "    --public-key dump-1.pub --drill-public-key drill-1.pub\n\n"
+    "Keys that are not named are those that the coordinator knows; it says so then.\n\n"
+    "Exit codes: 0 whole and proven; 1 altered, incomplete or without a proof; 2 usage; 3 the coordinator cannot be\n"
+    "reached; 4 it could not be checked, such as with a key that does not fit.";
+
+static const char help_key_check[] =
+    "Reads the newest sealed checkpoint (or the one named) and decrypts its manifest, roles, first and last "
+    "segment.\n\n"
+    "  pgseal key check --key escrow.key --certificate escrow.crt --repository /srv/pgseal\n"
+    "  pgseal key check pre-deploy-4f3a9c1 --key escrow.key --certificate escrow.crt --repository bucket.yaml\n\n"
+    "Exit codes: 0 it opens; 1 an object is missing or was altered; 3 the coordinator cannot be reached; 4 the key "
+    "does\n"
+    "not fit.";
+
+static const char help_ledger_verify[] =
+    "Reads every event and reckons the chain's hashes here. What it prints at its end can be kept somewhere else, and\n"
+    "expected of a later run: then nobody wrote the whole ledger anew in between.\n\n"
+    "  pgseal ledger verify\n"
+    "  pgseal ledger verify --expect 1234:9f86d081884c7d65...\n\n"
+    "Exit codes: 0 whole; 1 broken; 3 the coordinator cannot be reached.";
+
 static const char help_databases[] = "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'";
 
 static const char help_agents[] = "  pgseal agents";
@@ -79,11 +106,15 @@ const Command cli_commands[] = {
     {"status", "", "databases with their newest checkpoint, and agents", help_status, command_status},
     {"ledger", "[--database NAME] [--limit N] [--events]", "how checkpoints ended, newest last", help_ledger,
      command_ledger},
+    {"ledger verify", "[--expect N:HASH]", "check the ledger's chain without trusting the coordinator",
+     help_ledger_verify, command_ledger_verify},
     {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show},
     {"drill", "ID|TAG", "restore a checkpoint again, now, and wait for the proof", help_drill, command_drill},
     {"cancel", "ID|TAG", "end a checkpoint that is under way", help_cancel, command_cancel},
     {"fetch", "ID|TAG --repository DIR|FILE --key KEY.pem (--output FILE | --stdout | --list)",
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
+    {"verify", "ID|TAG --repository DIR|FILE --key KEY.pem | --offline DIR ...",
+     "check signatures, digests and proofs, trusting nobody", help_verify, command_verify},
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
     {"agents", "", "the agents, and whether they are live", help_agents, command_agents},
     {"token create", "--name NAME [--role ci|admin]", "make a token; it is shown once", help_token_create,
@@ -92,5 +123,7 @@ const Command cli_commands[] = {
     {"token revoke", "NAME", "make a token worthless", help_token_revoke, command_token_revoke},
     {"key generate", "--kind recipient|signing --out PREFIX", "make a key pair for encryption, or an agent's identity",
      help_key_generate, command_key_generate},
+    {"key check", "[ID|TAG] --repository DIR|FILE --key KEY.pem",
+     "does the key in the safe open the newest checkpoint?", help_key_check, command_key_check},
 };
 const size_t cli_command_count = ARRAY_SIZE(cli_commands);

@@ -29,7 +29,7 @@ static Status sink_stdout(void *user, const void *data, size_t size, Error *err)
 
 static Status fetch_fill(const Cli *cli, const Fetch *fetch, int fd, Error *err) {
   CLEANUP(writer_free) SeekableWriter *writer = seekable_writer_new(fd);
-  Status status = fetch_stream(cli, fetch, sink_seekable, writer, err);
+  Status status = stored_stream(cli, &fetch->stored, sink_seekable, writer, err);
   return status == STATUS_OK ? seekable_writer_finish(writer, err) : status;
 }
 
@@ -54,23 +54,24 @@ Status fetch_write_file(const Cli *cli, const Fetch *fetch, Error *err) {
   }
   char size[TEXT_SIZE_SIZE];
   cli_note(cli, "%s: %s, %zu tables; every segment is what the signed manifest says", fetch->output,
-           text_size((int64_t)fetch->manifest.fingerprint.archive_size, size), fetch->manifest.fingerprint.table_count);
+           text_size((int64_t)fetch->stored.manifest.fingerprint.archive_size, size),
+           fetch->stored.manifest.fingerprint.table_count);
   return STATUS_OK;
 }
 
 Status fetch_write_stdout(const Cli *cli, const Fetch *fetch, Error *err) {
-  return fetch_stream(cli, fetch, sink_stdout, NULL, err);
+  return stored_stream(cli, &fetch->stored, sink_stdout, NULL, err);
 }
 
 Status fetch_write_roles(const Fetch *fetch, Error *err) {
-  if (!fetch->manifest.has_roles) {
+  if (!fetch->stored.manifest.has_roles) {
     error_set(err, ERR_NOT_FOUND, "this checkpoint holds no roles");
     error_remedy(err, "Set `roles: all` for the database in agent.yaml; later checkpoints then hold them.");
     return err->status;
   }
   CLEANUP(buffer_release) Buffer plain = {0};
-  CLEANUP_FREE char *key = manifest_roles_key(fetch->prefix);
-  Status status = fetch_segment(fetch, key, &fetch->manifest.roles, &plain, err);
+  CLEANUP_FREE char *key = manifest_roles_key(fetch->stored.prefix);
+  Status status = stored_segment(&fetch->stored, key, &fetch->stored.manifest.roles, &plain, err);
   return status == STATUS_OK ? file_write_atomic(fetch->roles, 0600, plain.data, plain.size, err) : status;
 }
 
@@ -104,10 +105,10 @@ static void fetch_print_kinds(const Fingerprint *fingerprint) {
 
 void fetch_print(const Cli *cli, const Fetch *fetch) {
   if (cli->json) {
-    cli_print_json(fetch->manifest_json);
+    cli_print_json(fetch->stored.manifest_json);
     return;
   }
-  const Manifest *m = &fetch->manifest;
+  const Manifest *m = &fetch->stored.manifest;
   char text[512], size[TEXT_SIZE_SIZE];
   printf("checkpoint: %s\ndatabase: %s\n", m->checkpoint_id, m->database);
   printf("tag: %s\n", text_clean(m->tag, text, sizeof text));

@@ -25,8 +25,9 @@ static void main_help(void) {
          "4 errored: it did not come to an end, and nothing is condemned.\n");
 }
 
-/* The command that the first word, or the first two, name; *used: how many words. */
+/* The command that the first two words name, or else the first; *used: how many words. */
 static const Command *main_find(int argc, char **argv, int *used) {
+  const Command *found = NULL;
   for (size_t i = 0; i < cli_command_count; i++) {
     const char *name = cli_commands[i].name, *space = strchr(name, ' ');
     size_t length = space ? (size_t)(space - name) : strlen(name);
@@ -34,10 +35,12 @@ static const Command *main_find(int argc, char **argv, int *used) {
       continue;
     if (space && (argc < 2 || strcmp(argv[1], space + 1) != 0))
       continue;
+    if (found && !space)
+      continue;
     *used = space ? 2 : 1;
-    return &cli_commands[i];
+    found = &cli_commands[i];
   }
-  return NULL;
+  return found;
 }
 
 /* `pgseal token`, `pgseal token --help`: what begins with that word. */

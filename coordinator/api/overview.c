@@ -1,6 +1,8 @@
 /* Databases, agents and drills. */
 #include <string.h>
 
+#include "common/base/text.h"
+#include "common/crypto/signing.h"
 #include "coordinator/api/internal.h"
 
 static Status newest(Request *request, const char *database, const char *state, json_t **json, Error *err) {
@@ -69,6 +71,9 @@ static json_t *agent_json(Api *api, const ConfigAgent *agent, const LedgerAgent 
     if (value)
       json_object_set(json, from_detail[i], value);
   }
+  char key[PUBLIC_KEY_HEX_SIZE];
+  text_hex(agent->key, sizeof agent->key, key);
+  json_object_set_new(json, "public_key", json_string(key));
   if (!row) {
     json_t *capabilities = json_array();
     for (size_t i = 0; i < agent->capability_count; i++)

@@ -43,9 +43,9 @@ json_t *render_job(const LedgerJob *job) {
 }
 
 json_t *render_event(const LedgerEvent *event) {
-  return json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:O?, s:s}", "sequence", (json_int_t)event->sequence,
-                   "time", render_time(event->time_us), "kind", event->kind, "checkpoint_id",
-                   render_text(event->checkpoint_id), "job_id", render_text(event->job_id), "database",
+  return json_pack("{s:I, s:o, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:O?, s:s}", "sequence", (json_int_t)event->sequence,
+                   "time", render_time(event->time_us), "time_us", (json_int_t)event->time_us, "kind", event->kind,
+                   "checkpoint_id", render_text(event->checkpoint_id), "job_id", render_text(event->job_id), "database",
                    render_text(event->database), "agent", render_text(event->agent), "actor", render_text(event->actor),
                    "detail", event->detail, "hash", event->hash);
 }

@@ -7,7 +7,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/crypto/digest.h"
+#include "common/manifest/chain.h"
 
 enum { CANONICAL = JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY };
 
@@ -21,8 +21,7 @@ static Status set_text(json_t *object, const char *key, const char *value, Error
   return STATUS_OK;
 }
 
-/* New string in *text: what the hash is over, besides the previous hash. */
-static Status canonical_event(const LedgerEvent *event, char **text, Error *err) {
+static Status event_hash(const LedgerEvent *event, const char *previous, char hash[LEDGER_HASH_SIZE], Error *err) {
   CLEANUP(json_release) json_t *object = json_object();
   const char *const keys[] = {"actor", "agent", "checkpoint", "database", "job", "kind"};
   const char *const values[] = {event->actor,    event->agent,  event->checkpoint_id,
@@ -36,18 +35,7 @@ static Status canonical_event(const LedgerEvent *event, char **text, Error *err)
   json_object_set_new(object, "time_us", json_integer(event->time_us));
   if (event->detail)
     json_object_set(object, "detail", event->detail);
-  *text = json_dumps(object, CANONICAL);
-  return *text ? STATUS_OK : error_set(err, ERR_INTERNAL, "an event could not be written as JSON");
-}
-
-static Status event_hash(const LedgerEvent *event, const char *previous, char hash[LEDGER_HASH_SIZE], Error *err) {
-  CLEANUP_FREE char *text = NULL;
-  Status status = canonical_event(event, &text, err);
-  if (status != STATUS_OK)
-    return status;
-  CLEANUP_FREE char *whole = memory_format("%s%s", previous, text);
-  sha256_hex(whole, strlen(whole), hash);
-  return STATUS_OK;
+  return chain_hash(object, previous, hash, err);
 }
 
 Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) {
@@ -132,7 +120,7 @@ Status ledger_chain_check(Ledger *ledger, int64_t after, int64_t *events, char t
   if (status != STATUS_OK)
     return status;
   ChainWalk walk = {.trusted = after == 0};
-  memset(walk.at.hash, '0', sizeof walk.at.hash - 1);
+  memcpy(walk.at.hash, chain_start, sizeof walk.at.hash);
   int64_t from = after == 0 ? 0 : after - 1; /* one earlier, for its hash */
   status = ledger->ops->event_walk(ledger->backend, from, -1, NULL, check_event, &walk, err);
   if (status != STATUS_OK)
