@@ -66,27 +66,25 @@ def test_database_slow(make_stack, full):
         judge.sealed(stack := make_stack(databases), judge.ask(stack))
 
 
-def test_server_gone_in_mid_dump(make_stack, base):
-    """pg_ctl stop -m immediate, and later it is there again."""
+@pytest.mark.parametrize("returns", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_server_gone_in_mid_dump(make_stack, base, returns):
+    """pg_ctl stop -m immediate; later it is there again, or not."""
     source = Server(NATIVE, base / "gone").start()
     try:
         source.create("far")
         source.sql("far", DATA)
         stack = make_stack({"shop": source.conninfo("far")}, lock_timeout_seconds=60)
-        for returns in (False, True):
-            with source.locked("far", "t") as wait_for_dump:
-                identity = stack.request("shop")
-                wait_for_dump()
-                os.kill(int((source.dir / "data/postmaster.pid").read_text().split()[0]), 3)
-                source.process.wait(30)
-            if returns:
-                source.stop()
-                source.start()
-                judge.sealed(stack, stack.wait_final(identity))
-            else:
-                judge.expect(stack, stack.wait_final(identity), "errored", ("database_lost", "database_unreachable"), "server")
-                source.stop()
-                source.start()
+        with source.locked("far", "t") as wait_for_dump:
+            identity = stack.request("shop")
+            wait_for_dump()
+            os.kill(int((source.dir / "data/postmaster.pid").read_text().split()[0]), 3)
+            source.process.wait(30)
+        if returns:
+            source.stop()
+            source.start()
+            judge.sealed(stack, stack.wait_final(identity))
+        else:
+            judge.expect(stack, stack.wait_final(identity), "errored", ("database_lost", "database_unreachable"), "server")
     finally:
         source.remove()
 
@@ -140,7 +138,7 @@ def test_bus_cut_for_shorter_than_the_lease(make_stack, steady, server):
         assert [j["attempt"] for j in shown["jobs"]] == [1, 1]
 
 
-@pytest.mark.parametrize("fault", ["stall", "refuse"])
+@pytest.mark.parametrize("fault", ["stall", pytest.param("refuse", marks=pytest.mark.long)])
 def test_bus_gone_for_longer_than_the_lease(make_stack, steady, server, fault):
     """The job is given away; the lost attempt's result, if it comes, is refused; the next one seals."""
     with agents_behind(make_stack, steady, lock_timeout_seconds=60, lease_seconds=2) as (proxy, stack):

@@ -46,7 +46,7 @@ def dumps_at_lock(server):
 
 def test_late_dump(make_stack, late, server):
     """An agent stands still while its job goes on; the job's result is told when the next attempt is at work."""
-    stack = make_stack(late, agents=AGENTS, lock_timeout_seconds=120, lease_seconds=3)
+    stack = make_stack(late, agents=AGENTS, lock_timeout_seconds=120, lease_seconds=4)
     with server.locked("late", "t") as wait_for_dump:
         identity = stack.request("shop")
         wait_for_dump()
@@ -65,14 +65,15 @@ def test_late_dump(make_stack, late, server):
         assert shown["state"] not in stack.FINAL and shown["manifest_sha256"] is None, shown
         assert "checkpoint.stored" not in judge.ledger_kinds(stack, shown)
     shown = judge.sealed(stack, stack.wait_final(identity))
-    assert shown["prefix"].endswith("/attempt-2/") and judge.attempts(shown, "dump") == 2
+    attempt = judge.attempts(shown, "dump")
+    assert attempt >= 2 and shown["prefix"].endswith(f"/attempt-{attempt}/")
     assert judge.ledger_kinds(stack, shown).count("checkpoint.stored") == 1
     assert not list((stack.dir / f"agent-{slow}" / "spool").iterdir()), "a refused result is not kept"
 
 
 def test_result_left_behind(make_stack, late, server):
     """An agent dies with a result that nobody took; it is back when another attempt has sealed."""
-    stack = make_stack(late, agents=AGENTS, lock_timeout_seconds=120, lease_seconds=3)
+    stack = make_stack(late, agents=AGENTS, lock_timeout_seconds=120, lease_seconds=4)
     with server.locked("late", "t") as wait_for_dump:
         identity = stack.request("shop")
         wait_for_dump()
@@ -103,7 +104,7 @@ def test_late_drill(make_stack, server):
     """The verdict of a drill whose lease was given away counts for nothing, even if it says proven."""
     server.create("later")
     server.sql("later", DATA + SLOW)
-    stack = make_stack({"shop": server.conninfo("later")}, agents=("dump", "drill"), lease_seconds=3)
+    stack = make_stack({"shop": server.conninfo("later")}, agents=("dump", "drill"), lease_seconds=4)
     identity = stack.request("shop")
     judge.wait_phase(stack, identity, "drill", ("restoring", "indexing"))
     pause(stack, "drill")
@@ -114,7 +115,8 @@ def test_late_drill(make_stack, server):
     assert ended and shown["state"] not in stack.FINAL, shown
     resume(stack, "drill")
     shown = judge.sealed(stack, stack.wait_final(identity))
-    assert judge.attempts(shown, "drill") == 2
+    attempt = judge.attempts(shown, "drill")
+    assert attempt >= 2
     # What is called its proof is that of the attempt that had the lease.
-    assert [e for e in stack.api("GET", f"/api/v1/ledger?checkpoint={identity}")[1]["events"] if e["kind"] == "drill.proven"
-            ][0]["detail"]["drill_id"].endswith("-2")
+    proven = [e for e in stack.api("GET", f"/api/v1/ledger?checkpoint={identity}")[1]["events"] if e["kind"] == "drill.proven"]
+    assert [e["detail"]["drill_id"].rpartition("-")[2] for e in proven] == [str(attempt)]

@@ -185,7 +185,7 @@ def test_random_kills(make_stack, shop, engine, record_property):
     stack.seal("shop")
     period = time.monotonic() - began
     try:
-        for _ in range(int(os.environ.get("PGSEAL_KILLS") or (120 if LONG else 5))):
+        for _ in range(int(os.environ.get("PGSEAL_KILLS") or (120 if LONG else 4))):
             loop.request()
             time.sleep(choices.uniform(0, period))
             for _ in range(choices.choice((1, 1, 2))):
