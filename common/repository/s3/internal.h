@@ -69,6 +69,7 @@ typedef struct S3Reply {
   bool too_large;  /* more than the limit */
   bool unbounded;  /* neither a length nor chunks: an end that is none could not be told */
   bool maybe_done; /* a try before the last may have been carried out, though no answer came */
+  bool session;    /* asked with a session of which nobody knows when it ends */
   bool resent;     /* curl sent the body again by itself, on a new connection */
   uint64_t length; /* as announced */
   int retry_after; /* seconds; 0: nothing said */

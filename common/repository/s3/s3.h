@@ -26,7 +26,8 @@
  *   400 BadDigest and the like (altered on way)  yes            ERR_REPOSITORY_UNAVAILABLE
  *   ExpiredToken, InvalidToken, InvalidAccessKey once, with     ERR_REPOSITORY_REFUSED
  *                                                fresh keys
- *   403 AccessDenied, SignatureDoesNotMatch      no             ERR_REPOSITORY_REFUSED: the permission, the key's id
+ *   403 AccessDenied, SignatureDoesNotMatch      no; a session  ERR_REPOSITORY_REFUSED: the permission, the key's id
+ *                                                once, as above
  *   403 RequestTimeTooSkewed                     no             ERR_REPOSITORY_REFUSED: both times
  *   certificate not trusted                      no             ERR_REPOSITORY_REFUSED
  *   301, 307 (the bucket is of another region)   no             ERR_REPOSITORY_REFUSED: which

@@ -117,13 +117,15 @@ static const char *permission(const S3 *s3, S3Verb verb) {
 static S3Verdict denied(const S3 *s3, const S3Request *request, const S3Reply *reply, Error *err) {
   say(s3, request, ERR_REPOSITORY_REFUSED, err, "access denied to key id %s (HTTP %ld%s%s)", reply->key_id,
       reply->status, *reply->message ? ": " : "", reply->message);
-  error_remedy(err,
-               "Allow %s on arn:aws:s3:::%s%s%s%s to this key, in its policy and the bucket's.%s", //
-               permission(s3, request->verb), s3->bucket, request->verb == S3_LIST ? "" : "/",
-               request->verb == S3_LIST ? "" : s3->prefix, request->verb == S3_LIST ? "" : "*",
-               request->verb == S3_GET ? " Without s3:ListBucket, S3 says the same of an object that does not exist."
-                                       : "");
-  return S3_STOP;
+  const char *hint = reply->session ? " The session may also have expired."
+                     : request->verb == S3_GET
+                         ? " Without s3:ListBucket, S3 says the same of an object that is not there."
+                         : "";
+  bool list = request->verb == S3_LIST;
+  error_remedy(err, "Allow %s on arn:aws:s3:::%s%s%s%s to this key, in its policy and the bucket's.%s",
+               permission(s3, request->verb), s3->bucket, list ? "" : "/", list ? "" : s3->prefix, list ? "" : "*",
+               hint);
+  return reply->session ? S3_FRESH_KEYS : S3_STOP; /* Ceph says no more than this of a session that has expired */
 }
 
 static S3Verdict skewed(const S3 *s3, const S3Request *request, const S3Reply *reply, Error *err) {

@@ -209,6 +209,7 @@ void s3_try(S3 *s3, const S3Request *request, const S3Keys *keys, S3Reply *reply
   bool maybe_done = reply->maybe_done;
   s3_reply_release(reply);
   *reply = (S3Reply){.maybe_done = maybe_done};
+  reply->session = keys->session_token && !keys->expires_us;
   text_clean(keys->access_key, reply->key_id, sizeof reply->key_id);
   CURL *curl = s3_pool_take(&s3->pool);
   if (!curl) {

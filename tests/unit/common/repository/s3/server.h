@@ -109,7 +109,7 @@ static inline size_t server_keep(char *data, size_t size, size_t count, void *us
   return size * count;
 }
 
-/* What no part of pgseal does: any request, signed as the owner. headers: up to two, or NULL. Returns HTTP's status. */
+/* What no part of pgseal does: any request, signed as the owner. header: one more, or NULL. Returns HTTP's status. */
 static inline long server_request(const Server *server, const char *method, const char *path, const char *body,
                                   const char *header, Buffer *answer) {
   CURL *curl = curl_easy_init();
@@ -118,7 +118,8 @@ static inline long server_request(const Server *server, const char *method, cons
   sha256_hex(body ? body : "", body ? strlen(body) : 0, hash);
   snprintf(line, sizeof line, "x-amz-content-sha256: %s", hash);
   struct curl_slist *headers = curl_slist_append(NULL, line);
-  headers = curl_slist_append(headers, "Content-Type: application/octet-stream");
+  if (strcmp(method, "POST") != 0) /* else it is a form */
+    headers = curl_slist_append(headers, "Content-Type: application/octet-stream");
   if (header)
     headers = curl_slist_append(headers, header);
   curl_easy_setopt(curl, CURLOPT_URL, url);

@@ -312,6 +312,74 @@ static void test_full(void **state) {
   repository_close(repository);
 }
 
+/* ---- sessions --------------------------------------------------------------------------------------- */
+
+static char *element(Buffer *xml, const char *name) {
+  CLEANUP_FREE char *tag = memory_format("<%s>", name);
+  const char *at = strstr(buffer_text(xml), tag);
+  if (!at)
+    fail_msg("no %s in %s", name, buffer_text(xml));
+  at += strlen(tag);
+  return memory_strndup(at, strcspn(at, "<"));
+}
+
+/* Temporary credentials from the server's own STS, good for so many seconds, into a file. */
+static void write_session(const char *role, const char *path, int seconds) {
+  Error err;
+  CLEANUP(buffer_release) Buffer answer = {0};
+  CLEANUP_FREE char *form = memory_format("Action=AssumeRole&DurationSeconds=%d&RoleArn=arn:aws:iam:::role/%s"
+                                          "&RoleSessionName=test",
+                                          seconds, strchr(role, '=') + 1);
+  long status = server_request(&server, "POST", "", form, NULL, &answer);
+  if (status != 200)
+    fail_msg("HTTP %ld %s", status, buffer_text(&answer));
+  CLEANUP_FREE char *access = element(&answer, "AccessKeyId"), *secret = element(&answer, "SecretAccessKey"),
+                    *token = element(&answer, "SessionToken");
+  CLEANUP_FREE char *text = memory_format("[default]\naws_access_key_id=%s\naws_secret_access_key=%s\n"
+                                          "aws_session_token=%s\n",
+                                          access, secret, token);
+  must(file_write_atomic(path, 0600, text, strlen(text), &err), &err);
+}
+
+/* "--role-name=..." */
+static char *make_session_role(void) {
+  static const char trust[] =
+      "--assume-role-policy-doc={\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\","
+      "\"Principal\":{\"AWS\":[\"arn:aws:iam:::user/owner\"]},\"Action\":[\"sts:AssumeRole\"]}]}";
+  static const char may[] = "--policy-doc={\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\","
+                            "\"Action\":[\"s3:*\"],\"Resource\":\"arn:aws:s3:::*\"}]}";
+  char *name = memory_format("--role-name=%s", id_new().text);
+  const char *const make[] = {"deploy/demo/s3", "admin", server.directory, "role", "create", name, trust, NULL};
+  const char *const allow[] = {"deploy/demo/s3",    "admin", server.directory, "role-policy", "put", name, may,
+                               "--policy-name=all", NULL};
+  free(server_tool(make));
+  free(server_tool(allow));
+  return name;
+}
+
+/* An expired session is told as that; new keys in its file are taken without anything being opened again. */
+static void test_session_expires(void **state) {
+  Error err;
+  CLEANUP_FREE char *role = make_session_role();
+  CLEANUP_FREE char *file = memory_format("%s-session-%s", server.directory, id_new().text);
+  S3Options options = server_options(&server, *state);
+  options.credentials_file = file;
+  write_session(role, file, 2);
+  Repository *repository = server_open(&options);
+  must(put(repository, "db/1", "x", &err), &err);
+  Status status = STATUS_OK;
+  for (int i = 0; i < 100 && status == STATUS_OK; i++) {
+    CLEANUP(buffer_release) Buffer out = {0};
+    usleep(100000);
+    status = repository_get(repository, "db/1", 9, &out, &err);
+  }
+  expect(status, ERR_REPOSITORY_REFUSED, &err, "session");
+  write_session(role, file, 900);
+  must(put(repository, "db/2", "x", &err), &err);
+  repository_close(repository);
+  unlink(file);
+}
+
 /* ---- locks ------------------------------------------------------------------------------------------ */
 
 static void test_locked(void **state) {
@@ -377,6 +445,7 @@ int main(void) {
       IN_BUCKET(test_read_only_key),
       IN_BUCKET(test_write_only_key),
       IN_BUCKET(test_full),
+      IN_BUCKET(test_session_expires),
       cmocka_unit_test_setup_teardown(test_locked, setup_locked, teardown),
       IN_BUCKET(test_lock_needs_its_bucket),
       IN_BUCKET(test_bandwidth),

@@ -1,0 +1,444 @@
+/* Between the S3 backend and a real server: connections cut at every place, answers lost, storms, stalls, a killed
+ * server. What succeeds is whole, what is ours is known as ours, and what fails says so in time. */
+#include "tests/unit/common/repository/s3/server.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+#include "common/base/clock.h"
+#include "tests/unit/common/repository/s3/peer.h"
+
+static Server server;
+
+/* ---- a proxy with faults ------------------------------------------------------------------------------ */
+
+typedef enum FaultKind {
+  PASS,
+  CUT_UP,     /* after so many bytes from the client */
+  CUT_DOWN,   /* after so many bytes from the server */
+  LOSE_PUT,   /* what the server answers to a PUT never arrives */
+  BUSY,       /* 503 SlowDown */
+  STALL,      /* nothing at all, until the client gives up */
+  ENDLESS,    /* an answer that says not how long it is, and ends */
+  SHORT,      /* fewer bytes than announced */
+  NONSENSE,   /* no HTTP */
+  REDIRECT,   /* elsewhere */
+  NOT_LISTED, /* a listing that is none */
+} FaultKind;
+
+typedef struct Fault {
+  FaultKind kind;
+  long bytes;
+} Fault;
+
+typedef struct Proxy {
+  Peer peer;
+  int upstream;
+  Fault first[16], then; /* of the first connections, and of all later ones */
+  int first_count;
+  char endpoint[64];
+} Proxy;
+
+static bool forward(int from, int to, long *left, bool *put) {
+  char data[16384];
+  ssize_t got = recv(from, data, sizeof data, 0);
+  if (got <= 0)
+    return false;
+  if (put && got > 4 && memcmp(data, "PUT ", 4) == 0)
+    *put = true;
+  long now = *left >= 0 && got > *left ? *left : got;
+  if (*left >= 0)
+    *left -= now;
+  return send(to, data, (size_t)now, MSG_NOSIGNAL) == now && *left != 0;
+}
+
+static void relay(const Proxy *proxy, int client, Fault fault) {
+  CLEANUP_CLOSE int upstream = peer_connect(proxy->upstream);
+  long up = fault.kind == CUT_UP ? fault.bytes : -1, down = fault.kind == CUT_DOWN ? fault.bytes : -1;
+  bool put = false;
+  while (upstream >= 0) {
+    struct pollfd ends[2] = {{.fd = client, .events = POLLIN}, {.fd = upstream, .events = POLLIN}};
+    if (poll(ends, 2, 20000) <= 0)
+      return;
+    if (ends[1].revents && fault.kind == LOSE_PUT && put)
+      return;
+    if ((ends[0].revents && !forward(client, upstream, &up, &put)) ||
+        (ends[1].revents && !forward(upstream, client, &down, NULL)))
+      return;
+  }
+}
+
+static void say(int fd, const char *text) {
+  char head[8192];
+  if (peer_read_head(fd, head, sizeof head))
+    peer_write(fd, text);
+  shutdown(fd, SHUT_WR);
+  while (recv(fd, head, sizeof head, 0) > 0) /* what is on its way must not become a reset that eats the answer */
+    continue;
+}
+
+static void serve(Peer *peer, int fd, int number) {
+  Proxy *proxy = peer->user;
+  Fault fault = number < proxy->first_count ? proxy->first[number] : proxy->then;
+  char byte;
+  switch (fault.kind) {
+  case BUSY:
+    say(fd, "HTTP/1.1 503 Slow Down\r\nContent-Length: 86\r\nConnection: close\r\n\r\n<?xml version=\"1.0\"?>"
+            "<Error><Code>SlowDown</Code><Message>Wait</Message></Error>      ");
+    return;
+  case ENDLESS:
+    say(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf of");
+    return;
+  case SHORT:
+    say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhalf of");
+    return;
+  case NONSENSE:
+    say(fd, "SSH-2.0-OpenSSH_9.2p1\r\n");
+    return;
+  case REDIRECT:
+    say(fd, "HTTP/1.1 301 Moved Permanently\r\nx-amz-bucket-region: eu-west-7\r\nLocation: http://127.0.0.1:1/\r\n"
+            "Content-Length: 0\r\nConnection: close\r\n\r\n");
+    return;
+  case NOT_LISTED:
+    say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>");
+    return;
+  case STALL:
+    while (recv(fd, &byte, 1, 0) > 0)
+      continue;
+    return;
+  default:
+    relay(proxy, fd, fault);
+  }
+}
+
+static void proxy_start(Proxy *proxy) {
+  proxy->upstream = (int)strtol(strrchr(server.http, ':') + 1, NULL, 10);
+  peer_start(&proxy->peer, serve, proxy);
+  snprintf(proxy->endpoint, sizeof proxy->endpoint, "http://127.0.0.1:%d", proxy->peer.port);
+}
+
+/* ---- set-up ------------------------------------------------------------------------------------------- */
+
+typedef struct Scene {
+  char *bucket;
+  Repository *direct; /* past the proxy */
+  S3Options options;  /* through it */
+  Proxy proxy;
+} Scene;
+
+static int setup(void **state) {
+  Scene *scene = memory_alloc(sizeof *scene);
+  scene->bucket = server_bucket(&server, NULL);
+  S3Options direct = server_options(&server, scene->bucket);
+  scene->direct = server_open(&direct);
+  scene->options = direct;
+  scene->options.ca_file = NULL;
+  scene->options.endpoint = scene->proxy.endpoint;
+  *state = scene;
+  return 0;
+}
+
+static int teardown(void **state) {
+  Scene *scene = *state;
+  repository_close(scene->direct);
+  free(scene->bucket);
+  free(scene);
+  return 0;
+}
+
+static void fill(char *data, size_t size, unsigned seed) {
+  for (size_t i = 0; i < size; i++)
+    data[i] = (char)(i * 131 + seed + (i >> 8));
+}
+
+static void expect_stored(Repository *repository, const char *key, const char *data, size_t size) {
+  Error err;
+  CLEANUP(buffer_release) Buffer out = {0};
+  must(repository_get(repository, key, size, &out, &err), &err);
+  assert_int_equal(out.size, size);
+  assert_memory_equal(out.data, data, size);
+}
+
+/* One put through one fault on the first connection. */
+static Status put_through(Scene *scene, Fault fault, const char *key, const char *data, size_t size, Error *err) {
+  scene->proxy = (Proxy){.first = {fault}, .first_count = 1};
+  proxy_start(&scene->proxy);
+  Repository *repository = server_open(&scene->options);
+  Status status = repository_put(repository, key, data, size, err);
+  repository_close(repository);
+  peer_stop(&scene->proxy.peer);
+  return status;
+}
+
+/* ---- cuts --------------------------------------------------------------------------------------------- */
+
+enum { SMALL = 3000, STEP = 307 };
+
+static void test_put_cut_everywhere(void **state) {
+  Scene *scene = *state;
+  char data[SMALL];
+  for (long at = 1; at < SMALL + 1500; at += STEP) {
+    Error err;
+    CLEANUP_FREE char *key = memory_format("db/%06ld", at);
+    fill(data, sizeof data, (unsigned)at);
+    must(put_through(scene, (Fault){CUT_UP, at}, key, data, sizeof data, &err), &err);
+    expect_stored(scene->direct, key, data, sizeof data);
+  }
+}
+
+static void test_answers_cut_everywhere(void **state) {
+  Scene *scene = *state;
+  char data[SMALL];
+  for (long at = 1; at < 700; at += 61) {
+    Error err;
+    CLEANUP_FREE char *key = memory_format("db/%06ld", at);
+    fill(data, sizeof data, (unsigned)at);
+    must(put_through(scene, (Fault){CUT_DOWN, at}, key, data, sizeof data, &err), &err);
+    expect_stored(scene->direct, key, data, sizeof data);
+  }
+}
+
+static void test_get_cut_everywhere(void **state) {
+  Scene *scene = *state;
+  Error err;
+  char data[SMALL];
+  fill(data, sizeof data, 1);
+  must(repository_put(scene->direct, "db/1", data, sizeof data, &err), &err);
+  for (long at = 1; at < SMALL + 500; at += STEP) {
+    scene->proxy = (Proxy){.first = {{CUT_DOWN, at}, {CUT_DOWN, at / 2 + 1}}, .first_count = 2};
+    proxy_start(&scene->proxy);
+    Repository *repository = server_open(&scene->options);
+    expect_stored(repository, "db/1", data, sizeof data);
+    repository_close(repository);
+    peer_stop(&scene->proxy.peer);
+  }
+}
+
+/* A connection that never carries a whole object: an error in time, and nothing is taken for whole. */
+static void test_always_cut(void **state) {
+  Scene *scene = *state;
+  Error err;
+  char data[SMALL];
+  fill(data, sizeof data, 1);
+  must(repository_put(scene->direct, "db/1", data, sizeof data, &err), &err);
+  scene->proxy = (Proxy){.then = {CUT_DOWN, 2000}};
+  proxy_start(&scene->proxy);
+  scene->options.retry_seconds = 2;
+  Repository *repository = server_open(&scene->options);
+  CLEANUP(buffer_release) Buffer out = {0};
+  buffer_append_text(&out, "before");
+  int64_t started = clock_monotonic_us();
+  assert_int_equal(repository_get(repository, "db/1", SMALL, &out, &err), ERR_REPOSITORY_UNAVAILABLE);
+  assert_true(clock_monotonic_us() - started < 4000000);
+  assert_string_equal(buffer_text(&out), "before");
+  repository_close(repository);
+  peer_stop(&scene->proxy.peer);
+}
+
+/* ---- answers that are lost -------------------------------------------------------------------------------- */
+
+/* Puts twice through the same repository: first without a fault, so that it knows the bucket keeps no versions. */
+static Status put_losing(Scene *scene, const char *key, const char *text, Error *err) {
+  scene->proxy = (Proxy){.first = {{CUT_DOWN, 4096}, {LOSE_PUT, 0}}, .first_count = 2};
+  proxy_start(&scene->proxy);
+  Repository *repository = server_open(&scene->options);
+  CLEANUP_FREE char *before = memory_format("%s-before", key);
+  must(repository_put(repository, before, "x", 1, err), err);
+  CLEANUP(buffer_release) Buffer filler = {0};
+  Error ignored;
+  /* uses the first connection up, so that the put comes on the second */
+  Status status = repository_get(repository, "filler", 10000, &filler, &ignored);
+  assert_int_equal(status, STATUS_OK);
+  assert_int_equal(atomic_load(&scene->proxy.peer.connections), 2);
+  status = repository_put(repository, key, text, strlen(text), err);
+  assert_true(atomic_load(&scene->proxy.peer.connections) > 2); /* it was lost, and sent again */
+  repository_close(repository);
+  peer_stop(&scene->proxy.peer);
+  return status;
+}
+
+static void make_filler(Scene *scene) {
+  Error err;
+  static const char zeros[4096];
+  must(repository_put(scene->direct, "filler", zeros, sizeof zeros, &err), &err);
+}
+
+static void test_own_upload_is_recognised(void **state) {
+  Scene *scene = *state;
+  Error err;
+  make_filler(scene);
+  must(put_losing(scene, "db/1", "ours", &err), &err);
+  expect_stored(scene->direct, "db/1", "ours", 4);
+}
+
+static void test_foreign_object_is_not_ours(void **state) {
+  Scene *scene = *state;
+  Error err;
+  make_filler(scene);
+  must(repository_put(scene->direct, "db/1", "ours", 4, &err), &err); /* the same bytes, but another's put */
+  assert_int_equal(put_losing(scene, "db/1", "ours", &err), ERR_OBJECT_EXISTS);
+  expect_stored(scene->direct, "db/1", "ours", 4);
+}
+
+/* ---- storms, stalls, strange answers ------------------------------------------------------------------------ */
+
+static void test_storm_passes(void **state) {
+  Scene *scene = *state;
+  Error err;
+  scene->proxy = (Proxy){.first = {{BUSY}, {BUSY}, {BUSY}, {BUSY}, {BUSY}, {PASS}}, .first_count = 6};
+  proxy_start(&scene->proxy);
+  Repository *repository = server_open(&scene->options);
+  must(repository_put(repository, "db/1", "x", 1, &err), &err);
+  repository_close(repository);
+  peer_stop(&scene->proxy.peer);
+  assert_int_equal(atomic_load(&scene->proxy.peer.connections), 6);
+}
+
+typedef struct Strange {
+  Fault fault;
+  Status status;
+  const char *mentions;
+} Strange;
+
+static void test_strange_answers(void **state) {
+  Scene *scene = *state;
+  static const Strange cases[] = {
+      {{BUSY, 0}, ERR_REPOSITORY_UNAVAILABLE, "SlowDown"},    {{STALL, 0}, ERR_REPOSITORY_UNAVAILABLE, "given up"},
+      {{ENDLESS, 0}, ERR_REPOSITORY_UNAVAILABLE, "how long"}, {{SHORT, 0}, ERR_REPOSITORY_UNAVAILABLE, "given up"},
+      {{NONSENSE, 0}, ERR_REPOSITORY_UNAVAILABLE, "HTTP"},    {{REDIRECT, 0}, ERR_REPOSITORY_REFUSED, "eu-west-7"}};
+  scene->options.retry_seconds = 2;
+  scene->options.timeout_seconds = 1;
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    Error err;
+    CLEANUP(buffer_release) Buffer out = {0};
+    scene->proxy = (Proxy){.then = cases[i].fault};
+    proxy_start(&scene->proxy);
+    Repository *repository = server_open(&scene->options);
+    int64_t started = clock_monotonic_us();
+    Status status = repository_get(repository, "db/1", 1000, &out, &err);
+    assert_true(clock_monotonic_us() - started < 6000000);
+    if (status != cases[i].status || !strstr(err.message, cases[i].mentions))
+      fail_msg("case %zu: %s: %s", i, error_code(status), err.message);
+    assert_int_equal(out.size, 0);
+    repository_close(repository);
+    peer_stop(&scene->proxy.peer);
+  }
+}
+
+static bool never(void *user, const char *key, uint64_t size) {
+  (void)user, (void)size;
+  fail_msg("listed: %s", key);
+  return true;
+}
+
+static void test_no_listing(void **state) {
+  Scene *scene = *state;
+  Error err;
+  scene->proxy = (Proxy){.then = {NOT_LISTED, 0}};
+  proxy_start(&scene->proxy);
+  Repository *repository = server_open(&scene->options);
+  assert_int_equal(repository_list(repository, "", never, NULL, &err), ERR_REPOSITORY_UNAVAILABLE);
+  assert_non_null(strstr(err.message, "no list of objects"));
+  repository_close(repository);
+  peer_stop(&scene->proxy.peer);
+}
+
+static void test_stall_is_cut(void **state) {
+  Scene *scene = *state;
+  Error err;
+  scene->options.timeout_seconds = 1;
+  must(put_through(scene, (Fault){STALL, 0}, "db/1", "x", 1, &err), &err);
+  expect_stored(scene->direct, "db/1", "x", 1);
+}
+
+/* ---- the server is killed ------------------------------------------------------------------------------- */
+
+enum { WRITERS = 4, OBJECTS = 10, LARGE = 1500000 };
+
+typedef struct Writer {
+  Repository *repository;
+  int number;
+  Status status;
+  Error err;
+} Writer;
+
+static void *write_all(void *user) {
+  Writer *writer = user;
+  CLEANUP_FREE char *data = memory_alloc(LARGE);
+  for (int i = 0; i < OBJECTS && !writer->status; i++) {
+    CLEANUP_FREE char *key = memory_format("db/%d/%06d", writer->number, i);
+    fill(data, LARGE, (unsigned)(writer->number * 100 + i));
+    writer->status = repository_put(writer->repository, key, data, LARGE, &writer->err);
+  }
+  return NULL;
+}
+
+static bool count_all(void *user, const char *key, uint64_t size) {
+  (void)key;
+  assert_int_equal(size, LARGE);
+  ++*(int *)user;
+  return true;
+}
+
+static void test_server_killed_in_the_middle(void **state) {
+  Scene *scene = *state;
+  Error err;
+  S3Options options = server_options(&server, scene->bucket);
+  options.retry_seconds = 120;
+  options.bandwidth_mb = 20; /* so that it is the middle */
+  Repository *repository = server_open(&options);
+  pthread_t threads[WRITERS];
+  static Writer writers[WRITERS];
+  for (int i = 0; i < WRITERS; i++) {
+    writers[i] = (Writer){.repository = repository, .number = i};
+    assert_int_equal(pthread_create(&threads[i], NULL, write_all, &writers[i]), 0);
+  }
+  usleep(700000);
+  const char *const kill[] = {"deploy/demo/s3", "gateway", server.directory, "kill", NULL};
+  const char *const again[] = {"deploy/demo/s3", "gateway", server.directory, "start", NULL};
+  free(server_tool(kill));
+  free(server_tool(again));
+  for (int i = 0; i < WRITERS; i++)
+    pthread_join(threads[i], NULL);
+  for (int i = 0; i < WRITERS; i++)
+    must(writers[i].status, &writers[i].err);
+  int count = 0;
+  must(repository_list(repository, "db/", count_all, &count, &err), &err);
+  assert_int_equal(count, WRITERS * OBJECTS);
+  CLEANUP_FREE char *data = memory_alloc(LARGE);
+  for (int i = 0; i < WRITERS * OBJECTS; i += 7) {
+    CLEANUP_FREE char *key = memory_format("db/%d/%06d", i / OBJECTS, i % OBJECTS);
+    fill(data, LARGE, (unsigned)(i / OBJECTS * 100 + i % OBJECTS));
+    expect_stored(repository, key, data, LARGE);
+  }
+  repository_close(repository);
+}
+
+static int start(void **state) {
+  (void)state;
+  log_init("test", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT); /* a line for every try would hide what matters */
+  return server_start(&server);
+}
+
+static int stop(void **state) {
+  (void)state;
+  return server_stop(&server);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(test_put_cut_everywhere),
+      TEST(test_answers_cut_everywhere),
+      TEST(test_get_cut_everywhere),
+      TEST(test_always_cut),
+      TEST(test_own_upload_is_recognised),
+      TEST(test_foreign_object_is_not_ours),
+      TEST(test_storm_passes),
+      TEST(test_strange_answers),
+      TEST(test_no_listing),
+      TEST(test_stall_is_cut),
+      TEST(test_server_killed_in_the_middle),
+  };
+  return cmocka_run_group_tests(tests, start, stop);
+}
