@@ -162,10 +162,10 @@ static S3Verdict refused_keys(const S3 *s3, const S3Request *request, const S3Re
   if (kind == KIND_SECRET)
     error_remedy(err, "Give the secret that belongs to this key id; if it does, something on the way alters requests, "
                       "or the region is wrong.");
+  else if (reply->session || strstr(reply->code, "Token"))
+    error_remedy(err, "The session has expired, or its token is wrong: get a new one.");
   else
-    error_remedy(err, "%s",
-                 strstr(reply->code, "Token") ? "The session's token has expired or is wrong: get a new one."
-                                              : "The key does not exist (any more): give the agent a valid one.");
+    error_remedy(err, "The key does not exist (any more): give the agent a valid one.");
   return kind == KIND_KEYS ? S3_FRESH_KEYS : S3_STOP;
 }
 
