@@ -2,7 +2,7 @@
 import dataclasses
 
 ARCHIVE = tuple(f"common/archive/test_{t}" for t in ("fields", "compare", "fingerprint", "normalize", "large_objects", "reader"))
-DRILL = ("agent/jobs/test_drill_parts", "agent/jobs/test_drill", "agent/jobs/test_drill_follow")
+DRILL = ("agent/jobs/test_drill_parts", "agent/jobs/test_drill_deceived", "agent/jobs/test_drill", "agent/jobs/test_drill_follow")
 DUMP = ("agent/jobs/test_dump_parts", "agent/jobs/test_dump_failures", "agent/jobs/test_dump")
 VERDICT = tuple(f"coordinator/dispatch/test_{t}" for t in ("intake", "walks", "leases", "requests"))
 
@@ -63,7 +63,7 @@ MUTANTS = [
         ("entry-digests-not-compared", "j == b_count ? -1 : memcmp(a[i]->digest, b[j]->digest, DIGEST_SIZE);", "j == b_count ? -1 : 0;"),
         ("blob-content-not-compared", "    else if (a[i]->bytes != b[j]->bytes || memcmp(a[i]->digest, b[j]->digest, DIGEST_SIZE) != 0)", "    else if (a[i]->bytes != b[j]->bytes)")),
     *of("common/archive/normalize.c", ARCHIVE,
-        ("policy-expression-sorted", "    return memory_strdup(defn); /* for PUBLIC", "    at += 0; /* for PUBLIC"),
+        ("policy-expression-taken-for-roles", "  while (!policy_clause(at) && !starts(at, \" TO \"))", "  while (*at && !starts(at, \" TO \"))"),
         ("settings-out-of-order-everywhere", "  if (strcmp(entry->desc, \"DATABASE PROPERTIES\") == 0)", "  if (1)"),
         ("all-tables-are-inherited", "  if (!starts(tail, \")\\nINHERITS (\"))\n    return memory_strdup(defn);\n", "")),
     *of("common/archive/reader.c", ARCHIVE + ("common/archive/test_seekable",),
@@ -83,7 +83,7 @@ MUTANTS = [
     *of("agent/jobs/drill_compare.c", DRILL,
         ("differences-forgotten", "  if (status != STATUS_OK || run->differences.count == 0)", "  if (1)"),
         ("other-column-order-not-read-again", "  *equal = rows == table->rows", "  *equal = true || rows == table->rows"),
-        ("failed-dump-of-the-copy", "  if (exit_code != 0) {", "  if (0) {")),
+        ("dump-of-the-copy-failed", "  if (exit_code != 0) {", "  if (0) {")),
     *of("agent/jobs/drill.c", DRILL,
         ("nothing-held-against-the-manifest", "  if (run->source_whole) {", "  if (0) {"),
         ("no-comparison", "    {DRILL_STAGE_COMPARE, \"comparing\", drill_compare},\n", ""),
