@@ -8,10 +8,10 @@ deps: ## install the Debian packages that building, running and testing need (su
 deps-check: ## also what lint and fuzz need
 	@make/deps build run test s3 check
 
-demo: ## the whole story on this machine: source database, checkpoint, drill, sealed; removes itself
-	@make/deps build run
+demo: ## the whole story on this machine: source database, checkpoint, drill, sealed; removes itself. S3=1: in a bucket
+	@make/deps build run $(if $(S3),s3)
 	@$(MAKE) --no-print-directory -s -j2 all
-	@deploy/demo/run $(BUILD)/bin
+	@$(if $(S3),PGSEAL_DEMO_S3=1) deploy/demo/run $(BUILD)/bin
 
 test: ## everything: unit tests, the same under ASan+UBSan and TSan, end-to-end tests, faults
 	@$(MAKE) --no-print-directory deps
