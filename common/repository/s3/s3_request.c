@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
@@ -121,6 +122,12 @@ static size_t on_body(char *data, size_t size, size_t count, void *user) {
   return now;
 }
 
+/* Connections are kept, and the process starts others meanwhile. */
+static curl_socket_t open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
+  (void)user, (void)purpose;
+  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static void set_verb(CURL *curl, Transfer *transfer) {
   const S3Request *request = transfer->request;
   switch (request->verb) {
@@ -169,6 +176,8 @@ static void set_options(CURL *curl, Transfer *transfer, const char *url, const S
     curl_easy_setopt(curl, CURLOPT_CAINFO, s3->ca_file);
   if (s3->proxy)
     curl_easy_setopt(curl, CURLOPT_PROXY, s3->proxy);
+  curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
   curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, s3->signing);
   curl_easy_setopt(curl, CURLOPT_USERNAME, keys->access_key);
   curl_easy_setopt(curl, CURLOPT_PASSWORD, keys->secret_key);

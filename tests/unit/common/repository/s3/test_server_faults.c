@@ -24,6 +24,7 @@ typedef enum FaultKind {
   NONSENSE,   /* no HTTP */
   REDIRECT,   /* elsewhere */
   NOT_LISTED, /* a listing that is none */
+  TUNNEL,     /* no fault: what a company's proxy does */
 } FaultKind;
 
 typedef struct Fault {
@@ -77,6 +78,14 @@ static void say(int fd, const char *text) {
     continue;
 }
 
+static void tunnel(Proxy *proxy, int fd) {
+  char head[8192];
+  if (!peer_read_head(fd, head, sizeof head) || strncmp(head, "CONNECT ", 8) != 0)
+    return;
+  peer_write(fd, "HTTP/1.1 200 Established\r\nx-amz-version-id: not-the-bucket's\r\n\r\n");
+  relay(proxy, fd, (Fault){PASS, 0});
+}
+
 static void serve(Peer *peer, int fd, int number) {
   Proxy *proxy = peer->user;
   Fault fault = number < proxy->first_count ? proxy->first[number] : proxy->then;
@@ -101,6 +110,9 @@ static void serve(Peer *peer, int fd, int number) {
     return;
   case NOT_LISTED:
     say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>");
+    return;
+  case TUNNEL:
+    tunnel(proxy, fd);
     return;
   case STALL:
     while (recv(fd, &byte, 1, 0) > 0)
@@ -351,6 +363,22 @@ static void test_stall_is_cut(void **state) {
   expect_stored(scene->direct, "db/1", "x", 1);
 }
 
+static void test_through_a_proxy(void **state) {
+  Scene *scene = *state;
+  Error err;
+  scene->proxy = (Proxy){.then = {TUNNEL, 0}};
+  proxy_start(&scene->proxy);
+  scene->proxy.upstream = (int)strtol(strrchr(server.https, ':') + 1, NULL, 10);
+  S3Options options = server_options(&server, scene->bucket);
+  options.proxy = scene->proxy.endpoint;
+  Repository *repository = server_open(&options);
+  must(repository_put(repository, "db/1", "x", 1, &err), &err);
+  expect_stored(repository, "db/1", "x", 1);
+  repository_close(repository);
+  peer_stop(&scene->proxy.peer);
+  assert_int_equal(atomic_load(&scene->proxy.peer.connections), 1); /* and it was kept */
+}
+
 /* ---- the server is killed ------------------------------------------------------------------------------- */
 
 enum { WRITERS = 4, OBJECTS = 10, LARGE = 1500000 };
@@ -428,17 +456,10 @@ static int stop(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_put_cut_everywhere),
-      TEST(test_answers_cut_everywhere),
-      TEST(test_get_cut_everywhere),
-      TEST(test_always_cut),
-      TEST(test_own_upload_is_recognised),
-      TEST(test_foreign_object_is_not_ours),
-      TEST(test_storm_passes),
-      TEST(test_strange_answers),
-      TEST(test_no_listing),
-      TEST(test_stall_is_cut),
-      TEST(test_server_killed_in_the_middle),
+      TEST(test_put_cut_everywhere), TEST(test_answers_cut_everywhere),   TEST(test_get_cut_everywhere),
+      TEST(test_always_cut),         TEST(test_own_upload_is_recognised), TEST(test_foreign_object_is_not_ours),
+      TEST(test_storm_passes),       TEST(test_strange_answers),          TEST(test_no_listing),
+      TEST(test_stall_is_cut),       TEST(test_through_a_proxy),          TEST(test_server_killed_in_the_middle),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }
