@@ -281,8 +281,9 @@ static inline bool dump_done(Fixture *f, int agent, const Pgseal__Job *job, cons
   return accepted;
 }
 
-static inline Status drill_ends(Fixture *f, int agent, const Pgseal__Job *job, int signer, Outcome outcome,
-                                const char *manifest, const char *prefix, bool *accepted) {
+/* said: the verdict in words, beside the outcome that is signed. */
+static inline Status drill_says(Fixture *f, int agent, const Pgseal__Job *job, int signer, Outcome outcome,
+                                const char *said, const char *manifest, const char *prefix, bool *accepted) {
   Pgseal__DrillResult drill = PGSEAL__DRILL_RESULT__INIT;
   Pgseal__JobResult result = PGSEAL__JOB_RESULT__INIT;
   Pgseal__Failure failure = PGSEAL__FAILURE__INIT;
@@ -294,7 +295,7 @@ static inline Status drill_ends(Fixture *f, int agent, const Pgseal__Job *job, i
   drill.manifest_sha256 = (char *)manifest;
   drill.proof_sha256 = (char *)PROOF;
   drill.verdict_signature = (ProtobufCBinaryData){sizeof signature, signature};
-  drill.verdict = (char *)outcome_name(outcome);
+  drill.verdict = (char *)said;
   drill.proof_key = key;
   drill.engine = (char *)"local";
   drill.notes_json = (char *)"[\"a note\"]";
@@ -309,6 +310,11 @@ static inline Status drill_ends(Fixture *f, int agent, const Pgseal__Job *job, i
   Status status = send_result(f, agent, job, &result, accepted);
   free(key);
   return status;
+}
+
+static inline Status drill_ends(Fixture *f, int agent, const Pgseal__Job *job, int signer, Outcome outcome,
+                                const char *manifest, const char *prefix, bool *accepted) {
+  return drill_says(f, agent, job, signer, outcome, outcome_name(outcome), manifest, prefix, accepted);
 }
 
 static inline bool drill_proven(Fixture *f, int agent, const Pgseal__Job *job, const char *manifest) {

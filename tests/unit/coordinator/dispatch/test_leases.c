@@ -235,7 +235,7 @@ static void test_agent_stops_in_mid_job(void **state) {
 
 static void test_bad_verdicts_never_seal(void **state) {
   Fixture *f = *state;
-  for (int i = 0; i < 4; i++) {
+  for (int i = 0; i < 5; i++) {
     CLEANUP_FREE char *id = stored(f, "shop", MANIFEST);
     JOB *drill = must_get(f, 2, DRILL);
     bool accepted;
@@ -247,6 +247,8 @@ static void test_bad_verdicts_never_seal(void **state) {
       free(drill->drill->drill_id);
       drill->drill->drill_id = memory_strdup("other");
       OK(drill_ends(f, 2, drill, 2, OUTCOME_PROVEN, MANIFEST, drill->prefix, &accepted));
+    } else if (i == 3) { /* says other than it signs */
+      OK(drill_says(f, 2, drill, 2, OUTCOME_PROVEN, "failed", MANIFEST, drill->prefix, &accepted));
     } else { /* no verdict at all */
       Pgseal__JobResult result = PGSEAL__JOB_RESULT__INIT;
       result.outcome = PGSEAL__JOB_RESULT__OUTCOME__DONE;
