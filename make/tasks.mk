@@ -80,6 +80,7 @@ fuzz: ## every fuzz target, FUZZ_SECONDS each (default 60)
 bench: all ## measurements, as ratios against something real in the same run
 	@make/deps build run test
 	@tests/bench/run $(abspath $(BUILD)/bin)
+	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/segment-path
 
 profile: all ## where CPU time goes while a checkpoint is proven (perf)
 	@make/deps build run test profile
