@@ -78,7 +78,7 @@ fuzz: ## every fuzz target, FUZZ_SECONDS each (default 60)
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
 bench: all ## measurements, as ratios against something real in the same run
-	@make/deps build run test
+	@make/deps build run test s3
 	@tests/bench/run $(abspath $(BUILD)/bin)
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/segment-path
 
