@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <uv.h>
 
-#include "agent/check.h"
+#include "agent/doctor/doctor.h"
 #include "agent/jobs/job.h"
 #include "agent/session/session.h"
 #include "common/base/log.h"
@@ -15,7 +15,7 @@ enum { STOP_GRACE_MS = 10000 };
 
 static const char HELP[] =
     "Usage: pgseal-agent --config FILE            run the agent in the foreground\n"
-    "       pgseal-agent check --config FILE      check the configuration, and what it names\n"
+    "       pgseal-agent check --config FILE      try everything the configuration names (pgseal doctor)\n"
     "\n"
     "An agent dials the coordinators in its configuration and runs the jobs it is given: dump jobs near the\n"
     "databases, drill jobs where a disposable PostgreSQL can run. It stops on SIGTERM or SIGINT.\n"
@@ -107,7 +107,7 @@ int main(int argc, char **argv) {
   if (strcmp(command, "job") == 0)
     return job_main(config);
   if (strcmp(command, "check") == 0)
-    return agent_check(config);
+    return doctor(config);
   fprintf(stderr, "pgseal-agent: there is no command '%s'\n\n%s", command, HELP);
   return 2;
 }

@@ -79,6 +79,7 @@ ExitCode command_key_generate(Cli *cli, int argc, char **argv);
 ExitCode command_verify(Cli *cli, int argc, char **argv);
 ExitCode command_key_check(Cli *cli, int argc, char **argv);
 ExitCode command_ledger_verify(Cli *cli, int argc, char **argv);
+ExitCode command_doctor(Cli *cli, int argc, char **argv);
 ExitCode command_fetch(Cli *cli, int argc, char **argv);
 ExitCode command_dev(Cli *cli, int argc, char **argv);
 

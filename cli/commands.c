@@ -81,6 +81,15 @@ static const char help_ledger_verify[] =
     "  pgseal ledger verify --expect 1234:9f86d081884c7d65...\n\n"
     "Exit codes: 0 whole; 1 broken; 3 the coordinator cannot be reached.";
 
+static const char help_doctor[] =
+    "Tries, on the machine and as the user of an agent, everything its configuration names: keys, what it may do in "
+    "the\n"
+    "repository (and what it should not be able to), databases and whether all their tables can be read, pg_dump's "
+    "version\n"
+    "beside the server's, and a disposable PostgreSQL started and thrown away. Says what to do about each.\n\n"
+    "  sudo -u pgseal pgseal doctor --config /etc/pgseal/agent.yaml\n\n"
+    "Exit codes: 0 well, warnings included; 1 something does not work; 2 the configuration is wrong.";
+
 static const char help_databases[] = "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'";
 
 static const char help_agents[] = "  pgseal agents";
@@ -115,6 +124,8 @@ const Command cli_commands[] = {
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
     {"verify", "ID|TAG --repository DIR|FILE --key KEY.pem | --offline DIR ...",
      "check signatures, digests and proofs, trusting nobody", help_verify, command_verify},
+    {"doctor", "--config agent.yaml", "is this agent ready for work, and may it do more than it should?", help_doctor,
+     command_doctor},
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
     {"agents", "", "the agents, and whether they are live", help_agents, command_agents},
     {"token create", "--name NAME [--role ci|admin]", "make a token; it is shown once", help_token_create,

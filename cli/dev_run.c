@@ -1,7 +1,6 @@
 /* Running the two daemons of `pgseal dev`, and stopping them. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "cli/api.h"
 #include "cli/dev.h"
 #include "cli/http.h"
+#include "cli/program.h"
 #include "common/base/clock.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -20,23 +20,9 @@
 
 enum { DEV_START_SECONDS = 40, DEV_STOP_SECONDS = 30, DEV_TAIL = 4096, DEV_PATH = 4096, DEV_TOKEN_LIMIT = 4096 };
 
-/* Beside this very program, so that a build tree runs its own; else wherever PATH has it. */
-static char *daemon_path(const char *name) {
-  char self[DEV_PATH];
-  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-  if (length > 0) {
-    self[length] = '\0';
-    char *beside = memory_format("%s/%s", dirname(self), name);
-    if (access(beside, X_OK) == 0)
-      return beside;
-    free(beside);
-  }
-  return memory_strdup(name);
-}
-
 static Status daemon_start(const Dev *dev, const char *name, const char *config, const char *log, Process *process,
                            Error *err) {
-  CLEANUP_FREE char *path = daemon_path(name);
+  CLEANUP_FREE char *path = program_path(name);
   CLEANUP_FREE char *config_path = dev_path(dev, config);
   const char *argv[] = {path, "--config", config_path, NULL};
   const char *env[] = {"PGSEAL_TOKEN", NULL};

@@ -4,6 +4,7 @@
  *   dump.c            the order of things
  *   dump_run.c        the job's shared state: first failure, cancel, progress
  *   dump_preflight.c  connects, learns about the source, finds the tools
+ *   dump_examine.c    all of that by itself, without a job (examine.h)
  *   dump_catalog.c    lists what pg_dump will read, and refuses early what this role cannot read
  *   dump_snapshot.c   locks, then exports the snapshot
  *   dump_omissions.c  what a restore will not bring back
@@ -100,7 +101,9 @@ void dump_run_report(DumpRun *run, bool force);
 /* Kinds are literals; object and detail are copied and made valid UTF-8. Main thread. */
 void dump_run_omit(DumpRun *run, const char *kind, const char *object, const char *detail);
 
-/* dump_preflight.c: fills conninfo, environment, the main session, source. */
+/* dump_preflight.c: fills conninfo, the main session, source. */
+Status dump_source_learn(DumpRun *run, Error *err) MUST_CHECK;
+/* That, the tools' environment, and tells the coordinator. */
 Status dump_preflight(DumpRun *run, Error *err) MUST_CHECK;
 /* One more session like the main one, with the same settings; closed by the caller. Any thread, after preflight. */
 Status dump_session_open(DumpRun *run, PGconn **out, Error *err) MUST_CHECK;

@@ -147,7 +147,7 @@ static void report_source(DumpRun *run) {
   dump_run_report(run, true);
 }
 
-Status dump_preflight(DumpRun *run, Error *err) {
+Status dump_source_learn(DumpRun *run, Error *err) {
   Status status = read_conninfo(run, err);
   if (status == STATUS_OK)
     status = dump_session_open(run, &run->sessions[0], err);
@@ -159,8 +159,11 @@ Status dump_preflight(DumpRun *run, Error *err) {
   if (status == STATUS_OK)
     status = find_tools(run, err);
   /* Again, now that version and encoding are known. */
-  if (status == STATUS_OK)
-    status = prepare_session(run, run->sessions[0], err);
+  return status == STATUS_OK ? prepare_session(run, run->sessions[0], err) : status;
+}
+
+Status dump_preflight(DumpRun *run, Error *err) {
+  Status status = dump_source_learn(run, err);
   if (status == STATUS_OK)
     status = conninfo_environment(run->conninfo, run->context->scratch, &run->environment, err);
   if (status == STATUS_OK)

@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
@@ -96,6 +97,12 @@ void recipients_free(Recipients *recipients) {
 
 size_t recipients_count(const Recipients *recipients) {
   return recipients->count;
+}
+
+int64_t recipients_not_after(const Recipients *recipients, size_t index) {
+  struct tm when = {0};
+  const ASN1_TIME *end = X509_get0_notAfter(sk_X509_value(recipients->certificates, (int)index));
+  return ASN1_TIME_to_tm(end, &when) == 1 ? (int64_t)timegm(&when) * 1000000 : INT64_MAX;
 }
 
 const char *recipients_fingerprint(const Recipients *recipients, size_t index) {

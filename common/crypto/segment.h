@@ -16,6 +16,7 @@ Status recipients_load(const char *const *paths, size_t count, Recipients **out,
 void recipients_free(Recipients *recipients);
 /* Hex SHA-256 fingerprints of the certificates, for the manifest. Static for the object's life. */
 size_t recipients_count(const Recipients *recipients);
+int64_t recipients_not_after(const Recipients *recipients, size_t index); /* wall clock, microseconds */
 const char *recipients_fingerprint(const Recipients *recipients, size_t index);
 
 typedef struct DecryptionKey DecryptionKey;

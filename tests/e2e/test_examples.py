@@ -25,7 +25,7 @@ def test_agent(place, server):
     config = (place / "agent.yaml").read_text()
     # no container engine is needed to see that the file is right
     (place / "agent.yaml").write_text(config.replace("engine: auto", "engine: local"))
-    said = run([BIN / "pgseal-agent", "check", "--config", place / "agent.yaml"]).stdout
+    said = run([BIN / "pgseal", "doctor", "--config", place / "agent.yaml"]).stdout
     assert "FAIL" not in said and "prod-api" in said, said
 
 

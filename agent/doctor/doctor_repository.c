@@ -1,0 +1,114 @@
+/* Permissions are what the server says when they are used: nothing is read off policies. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/doctor/doctor.h"
+#include "common/base/cleanup.h"
+#include "common/base/id.h"
+#include "common/base/memory.h"
+
+static const char PROBE[] = "pgseal doctor was here; this may be deleted\n";
+enum { PROBE_LIMIT = 4096 };
+
+typedef struct Probe {
+  Doctor *doctor;
+  Repository *repository;
+  char *key;
+  bool removed;
+} Probe;
+
+/* Not there, or not allowed to say so. */
+static bool refused(Status status) {
+  return status == ERR_REPOSITORY_REFUSED;
+}
+
+static bool probe_put(Probe *probe) {
+  Error err;
+  if (repository_put(probe->repository, probe->key, PROBE, sizeof PROBE - 1, &err) != STATUS_OK) {
+    doctor_error(probe->doctor, "repository: may it write?", &err);
+    return false;
+  }
+  doctor_say(probe->doctor, FINDING_OK, "repository", "it writes to %s", repository_description(probe->repository));
+  return true;
+}
+
+/* What makes a seal worth something: an object that is there is never replaced. */
+static void probe_overwrite(Probe *probe) {
+  Error err;
+  Status status = repository_put(probe->repository, probe->key, "x", 1, &err);
+  if (status == ERR_OBJECT_EXISTS || refused(status)) {
+    doctor_say(probe->doctor, FINDING_OK, "repository", "what is stored is not overwritten");
+    return;
+  }
+  if (status != STATUS_OK) {
+    doctor_error(probe->doctor, "repository: is anything overwritten?", &err);
+    return;
+  }
+  doctor_say(probe->doctor, FINDING_BAD, "repository", "%s was overwritten: this server ignores `If-None-Match: *`",
+             probe->key);
+  doctor_remedy("Use a server that knows conditional writes, or a bucket with versioning and Object Lock.");
+}
+
+static void probe_get(Probe *probe) {
+  const AgentConfig *config = probe->doctor->config;
+  CLEANUP(buffer_release) Buffer found = {0};
+  Error err;
+  Status status = repository_get(probe->repository, probe->key, PROBE_LIMIT, &found, &err);
+  bool same = status == STATUS_OK && found.size == sizeof PROBE - 1 && memcmp(found.data, PROBE, found.size) == 0;
+  if (config->can_drill && status != STATUS_OK)
+    doctor_error(probe->doctor, "repository: may it read?", &err);
+  else if (status == STATUS_OK && !same)
+    doctor_say(probe->doctor, FINDING_BAD, "repository", "what was written is not what is read");
+  else if (config->can_drill)
+    doctor_say(probe->doctor, FINDING_OK, "repository", "it reads what it wrote");
+  else if (status == STATUS_OK && !config->repository_directory) {
+    doctor_say(probe->doctor, FINDING_WARN, "repository",
+               "this key may read, which an agent that only dumps never needs");
+    doctor_remedy("Take s3:GetObject from it: docs/repository.md has the policy of a dump agent.");
+  } else if (status != STATUS_OK && !refused(status)) {
+    doctor_error(probe->doctor, "repository: may it read?", &err);
+  } else {
+    doctor_say(probe->doctor, FINDING_OK, "repository", "it may not read: right for an agent that only dumps");
+  }
+}
+
+static void probe_remove(Probe *probe) {
+  bool directory = probe->doctor->config->repository_directory;
+  Error err;
+  Status status = repository_remove(probe->repository, probe->key, &err);
+  probe->removed = status == STATUS_OK;
+  if (refused(status)) {
+    doctor_say(probe->doctor, FINDING_OK, "repository", "it may not delete");
+  } else if (status != STATUS_OK) {
+    doctor_error(probe->doctor, "repository: may it delete?", &err);
+  } else if (directory) {
+    doctor_say(probe->doctor, FINDING_WARN, "repository",
+               "a directory: whoever has this agent's user can delete from it");
+    doctor_remedy(
+        "For production, use a bucket with Object Lock whose key may not delete, or copy the directory away.");
+  } else {
+    doctor_say(probe->doctor, FINDING_WARN, "repository", "this key may delete, which no agent needs");
+    doctor_remedy(
+        "Take s3:DeleteObject from it: docs/repository.md has the policies. Deleting is for the prune agent.");
+  }
+}
+
+void doctor_repository(Doctor *doctor) {
+  Repository *repository = NULL;
+  Error err;
+  if (agent_config_repository(doctor->config, &repository, &err) != STATUS_OK) {
+    doctor_error(doctor, "repository", &err);
+    return;
+  }
+  /* Below `proofs/`, as policies of drill agents have it; a dump agent's covers that, too. */
+  CLEANUP_FREE char *key = memory_format("doctor/%s/proofs/probe", id_new().text);
+  Probe probe = {doctor, repository, key, false};
+  if (probe_put(&probe)) {
+    probe_get(&probe);
+    probe_overwrite(&probe);
+    probe_remove(&probe);
+    if (!probe.removed)
+      doctor_remedy("The probe stays behind: %s (%zu bytes).", key, sizeof PROBE - 1);
+  }
+  repository_close(repository);
+}
