@@ -191,9 +191,10 @@ static Status docker_alive(void *backend, void *opaque, Error *err) {
 }
 
 static Status docker_disk_full(void *backend, void *opaque, Error *err) {
-  (void)opaque;
+  const DockerCluster *cluster = opaque;
   const DockerEngine *engine = backend;
   int tmpfs_mb = engine->config->tmpfs_mb;
+  error_object(err, "%s", cluster->image);
   err->status = tmpfs_mb > 0 ? ERR_BUDGET_EXCEEDED : ERR_DISK_FULL;
   if (tmpfs_mb > 0)
     error_remedy(err, "Raise `drill.tmpfs_mb` (it is %d), or leave it out: then the disposable cluster lives on disk.",
@@ -274,9 +275,13 @@ static char *docker_default_socket(void) {
 
 static Status docker_ping(DockerEngine *engine, Error *err) {
   CLEANUP(docker_reply_release) DockerReply reply = {0};
-  Status status = docker_http_request(engine->http, "GET", "/_ping", NULL, DOCKER_TIMEOUT_SECONDS, &reply, err);
+  Status status = docker_http_request(engine->http, "GET", "/_ping", NULL, DOCKER_PING_SECONDS, &reply, err);
   if (status == STATUS_OK && reply.status != 200)
     status = docker_refused(err, ERR_ENGINE_UNAVAILABLE, "answer", &reply);
+  if (status == ERR_TIMEOUT) {
+    err->status = status = ERR_ENGINE_UNAVAILABLE;
+    error_remedy(err, "%s", error_default_remedy(status));
+  }
   return status;
 }
 

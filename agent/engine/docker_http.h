@@ -6,7 +6,7 @@
 
 #include "common/base/buffer.h"
 
-enum { DOCKER_TIMEOUT_SECONDS = 60, DOCKER_PULL_SECONDS = 300 };
+enum { DOCKER_TIMEOUT_SECONDS = 60, DOCKER_PING_SECONDS = 10, DOCKER_PULL_SECONDS = 300 };
 
 typedef struct DockerHttp DockerHttp;
 

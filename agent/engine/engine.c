@@ -76,6 +76,8 @@ Status cluster_disk_full(Cluster *cluster, Error *err) {
 
 Status cluster_alive(Cluster *cluster, Error *err) {
   Status status = cluster->engine->ops->alive(cluster->engine->backend, cluster->backend, err);
+  if (status == ERR_CLUSTER_LOST && !*err->object)
+    error_object(err, "%s", cluster_image(cluster));
   if (status == ERR_CLUSTER_LOST && strstr(err->message, ENGINE_DISK_FULL))
     return cluster_disk_full(cluster, err);
   return status;
@@ -221,12 +223,25 @@ void engine_log_tail(const char *log, size_t size, char out[ENGINE_LOG_TAIL]) {
   text_clean(copy, out, ENGINE_LOG_TAIL);
 }
 
+/* Where the line begins that says why it ended; 0 if none is known to. */
+static size_t engine_log_cause(const char *log, size_t size) {
+  static const char *const signs[] = {"PANIC: ", "terminated by signal", "FATAL: "};
+  for (size_t i = 0; i < ARRAY_SIZE(signs) && size > 0; i++) {
+    const char *found = memmem(log, size, signs[i], strlen(signs[i]));
+    const char *line = found ? memrchr(log, '\n', (size_t)(found - log)) : NULL;
+    if (found)
+      return line ? (size_t)(line + 1 - log) : 0;
+  }
+  return 0;
+}
+
 Status engine_lost(Error *err, const char *what, bool out_of_memory, const char *log, size_t size) {
   static const char *const signs[] = {"terminated by signal 9", "Cannot allocate memory", "out of memory"};
   for (size_t i = 0; i < ARRAY_SIZE(signs); i++)
     out_of_memory = out_of_memory || (size > 0 && memmem(log, size, signs[i], strlen(signs[i])));
   char tail[ENGINE_LOG_TAIL];
-  engine_log_tail(log, size, tail);
+  size_t from = engine_log_cause(log, size);
+  engine_log_tail(from ? log + from : log, size - from, tail);
   error_set(err, ERR_CLUSTER_LOST, "the disposable PostgreSQL %s%s%s%s", what,
             out_of_memory ? ", it ran out of memory" : "", *tail ? "; its log ends: " : "", tail);
   if (out_of_memory)

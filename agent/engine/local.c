@@ -127,6 +127,7 @@ static Status local_disk_full(void *backend, void *opaque, Error *err) {
   (void)backend;
   const LocalCluster *cluster = opaque;
   err->status = ERR_DISK_FULL;
+  error_object(err, "%s", cluster->base);
   error_remedy(err, "Free space on the disk of %s, where the disposable cluster lived, and drill again.",
                cluster->base);
   return err->status;

@@ -12,6 +12,9 @@ typedef struct JobChannel {
   uint64_t serial;        /* raised with each */
   bool canceled;
   int64_t deadline_us; /* monotonic */
+  const char *kind;    /* "dump", "drill" */
+  uint32_t budget_seconds;
+  char database[64];
   int64_t next_progress_us;
   pthread_mutex_t out_lock;
 } JobChannel;

@@ -16,13 +16,16 @@ static const Status severity[] = {ERR_CLUSTER_LOST,        ERR_DISK_FULL,       
 
 typedef struct Rule {
   const char *first, *second; /* both must be there; second may be NULL */
-  Status status;
-  const char *remedy; /* NULL: the code's own */
+  Status status;              /* STATUS_OK: what the entry's loss is */
+  const char *remedy;         /* NULL: the code's own */
 } Rule;
 
 static const char preload_remedy[] =
     "The extension must be preloaded, which a drill's cluster does not do: keep it out "
     "of the database, or build a drill image that presets shared_preload_libraries.";
+static const char path_remedy[] = "A restore runs with an empty search_path: in the source, let the function that is "
+                                  "called here name schemas in full, "
+                                  "or give it a search_path of its own (ALTER FUNCTION ... SET search_path).";
 static const char memory_remedy[] = "Raise `drill.memory_mb`, or drill on a larger agent.";
 
 /* In order of precedence; servers speak the C locale here. */
@@ -52,6 +55,17 @@ static const Rule rules[] = {
     {"invalid LC_", "locale", ERR_LOCALE_ABSENT, NULL},
     {"ICU is not supported", NULL, ERR_LOCALE_ABSENT, NULL},
     {"role \"", "\" does not exist", ERR_ROLE_MISSING, NULL},
+    /* what a source can hold and no restore can make again */
+    {"violates foreign key constraint", NULL, STATUS_OK,
+     "The source holds rows that break this foreign key: correct or delete them there, or drop the constraint."},
+    {"violates check constraint", NULL, STATUS_OK,
+     "The rows break this constraint while they are restored, one table after the other. A CHECK may not read other "
+     "tables: make it a trigger; or correct the rows in the source."},
+    {"could not create unique index", NULL, STATUS_OK,
+     "The source holds rows that this unique index forbids, so the index is corrupt there: remove the duplicates, then "
+     "REINDEX."},
+    {"function ", " does not exist", STATUS_OK, path_remedy},
+    {"relation \"", "\" does not exist", STATUS_OK, path_remedy},
 };
 
 Status drill_classify_message(const char *message, Status fallback, const char **remedy) {
@@ -60,7 +74,7 @@ Status drill_classify_message(const char *message, Status fallback, const char *
     if (!first || (rules[i].second && !strstr(first, rules[i].second)))
       continue;
     *remedy = rules[i].remedy;
-    return rules[i].status;
+    return rules[i].status == STATUS_OK ? fallback : rules[i].status;
   }
   *remedy = NULL;
   return fallback;

@@ -78,6 +78,9 @@ Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job,
   pthread_mutex_init(&channel->lock, NULL);
   pthread_mutex_init(&channel->out_lock, NULL);
   uint32_t seconds = (*job)->budgets ? (*job)->budgets->total_seconds : 0;
+  channel->kind = (*job)->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL ? "drill" : "dump";
+  channel->budget_seconds = seconds;
+  snprintf(channel->database, sizeof channel->database, "%s", (*job)->database);
   channel->deadline_us = seconds ? clock_monotonic_us() + (int64_t)seconds * 1000000 : INT64_MAX;
   return STATUS_OK;
 }
@@ -123,8 +126,10 @@ static Status check_locked(const JobChannel *channel, Error *err) {
   if (channel->canceled)
     return error_set(err, ERR_CANCELED, "the job was canceled");
   if (clock_monotonic_us() > channel->deadline_us) {
-    error_set(err, ERR_BUDGET_EXCEEDED, "the job took longer than its time budget");
-    error_remedy(err, "Raise `budgets.timeout_seconds` of the database, or find out what was slow.");
+    error_set(err, ERR_BUDGET_EXCEEDED, "the %s took longer than its time budget of %u s", channel->kind,
+              channel->budget_seconds);
+    error_remedy(err, "Raise `budgets.timeout_seconds` of database %s, or find out what was slow.", channel->database);
+    error_object(err, "%s", channel->database);
     return err->status;
   }
   return STATUS_OK;

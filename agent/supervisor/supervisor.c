@@ -170,6 +170,16 @@ void supervisor_stop(Supervisor *supervisor) {
   }
 }
 
+static void over_budget(Task *task) {
+  const Pgseal__Job *job = task->job;
+  error_set(&task->error, ERR_BUDGET_EXCEEDED, "the %s went on past its time budget of %u s and was killed",
+            job->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL ? "drill" : "dump", job->budgets->total_seconds);
+  error_remedy(&task->error, "Raise `budgets.timeout_seconds` of database %s, or find out what was slow.",
+               job->database);
+  error_object(&task->error, "%s", job->database);
+  task_kill(task);
+}
+
 static void on_timer(uv_timer_t *timer) {
   Supervisor *supervisor = timer->data;
   int64_t now = clock_monotonic_us();
@@ -177,9 +187,7 @@ static void on_timer(uv_timer_t *timer) {
     if (task->exited) {
       task_give_up_output(task, now - DRAIN_US);
     } else if (task->budget_ends_us && now >= task->budget_ends_us) {
-      error_set(&task->error, ERR_BUDGET_EXCEEDED, "the job went on past its time budget and was killed");
-      error_remedy(&task->error, "Raise `budgets.timeout_seconds` of the database, or find out what was slow.");
-      task_kill(task);
+      over_budget(task);
     } else if (task->kill_at_us && now >= task->kill_at_us) {
       task_kill(task);
     }

@@ -74,12 +74,12 @@
   X(EXTENSION_ABSENT, "extension_absent", PERMANENT, ERRORED, "Use a drill image that has the extension.") \
   X(LOCALE_ABSENT, "locale_absent", PERMANENT, ERRORED, "Use a drill image that has the locale.") \
   X(ROLE_MISSING, "role_missing", PERMANENT, FAILED, "The checkpoint does not hold the role: set `roles: all` for this database so that roles are part of it.") \
-  X(RESTORE_DATA_LOST, "restore_data_lost", PERMANENT, FAILED, "Rows did not restore: see the entry and the server's message.") \
-  X(RESTORE_OBJECT_LOST, "restore_object_lost", PERMANENT, FAILED, "An object did not restore: see the entry and the server's message.") \
-  X(RESTORE_GRANT_LOST, "restore_grant_lost", PERMANENT, FAILED, "A grant or ownership did not restore: see the entry and the server's message.") \
-  X(ROUND_TRIP_DIFFERS, "round_trip_differs", PERMANENT, FAILED, "What was restored is not what was dumped: see the differences.") \
-  X(ASSERTION_FAILED, "assertion_failed", PERMANENT, FAILED, "The owner's assertion does not hold on the restored copy.") \
-  X(ASSERTION_ERROR, "assertion_error", PERMANENT, ERRORED, "The assertion's SQL does not run: correct it.") \
+  X(RESTORE_DATA_LOST, "restore_data_lost", PERMANENT, FAILED, "The source holds rows that cannot be restored, for the reason in the server's message: mend the source, then take a new checkpoint.") \
+  X(RESTORE_OBJECT_LOST, "restore_object_lost", PERMANENT, FAILED, "The source holds an object that cannot be restored, for the reason in the server's message: mend it there, then take a new checkpoint.") \
+  X(RESTORE_GRANT_LOST, "restore_grant_lost", PERMANENT, FAILED, "A grant or an owner of the source cannot be restored, for the reason in the server's message: mend it there, then take a new checkpoint.") \
+  X(ROUND_TRIP_DIFFERS, "round_trip_differs", PERMANENT, FAILED, "Do not rely on this checkpoint: `pgseal show` lists its differences. Triggers and functions in the source's constraints can make them; if there are none, report it.") \
+  X(ASSERTION_FAILED, "assertion_failed", PERMANENT, FAILED, "See whether it holds in the source: mend the data there, or correct the assertion in the coordinator's configuration.") \
+  X(ASSERTION_ERROR, "assertion_error", PERMANENT, ERRORED, "Correct the assertion's SQL in the coordinator's configuration; it runs read-only, on the restored copy.") \
   X(BUDGET_EXCEEDED, "budget_exceeded", PERMANENT, ERRORED, "Raise the budget named, or drill on a larger agent.")
 /* clang-format on */
 

@@ -98,6 +98,7 @@ Status postgres_tools_find(const PostgresBinDir *dirs, size_t count, int major, 
     else
       error_set(err, ERR_TOOLS_MISSING, "%s is named for PostgreSQL %d but holds no pg_dump and pg_restore that run",
                 dirs[i].path, major);
+    error_remedy(err, "Name a directory with the tools of PostgreSQL %d in `postgres.bin_dirs`.", major);
     error_object(err, "%s", dirs[i].path);
     return err->status;
   }

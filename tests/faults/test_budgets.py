@@ -22,7 +22,7 @@ def dump_over_its_time(world):
     lock = world.locked("budget_a", "t")
     identity = stack.request("shop")
     yield
-    judge.expect(stack, stack.wait_final(identity), "errored", "budget_exceeded", "budgets.timeout_seconds")
+    judge.expect(stack, stack.wait_final(identity), "errored", "budget_exceeded", "dump", "budgets.timeout_seconds", "database shop")
     assert not world.server.sql("budget_a", "SELECT 1 FROM pg_locks WHERE NOT granted"), "nobody waits for the lock any more"
     lock.close()
 
@@ -57,7 +57,7 @@ def drill_over_its_memory(world):
                         images={15: world.engine.image(15)}, memory_mb=256)
     identity = stack.request("shop")
     yield
-    shown = judge.expect(stack, stack.wait_final(identity), "errored", "cluster_lost", "memory", "drill.memory_mb")
+    shown = judge.expect(stack, stack.wait_final(identity), "errored", "cluster_lost", "memory", "drill.memory_mb", "pgseal/postgres:15")
     assert shown["manifest_sha256"], "it is stored all the same, and a later drill may seal it"
 
 
