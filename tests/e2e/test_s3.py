@@ -5,6 +5,8 @@ from support.postgres import tools_dir
 from support.shell import BIN, run
 from test_main_path import make_shop
 
+DATA = pathlib.Path(__file__).parent / "data"
+
 
 def test_sealed_in_a_bucket(make_stack, server, engine, bucket):
     stack = make_stack({"prod-api": make_shop(server, "s3_shop")}, engine=engine, images={15: engine.image(15)},
@@ -25,4 +27,12 @@ def test_sealed_in_a_bucket(make_stack, server, engine, bucket):
     assert server.sql("s3_fetched", "SELECT count(*) FROM orders") == server.sql("s3_shop", "SELECT count(*) FROM orders")
     check = run([BIN / "pgseal-agent", "check", "--config", stack.dir / "dump-drill.yaml"], env={"PATH": "/usr/bin:/bin"})
     assert f"s3://{bucket.name}/team/prod/" in check.stdout
+    stack.assert_clean()
+
+
+def test_rich_schema_in_a_bucket(make_stack, server, bucket):
+    """The round trip of everything a schema can hold, in many small segments."""
+    server.create("s3_rich", DATA / "rich.sql")
+    stack = make_stack({"rich": server.conninfo("s3_rich")}, s3=bucket, segment_mb=1)
+    assert stack.seal("rich")["segments"] > 20
     stack.assert_clean()

@@ -42,13 +42,20 @@ class Server:
     def admin(self, *argv):
         return self._tool("admin", *argv)
 
-    def request(self, method, path, body=b"", headers=(), keys=None):
-        """Any request, signed by stock curl. (status, body)"""
+    def upload(self, key, path):
+        """A file of any size, over whatever is there. (status, body)"""
+        return self.request("PUT", key, headers=["Content-Type: application/octet-stream"], file=path)
+
+    def request(self, method, path, body=b"", headers=(), keys=None, file=None):
+        """Any request, signed by stock curl. body: a small one. (status, body)"""
         access, secret = keys or self.owner
+        digest = hashlib.sha256(pathlib.Path(file).read_bytes() if file else body).hexdigest()
         lines = [f'user = "{access}:{secret}"', 'aws-sigv4 = "aws:amz:us-east-1:s3"', f'request = "{method}"',
                  f'url = "{self.http}/{path}"', 'write-out = "%{stderr}%{http_code}"']
         lines += [f'header = "{h}"' for h in headers]
-        lines.append(f'header = "x-amz-content-sha256: {hashlib.sha256(body).hexdigest()}"')
+        lines.append(f'header = "x-amz-content-sha256: {digest}"')
+        if file:
+            lines.append(f'upload-file = "{file}"')
         if body:
             lines += ['data-binary = "@/dev/fd/3"', 'header = "Content-Type: application/octet-stream"']
         reader, writer = os.pipe()

@@ -258,7 +258,7 @@ class Stack:
     def objects(self, checkpoint):
         """Its repository files (of a bucket: copies of them), by name relative to the attempt."""
         if self.bucket:
-            return self.bucket.mirror(self._key(checkpoint["prefix"]), self.dir / "mirror")
+            return self.bucket.mirror(self._key(checkpoint["prefix"]), self.dir / "mirror" / checkpoint["id"])
         prefix = self.repository / checkpoint["prefix"]
         return {str(p.relative_to(prefix)): p for p in sorted(prefix.rglob("*")) if p.is_file()}
 
