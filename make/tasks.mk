@@ -42,7 +42,7 @@ TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
 # What crosses threads: the bus, the log, the segment codec, the repository, queries watched from another thread, the
 # jobs' pipelines and channels.
 TSAN_DIRS := common/base common/bus common/crypto common/postgres common/repository agent/jobs agent/session agent/supervisor
-TSAN_TESTS := $(filter-out %/s3/test_server.c,$(foreach dir,$(TSAN_DIRS),$(filter tests/unit/$(dir)/%,$(UNIT_SOURCES))))
+TSAN_TESTS := $(filter-out %/s3/test_server.c %/s3/test_server_faults.c,$(foreach dir,$(TSAN_DIRS),$(filter tests/unit/$(dir)/%,$(UNIT_SOURCES))))
 sanitized: ## unit tests under ASan+UBSan, thread-crossing ones under TSan, and a sanitized end-to-end run
 	@$(MAKE) --no-print-directory -j2 $(ASAN) all unit-binaries && $(MAKE) --no-print-directory $(ASAN) unit
 	@$(MAKE) --no-print-directory -j2 $(TSAN) unit-some SOME="$(TSAN_TESTS)"

@@ -285,14 +285,16 @@ static int stop(void **state) {
 int main(void) {
 #define ON(test, open)                                                                                                 \
   { #test " on " #open, test, open, close_backend, NULL }
-#define EVERYWHERE(test) ON(test, open_directory), ON(test, open_s3), ON(test, open_s3_prefixed)
+#define EVERYWHERE(test) ON(test, open_directory), ON(test, open_s3)
   const struct CMUnitTest tests[] = {
       EVERYWHERE(test_put_get),
+      ON(test_put_get, open_s3_prefixed),
       EVERYWHERE(test_large_object),
       EVERYWHERE(test_never_overwritten),
       EVERYWHERE(test_absent),
       EVERYWHERE(test_size_limit),
       EVERYWHERE(test_list),
+      ON(test_list, open_s3_prefixed),
       EVERYWHERE(test_list_stops_when_told),
       EVERYWHERE(test_remove_while_listing),
       EVERYWHERE(test_racing_puts),

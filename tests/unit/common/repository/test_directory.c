@@ -1,4 +1,4 @@
-/* The directory backend: whole objects, never overwritten, listed in order, inside its root. */
+/* The directory backend: what test_backends.c, which is for all of them, cannot know of it. */
 #include "tests/unit/common/repository/support.h"
 
 #include <dirent.h>
@@ -44,21 +44,6 @@ static void test_modes(void **state) {
   assert_int_equal(st.st_nlink, 1);
 }
 
-static void test_large_object(void **state) {
-  Fixture *f = *state;
-  Error err;
-  enum { SIZE = 5 * 1000 * 1000 + 7 };
-  uint8_t *data = memory_alloc(SIZE);
-  for (size_t i = 0; i < SIZE; i++)
-    data[i] = (uint8_t)(i * 31 >> 3);
-  assert_ok(repository_put(f->repository, "big", data, SIZE, &err), &err);
-  CLEANUP(buffer_release) Buffer out = {0};
-  assert_ok(repository_get(f->repository, "big", SIZE, &out, &err), &err);
-  assert_int_equal(out.size, SIZE);
-  assert_memory_equal(out.data, data, SIZE);
-  free(data);
-}
-
 static void test_never_overwritten(void **state) {
   Fixture *f = *state;
   Error err;
@@ -85,52 +70,6 @@ static void test_absent(void **state) {
     assert_int_equal(repository_remove(f->repository, keys[i], &err), ERR_OBJECT_NOT_FOUND);
   }
   expect_content(f, "a/b", "x");
-}
-
-static void test_size_limit(void **state) {
-  Fixture *f = *state;
-  Error err;
-  CLEANUP(buffer_release) Buffer out = {0};
-  put(f, "a", "12345");
-  assert_int_equal(repository_get(f->repository, "a", 4, &out, &err), ERR_SEGMENT_CORRUPT);
-  assert_int_equal(repository_get(f->repository, "a", 0, &out, &err), ERR_SEGMENT_CORRUPT);
-  assert_ok(repository_get(f->repository, "a", 5, &out, &err), &err);
-  assert_ok(repository_get(f->repository, "a", SIZE_MAX, &out, &err), &err);
-}
-
-static void test_list(void **state) {
-  Fixture *f = *state;
-  static const char *const keys[] = {"b/2", "a/10", "a/1/x", "a-1", "ab/c", "b/1/attempt-1/000000", "B"};
-  for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-    put(f, keys[i], keys[i]);
-  expect_list(f, "", "B:1 a-1:3 a/1/x:5 a/10:4 ab/c:4 b/1/attempt-1/000000:20 b/2:3 "); /* bytes' order */
-  expect_list(f, "a", "a-1:3 a/1/x:5 a/10:4 ab/c:4 ");
-  expect_list(f, "a/", "a/1/x:5 a/10:4 ");
-  expect_list(f, "a/1", "a/1/x:5 a/10:4 ");
-  expect_list(f, "a/1/", "a/1/x:5 ");
-  expect_list(f, "b/1/attempt-1/000000", "b/1/attempt-1/000000:20 ");
-  expect_list(f, "nothing", "");
-  expect_list(f, "a/1/x/y", "");
-}
-
-typedef struct Stop {
-  int left;
-} Stop;
-
-static bool stop_after(void *user, const char *key, uint64_t size) {
-  (void)key, (void)size;
-  return --((Stop *)user)->left > 0;
-}
-
-static void test_list_stops_when_told(void **state) {
-  Fixture *f = *state;
-  Error err;
-  Stop stop = {2};
-  put(f, "a", "");
-  put(f, "b", "");
-  put(f, "c", "");
-  assert_ok(repository_list(f->repository, "", stop_after, &stop, &err), &err);
-  assert_int_equal(stop.left, 0);
 }
 
 typedef struct Remover {
@@ -251,12 +190,10 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(test_put_get),
       TEST(test_modes),
-      TEST(test_large_object),
+
       TEST(test_never_overwritten),
       TEST(test_absent),
-      TEST(test_size_limit),
-      TEST(test_list),
-      TEST(test_list_stops_when_told),
+
       TEST(test_remove_while_listing),
       TEST(test_symbolic_links),
       TEST(test_what_is_no_file),

@@ -165,4 +165,35 @@ static inline Repository *server_open(const S3Options *options) {
   return repository;
 }
 
+/* Returns the file of the keys of a new user, whose name and key id are handed out, too. */
+static inline char *server_user(const Server *server, char **name, char **access) {
+  char *unique = memory_format("role-%s", id_new().text);
+  const char *const argv[] = {"deploy/demo/s3", "user", server->directory, unique, NULL};
+  CLEANUP_FREE char *text = server_tool(argv);
+  char *space = strchr(text, ' ');
+  assert_non_null(space);
+  *space = '\0';
+  space[1 + strcspn(space + 1, "\n")] = '\0';
+  char *file = server_write_keys(server, unique, text, space + 1);
+  *access = memory_strdup(text);
+  *name = unique;
+  return file;
+}
+
+/* policy: of AWS, for one user, on the objects and the bucket. Returns the file of his keys. */
+static inline char *server_role(const Server *server, const char *bucket, const char *actions, char **access) {
+  CLEANUP_FREE char *user = NULL;
+  char *file = server_user(server, &user, access);
+  CLEANUP_FREE char *policy = memory_format(
+      "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":[\"arn:aws:iam:::user/"
+      "%s\"]},\"Action\":[%s],\"Resource\":[\"arn:aws:s3:::%s\",\"arn:aws:s3:::%s/*\"]}]}",
+      user, actions, bucket, bucket);
+  CLEANUP_FREE char *path = memory_format("%s?policy=", bucket);
+  CLEANUP(buffer_release) Buffer answer = {0};
+  long status = server_request(server, "PUT", path, policy, NULL, &answer);
+  if (status != 200 && status != 204)
+    fail_msg("policy: HTTP %ld %s", status, buffer_text(&answer));
+  return file;
+}
+
 #endif

@@ -2,132 +2,12 @@
  * server. What succeeds is whole, what is ours is known as ours, and what fails says so in time. */
 #include "tests/unit/common/repository/s3/server.h"
 
-#include <poll.h>
 #include <pthread.h>
 
 #include "common/base/clock.h"
-#include "tests/unit/common/repository/s3/peer.h"
+#include "tests/unit/common/repository/s3/proxy.h"
 
 static Server server;
-
-/* ---- a proxy with faults ------------------------------------------------------------------------------ */
-
-typedef enum FaultKind {
-  PASS,
-  CUT_UP,     /* after so many bytes from the client */
-  CUT_DOWN,   /* after so many bytes from the server */
-  LOSE_PUT,   /* what the server answers to a PUT never arrives */
-  BUSY,       /* 503 SlowDown */
-  STALL,      /* nothing at all, until the client gives up */
-  ENDLESS,    /* an answer that says not how long it is, and ends */
-  SHORT,      /* fewer bytes than announced */
-  NONSENSE,   /* no HTTP */
-  REDIRECT,   /* elsewhere */
-  NOT_LISTED, /* a listing that is none */
-  TUNNEL,     /* no fault: what a company's proxy does */
-} FaultKind;
-
-typedef struct Fault {
-  FaultKind kind;
-  long bytes;
-} Fault;
-
-typedef struct Proxy {
-  Peer peer;
-  int upstream;
-  Fault first[16], then; /* of the first connections, and of all later ones */
-  int first_count;
-  char endpoint[64];
-} Proxy;
-
-static bool forward(int from, int to, long *left, bool *put) {
-  char data[16384];
-  ssize_t got = recv(from, data, sizeof data, 0);
-  if (got <= 0)
-    return false;
-  if (put && got > 4 && memcmp(data, "PUT ", 4) == 0)
-    *put = true;
-  long now = *left >= 0 && got > *left ? *left : got;
-  if (*left >= 0)
-    *left -= now;
-  return send(to, data, (size_t)now, MSG_NOSIGNAL) == now && *left != 0;
-}
-
-static void relay(const Proxy *proxy, int client, Fault fault) {
-  CLEANUP_CLOSE int upstream = peer_connect(proxy->upstream);
-  long up = fault.kind == CUT_UP ? fault.bytes : -1, down = fault.kind == CUT_DOWN ? fault.bytes : -1;
-  bool put = false;
-  while (upstream >= 0) {
-    struct pollfd ends[2] = {{.fd = client, .events = POLLIN}, {.fd = upstream, .events = POLLIN}};
-    if (poll(ends, 2, 20000) <= 0)
-      return;
-    if (ends[1].revents && fault.kind == LOSE_PUT && put)
-      return;
-    if ((ends[0].revents && !forward(client, upstream, &up, &put)) ||
-        (ends[1].revents && !forward(upstream, client, &down, NULL)))
-      return;
-  }
-}
-
-static void say(int fd, const char *text) {
-  char head[8192];
-  if (peer_read_head(fd, head, sizeof head))
-    peer_write(fd, text);
-  shutdown(fd, SHUT_WR);
-  while (recv(fd, head, sizeof head, 0) > 0) /* what is on its way must not become a reset that eats the answer */
-    continue;
-}
-
-static void tunnel(Proxy *proxy, int fd) {
-  char head[8192];
-  if (!peer_read_head(fd, head, sizeof head) || strncmp(head, "CONNECT ", 8) != 0)
-    return;
-  peer_write(fd, "HTTP/1.1 200 Established\r\nx-amz-version-id: not-the-bucket's\r\n\r\n");
-  relay(proxy, fd, (Fault){PASS, 0});
-}
-
-static void serve(Peer *peer, int fd, int number) {
-  Proxy *proxy = peer->user;
-  Fault fault = number < proxy->first_count ? proxy->first[number] : proxy->then;
-  char byte;
-  switch (fault.kind) {
-  case BUSY:
-    say(fd, "HTTP/1.1 503 Slow Down\r\nContent-Length: 86\r\nConnection: close\r\n\r\n<?xml version=\"1.0\"?>"
-            "<Error><Code>SlowDown</Code><Message>Wait</Message></Error>      ");
-    return;
-  case ENDLESS:
-    say(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf of");
-    return;
-  case SHORT:
-    say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhalf of");
-    return;
-  case NONSENSE:
-    say(fd, "SSH-2.0-OpenSSH_9.2p1\r\n");
-    return;
-  case REDIRECT:
-    say(fd, "HTTP/1.1 301 Moved Permanently\r\nx-amz-bucket-region: eu-west-7\r\nLocation: http://127.0.0.1:1/\r\n"
-            "Content-Length: 0\r\nConnection: close\r\n\r\n");
-    return;
-  case NOT_LISTED:
-    say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>");
-    return;
-  case TUNNEL:
-    tunnel(proxy, fd);
-    return;
-  case STALL:
-    while (recv(fd, &byte, 1, 0) > 0)
-      continue;
-    return;
-  default:
-    relay(proxy, fd, fault);
-  }
-}
-
-static void proxy_start(Proxy *proxy) {
-  proxy->upstream = (int)strtol(strrchr(server.http, ':') + 1, NULL, 10);
-  peer_start(&proxy->peer, serve, proxy);
-  snprintf(proxy->endpoint, sizeof proxy->endpoint, "http://127.0.0.1:%d", proxy->peer.port);
-}
 
 /* ---- set-up ------------------------------------------------------------------------------------------- */
 
@@ -171,10 +51,22 @@ static void expect_stored(Repository *repository, const char *key, const char *d
   assert_memory_equal(out.data, data, size);
 }
 
+static bool join_keys(void *user, const char *key, uint64_t size) {
+  buffer_append_format(user, "%s:%llu ", key, (unsigned long long)size);
+  return true;
+}
+
+static void expect_found(Repository *repository, const char *expected) {
+  Error err;
+  CLEANUP(buffer_release) Buffer found = {0};
+  must(repository_list(repository, "", join_keys, &found, &err), &err);
+  assert_string_equal(buffer_text(&found), expected);
+}
+
 /* One put through one fault on the first connection. */
 static Status put_through(Scene *scene, Fault fault, const char *key, const char *data, size_t size, Error *err) {
   scene->proxy = (Proxy){.first = {fault}, .first_count = 1};
-  proxy_start(&scene->proxy);
+  proxy_start(&scene->proxy, &server);
   Repository *repository = server_open(&scene->options);
   Status status = repository_put(repository, key, data, size, err);
   repository_close(repository);
@@ -218,7 +110,7 @@ static void test_get_cut_everywhere(void **state) {
   must(repository_put(scene->direct, "db/1", data, sizeof data, &err), &err);
   for (long at = 1; at < SMALL + 500; at += STEP) {
     scene->proxy = (Proxy){.first = {{CUT_DOWN, at}, {CUT_DOWN, at / 2 + 1}}, .first_count = 2};
-    proxy_start(&scene->proxy);
+    proxy_start(&scene->proxy, &server);
     Repository *repository = server_open(&scene->options);
     expect_stored(repository, "db/1", data, sizeof data);
     repository_close(repository);
@@ -234,7 +126,7 @@ static void test_always_cut(void **state) {
   fill(data, sizeof data, 1);
   must(repository_put(scene->direct, "db/1", data, sizeof data, &err), &err);
   scene->proxy = (Proxy){.then = {CUT_DOWN, 2000}};
-  proxy_start(&scene->proxy);
+  proxy_start(&scene->proxy, &server);
   scene->options.retry_seconds = 2;
   Repository *repository = server_open(&scene->options);
   CLEANUP(buffer_release) Buffer out = {0};
@@ -252,7 +144,7 @@ static void test_always_cut(void **state) {
 /* Puts twice through the same repository: first without a fault, so that it knows the bucket keeps no versions. */
 static Status put_losing(Scene *scene, const char *key, const char *text, Error *err) {
   scene->proxy = (Proxy){.first = {{CUT_DOWN, 4096}, {LOSE_PUT, 0}}, .first_count = 2};
-  proxy_start(&scene->proxy);
+  proxy_start(&scene->proxy, &server);
   Repository *repository = server_open(&scene->options);
   CLEANUP_FREE char *before = memory_format("%s-before", key);
   must(repository_put(repository, before, "x", 1, err), err);
@@ -292,13 +184,26 @@ static void test_foreign_object_is_not_ours(void **state) {
   expect_stored(scene->direct, "db/1", "ours", 4);
 }
 
+/* A key that may only write cannot look whose object it is: then it is its own, as s3.h says. */
+static void test_own_upload_of_a_write_only_key(void **state) {
+  Scene *scene = *state;
+  Error err;
+  CLEANUP_FREE char *access = NULL;
+  CLEANUP_FREE char *file = server_role(&server, scene->bucket, "\"s3:PutObject\"", &access);
+  scene->options.credentials_file = file;
+  must(put_through(scene, (Fault){LOSE_PUT, 0}, "db/1", "ours", 4, &err), &err);
+  expect_found(scene->direct, "db/1:4 ");
+  assert_int_equal(put_through(scene, (Fault){PASS, 0}, "db/1", "ours", 4, &err), ERR_OBJECT_EXISTS);
+  unlink(file);
+}
+
 /* ---- storms, stalls, strange answers ------------------------------------------------------------------------ */
 
 static void test_storm_passes(void **state) {
   Scene *scene = *state;
   Error err;
   scene->proxy = (Proxy){.first = {{BUSY}, {BUSY}, {BUSY}, {BUSY}, {BUSY}, {PASS}}, .first_count = 6};
-  proxy_start(&scene->proxy);
+  proxy_start(&scene->proxy, &server);
   Repository *repository = server_open(&scene->options);
   must(repository_put(repository, "db/1", "x", 1, &err), &err);
   repository_close(repository);
@@ -324,7 +229,7 @@ static void test_strange_answers(void **state) {
     Error err;
     CLEANUP(buffer_release) Buffer out = {0};
     scene->proxy = (Proxy){.then = cases[i].fault};
-    proxy_start(&scene->proxy);
+    proxy_start(&scene->proxy, &server);
     Repository *repository = server_open(&scene->options);
     int64_t started = clock_monotonic_us();
     Status status = repository_get(repository, "db/1", 1000, &out, &err);
@@ -337,17 +242,52 @@ static void test_strange_answers(void **state) {
   }
 }
 
+static bool count_keys(void *user, const char *key, uint64_t size) {
+  (void)key, (void)size;
+  ++*(int *)user;
+  return true;
+}
+
 static bool never(void *user, const char *key, uint64_t size) {
   (void)user, (void)size;
   fail_msg("listed: %s", key);
   return true;
 }
 
+/* A server that would lead a listing in circles, or make it show what it should not. */
+static void test_listings_of_no_sense(void **state) {
+  Scene *scene = *state;
+#define PAGE(inside) "<ListBucketResult><IsTruncated>true</IsTruncated>" inside "</ListBucketResult>"
+#define NEXT "<NextContinuationToken>x</NextContinuationToken>"
+#define KEY(key) "<Contents><Key>" key "</Key><Size>1</Size></Contents>"
+  static const struct {
+    const char *page, *mentions;
+  } cases[] = {{PAGE(NEXT KEY("db/1")), "in order"},
+               {PAGE(NEXT KEY("db/2") KEY("db/1")), "in order"},
+               {PAGE(NEXT KEY("db/1") KEY("db/1")), "in order"},
+               {PAGE(KEY("db/1")), "but not where"},
+               {PAGE(NEXT), "but not where"},
+               {PAGE(NEXT KEY("other/1")), "not asked for"}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    Error err;
+    int count = 0;
+    scene->proxy = (Proxy){.then = {CANNED, 0}, .canned = cases[i].page};
+    proxy_start(&scene->proxy, &server);
+    Repository *repository = server_open(&scene->options);
+    assert_int_equal(repository_list(repository, "db/", count_keys, &count, &err), ERR_REPOSITORY_UNAVAILABLE);
+    if (!strstr(err.message, cases[i].mentions))
+      fail_msg("case %zu: %s", i, err.message);
+    assert_true(count <= 1);
+    repository_close(repository);
+    peer_stop(&scene->proxy.peer);
+  }
+}
+
 static void test_no_listing(void **state) {
   Scene *scene = *state;
   Error err;
   scene->proxy = (Proxy){.then = {NOT_LISTED, 0}};
-  proxy_start(&scene->proxy);
+  proxy_start(&scene->proxy, &server);
   Repository *repository = server_open(&scene->options);
   assert_int_equal(repository_list(repository, "", never, NULL, &err), ERR_REPOSITORY_UNAVAILABLE);
   assert_non_null(strstr(err.message, "no list of objects"));
@@ -367,7 +307,7 @@ static void test_through_a_proxy(void **state) {
   Scene *scene = *state;
   Error err;
   scene->proxy = (Proxy){.then = {TUNNEL, 0}};
-  proxy_start(&scene->proxy);
+  proxy_start(&scene->proxy, &server);
   scene->proxy.upstream = (int)strtol(strrchr(server.https, ':') + 1, NULL, 10);
   S3Options options = server_options(&server, scene->bucket);
   options.proxy = scene->proxy.endpoint;
@@ -456,10 +396,20 @@ static int stop(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(test_put_cut_everywhere), TEST(test_answers_cut_everywhere),   TEST(test_get_cut_everywhere),
-      TEST(test_always_cut),         TEST(test_own_upload_is_recognised), TEST(test_foreign_object_is_not_ours),
-      TEST(test_storm_passes),       TEST(test_strange_answers),          TEST(test_no_listing),
-      TEST(test_stall_is_cut),       TEST(test_through_a_proxy),          TEST(test_server_killed_in_the_middle),
+      TEST(test_put_cut_everywhere),
+      TEST(test_answers_cut_everywhere),
+      TEST(test_get_cut_everywhere),
+      TEST(test_always_cut),
+      TEST(test_own_upload_is_recognised),
+      TEST(test_foreign_object_is_not_ours),
+      TEST(test_own_upload_of_a_write_only_key),
+      TEST(test_storm_passes),
+      TEST(test_strange_answers),
+      TEST(test_no_listing),
+      TEST(test_listings_of_no_sense),
+      TEST(test_stall_is_cut),
+      TEST(test_through_a_proxy),
+      TEST(test_server_killed_in_the_middle),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }
