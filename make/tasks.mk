@@ -57,6 +57,7 @@ test-long: ## the long loops: PostgreSQL's regression database, random kills; an
 	@$(MAKE) --no-print-directory -j2 all
 	@PGSEAL_LONG=1 tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
 	@PGSEAL_LONG=1 $(RUN_FAULTS)
+	@$(MAKE) --no-print-directory -j2 $(ASAN) all && $(MAKE) --no-print-directory $(ASAN) e2e faults
 	@tests/mutants/run
 
 mutants: ## weakens the comparison and the fingerprint, one way at a time; each has to make some test fail
