@@ -27,6 +27,7 @@ static struct {
   uv_loop_t loop;
   Api *api;
   int inputs;
+  uint32_t clients;
   char answer[ANSWER_LIMIT];
 } it;
 
@@ -85,8 +86,12 @@ static void at_exit(void) {
 static int client_open(void) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)api_port(it.api))};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  /* Thousands of connections a second would use up the ports of one address: each client has an address of its own. */
+  struct sockaddr_in own = {.sin_family = AF_INET};
+  own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (it.clients++ & 0xffff));
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+  if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof own) != 0 ||
+      connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
     abort();
   return fd;
 }
