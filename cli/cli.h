@@ -74,6 +74,7 @@ ExitCode command_ledger(Cli *cli, int argc, char **argv);
 ExitCode command_show(Cli *cli, int argc, char **argv);
 ExitCode command_token_create(Cli *cli, int argc, char **argv);
 ExitCode command_token_list(Cli *cli, int argc, char **argv);
+ExitCode command_token_rotate(Cli *cli, int argc, char **argv);
 ExitCode command_token_revoke(Cli *cli, int argc, char **argv);
 ExitCode command_key_generate(Cli *cli, int argc, char **argv);
 ExitCode command_verify(Cli *cli, int argc, char **argv);

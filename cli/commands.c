@@ -94,13 +94,28 @@ static const char help_databases[] = "Production is marked.\n\n  pgseal database
 
 static const char help_agents[] = "  pgseal agents";
 
-static const char help_token_create[] = "The coordinator keeps a hash only.\n\n"
-                                        "  pgseal token create --name deploy-pipeline\n"
-                                        "  pgseal token create --name oncall --role admin --output ~/.pgseal-token";
+static const char help_token_create[] =
+    "The coordinator keeps a hash only.\n\n"
+    "  ci        asks for checkpoints of its databases and sees how they end: for pipelines\n"
+    "  viewer    reads everything of its databases\n"
+    "  operator  both, and drills and cancels\n"
+    "  admin     all of it, and makes, rotates and revokes tokens; always of all databases\n\n"
+    "  pgseal token create --name deploy-pipeline --databases 'prod-*' --expires 90d\n"
+    "  pgseal token create --name dashboard --role viewer\n"
+    "  pgseal token create --name oncall --role admin --output ~/.pgseal-token\n\n"
+    "Databases that do not match do not exist for the token. '*' and '?' stand for what may vary.";
+
+static const char help_token_rotate[] =
+    "A new secret under the same name, role and databases. The old one stays valid until the overlap ends, so that\n"
+    "there is time to put the new one where it is used.\n\n"
+    "  pgseal token rotate deploy-pipeline --overlap 1h\n"
+    "  pgseal token rotate deploy-pipeline --overlap 0      # it leaked";
 
 static const char help_token_list[] = "  pgseal token list";
 
-static const char help_token_revoke[] = "  pgseal token revoke deploy-pipeline";
+static const char help_token_revoke[] =
+    "Both of its secrets, should it have two, at once: what waits or streams with them ends too.\n\n"
+    "  pgseal token revoke deploy-pipeline";
 
 static const char help_key_generate[] =
     "Private keys are written with mode 0600 and never overwritten. Nothing leaves this machine.\n\n"
@@ -128,9 +143,11 @@ const Command cli_commands[] = {
      command_doctor},
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
     {"agents", "", "the agents, and whether they are live", help_agents, command_agents},
-    {"token create", "--name NAME [--role ci|admin]", "make a token; it is shown once", help_token_create,
-     command_token_create},
+    {"token create", "--name NAME [--role ROLE] [--databases GLOB] [--expires 90d]", "make a token; it is shown once",
+     help_token_create, command_token_create},
     {"token list", "", "tokens by name, role and use", help_token_list, command_token_list},
+    {"token rotate", "NAME [--overlap 1h]", "make a token's secret anew, without downtime", help_token_rotate,
+     command_token_rotate},
     {"token revoke", "NAME", "make a token worthless", help_token_revoke, command_token_revoke},
     {"key generate", "--kind recipient|signing --out PREFIX", "make a key pair for encryption, or an agent's identity",
      help_key_generate, command_key_generate},

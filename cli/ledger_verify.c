@@ -69,6 +69,11 @@ static Status verify(Cli *cli, Walk *walk, Error *err) {
     Status status = api_get(cli, &page, err, "/api/v1/ledger?after=%" PRId64 "&limit=%d", walk->sequence, VERIFY_PAGE);
     if (status != STATUS_OK)
       return status;
+    if (json_is_false(json_object_get(page, "whole"))) {
+      error_set(err, ERR_FORBIDDEN, "this token sees a part of the ledger only, and a chain is checked whole");
+      error_remedy(err, "Use a token of role viewer or more that is of all databases.");
+      return err->status;
+    }
     const json_t *events = json_object_get(page, "events"), *event;
     size_t index;
     json_array_foreach(events, index, event) if ((status = step(walk, event, err)) != STATUS_OK) return status;

@@ -1,42 +1,55 @@
-/* pgseal token create, list, revoke. */
+/* pgseal token create, list, rotate, revoke. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/api.h"
 #include "cli/format.h"
 #include "cli/http.h"
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
-ExitCode command_token_create(Cli *cli, int argc, char **argv) {
-  const char *name = NULL, *role = "ci", *output = NULL;
-  const Option options[] = {
-      {"name", OPTION_TEXT, &name, "NAME", "who will use it, e.g. deploy-pipeline"},
-      {"role", OPTION_TEXT, &role, "ROLE", "ci (default): take and look at checkpoints; admin: everything"},
-      {"output", OPTION_TEXT, &output, "FILE", "write it there (mode 0600) instead of showing it"},
-  };
-  ExitCode code;
-  if (!cli_parse(cli, options, ARRAY_SIZE(options), true, argc, argv, 0, 0, NULL, &code))
-    return code;
-  if (!name)
-    return cli_usage(cli, "--name is missing");
-  if (!text_name_valid(name))
-    return cli_usage(cli, "a token's name is 1 to 63 of a-z, 0-9, '.', '_' and '-'");
-  if (strcmp(role, "ci") != 0 && strcmp(role, "admin") != 0)
-    return cli_usage(cli, "--role is ci or admin");
-  if (output && file_exists(output)) /* before there is a token that would be lost */
-    return cli_usage(cli, "%s exists already", output);
-  Error err;
-  CLEANUP(api_release) json_t *body = json_pack("{s:s, s:s}", "name", name, "role", role);
-  CLEANUP(api_release) json_t *json = NULL;
-  if (api_call(cli, "POST", "/api/v1/tokens", body, NULL, &json, &err) != STATUS_OK)
-    return cli_fail(cli, &err);
+static const char *const token_roles[] = {"ci", "viewer", "operator", "admin"};
+
+/* "90d", "12h", "30m", "45s" or plain seconds; false if it is none of them. */
+static bool token_duration(const char *text, int64_t *seconds) {
+  static const struct {
+    const char *unit;
+    int64_t seconds;
+  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 7 * 86400}};
+  size_t digits = strspn(text, "0123456789");
+  if (digits == 0 || digits > 9)
+    return false;
+  for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+    if (strcmp(text + digits, units[i].unit) == 0) {
+      *seconds = strtoll(text, NULL, 10) * units[i].seconds;
+      return true;
+    }
+  }
+  return false;
+}
+
+/* True: body has it, if it was given at all. */
+static bool token_take_duration(json_t *body, const char *member, const char *text) {
+  int64_t seconds = 0;
+  if (!text)
+    return true;
+  if (!token_duration(text, &seconds))
+    return false;
+  json_object_set_new(body, member, json_integer(seconds));
+  return true;
+}
+
+/* What a new secret's answer is for: shown once, or into a file. */
+static ExitCode token_hand_out(Cli *cli, const json_t *json, const char *name, const char *output) {
   const char *token = api_text(json, "token");
+  Error err;
   if (output) {
     CLEANUP_FREE char *line = memory_format("%s\n", token);
     if (file_write_atomic(output, 0600, line, strlen(line), &err) != STATUS_OK) {
-      error_remedy(&err, "Revoke the token (`pgseal token revoke %s`) and make another.", name);
+      error_remedy(&err, "The secret is lost: make another with `pgseal token rotate %s --overlap 0`.", name);
       return cli_fail(cli, &err);
     }
     cli_note(cli, "token '%s' is in %s", name, output);
@@ -47,6 +60,100 @@ ExitCode command_token_create(Cli *cli, int argc, char **argv) {
     cli_note(cli, "this is the only time it is shown: the coordinator keeps its hash only");
   }
   return EXIT_DONE;
+}
+
+static bool token_role_valid(const char *role) {
+  for (size_t i = 0; i < ARRAY_SIZE(token_roles); i++)
+    if (strcmp(role, token_roles[i]) == 0)
+      return true;
+  return false;
+}
+
+static json_t *token_globs(const OptionList *databases) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < databases->count; i++)
+    json_array_append_new(list, json_string(databases->items[i]));
+  return list;
+}
+
+ExitCode command_token_create(Cli *cli, int argc, char **argv) {
+  const char *name = NULL, *role = "ci", *output = NULL, *expires = NULL;
+  OptionList databases = {0};
+  const Option options[] = {
+      {"name", OPTION_TEXT, &name, "NAME", "who will use it, e.g. deploy-pipeline"},
+      {"role", OPTION_TEXT, &role, "ROLE", "ci (default), viewer, operator or admin"},
+      {"databases", OPTION_LIST, &databases, "GLOB", "only those that match (default: all); may be repeated"},
+      {"expires", OPTION_TEXT, &expires, "TIME", "from now, such as 90d or 12h (default: never)"},
+      {"output", OPTION_TEXT, &output, "FILE", "write it there (mode 0600) instead of showing it"},
+  };
+  ExitCode code;
+  bool parsed = cli_parse(cli, options, ARRAY_SIZE(options), true, argc, argv, 0, 0, NULL, &code);
+  CLEANUP_FREE const char **globs = databases.items;
+  if (!parsed)
+    return code;
+  if (!name)
+    return cli_usage(cli, "--name is missing");
+  if (!text_name_valid(name))
+    return cli_usage(cli, "a token's name is 1 to 63 of a-z, 0-9, '.', '_' and '-'");
+  if (!token_role_valid(role))
+    return cli_usage(cli, "--role is ci, viewer, operator or admin");
+  if (output && file_exists(output)) /* before there is a token that would be lost */
+    return cli_usage(cli, "%s exists already", output);
+  Error err;
+  CLEANUP(api_release) json_t *body = json_pack("{s:s, s:s}", "name", name, "role", role);
+  CLEANUP(api_release) json_t *json = NULL;
+  if (databases.count > 0)
+    json_object_set_new(body, "databases", token_globs(&databases));
+  if (!token_take_duration(body, "expires_in", expires))
+    return cli_usage(cli, "--expires takes a time from now such as 90d, 12h or 30m, not '%s'", expires);
+  if (api_call(cli, "POST", "/api/v1/tokens", body, NULL, &json, &err) != STATUS_OK)
+    return cli_fail(cli, &err);
+  return token_hand_out(cli, json, name, output);
+}
+
+ExitCode command_token_rotate(Cli *cli, int argc, char **argv) {
+  const char *name = NULL, *overlap = NULL, *expires = NULL, *output = NULL;
+  const Option options[] = {
+      {"overlap", OPTION_TEXT, &overlap, "TIME", "the old secret is valid for so long (default 1h; 0 ends it now)"},
+      {"expires", OPTION_TEXT, &expires, "TIME", "of the new secret, from now (default: as long as the old one had)"},
+      {"output", OPTION_TEXT, &output, "FILE", "write it there (mode 0600) instead of showing it"},
+  };
+  ExitCode code;
+  if (!cli_parse(cli, options, ARRAY_SIZE(options), true, argc, argv, 1, 1, &name, &code))
+    return code;
+  if (output && file_exists(output))
+    return cli_usage(cli, "%s exists already", output);
+  Error err;
+  CLEANUP(api_release) json_t *body = json_object();
+  CLEANUP(api_release) json_t *json = NULL;
+  if (!token_take_duration(body, "overlap", overlap))
+    return cli_usage(cli, "--overlap takes a time such as 1h or 30m, not '%s'", overlap);
+  if (!token_take_duration(body, "expires_in", expires))
+    return cli_usage(cli, "--expires takes a time from now such as 90d, 12h or 30m, not '%s'", expires);
+  CLEANUP_FREE char *escaped = http_escape(name);
+  CLEANUP_FREE char *path = memory_format("/api/v1/tokens/%s/rotate", escaped);
+  if (api_call(cli, "POST", path, body, NULL, &json, &err) != STATUS_OK)
+    return cli_fail(cli, &err);
+  return token_hand_out(cli, json, name, output);
+}
+
+static const char *token_state(const json_t *token) {
+  const char *expires = api_text(token, "expires_at");
+  if (*api_text(token, "revoked_at"))
+    return "revoked";
+  if (*expires && clock_parse(expires) <= clock_wall_us())
+    return *api_text(token, "replaced_at") ? "replaced" : "expired";
+  return *api_text(token, "replaced_at") ? "old secret" : "valid";
+}
+
+static void token_add_globs(Table *table, const json_t *databases) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  size_t index;
+  const json_t *glob;
+  json_array_foreach(databases, index, glob) {
+    buffer_append_format(&text, "%s%s", index ? " " : "", json_is_string(glob) ? json_string_value(glob) : "?");
+  }
+  table_add(table, "%s", text.size ? buffer_text(&text) : "-");
 }
 
 ExitCode command_token_list(Cli *cli, int argc, char **argv) {
@@ -61,19 +168,21 @@ ExitCode command_token_list(Cli *cli, int argc, char **argv) {
     cli_print_json(json);
     return EXIT_DONE;
   }
-  CLEANUP(table_release) Table table = {.columns = 5};
-  static const char *const heading[] = {"NAME", "ROLE", "CREATED", "LAST USED", "STATE"};
+  static const char *const heading[] = {"NAME", "ROLE", "DATABASES", "CREATED", "EXPIRES", "LAST USED", "STATE"};
+  CLEANUP(table_release) Table table = {.columns = ARRAY_SIZE(heading)};
   for (size_t i = 0; i < ARRAY_SIZE(heading); i++)
     table_add(&table, "%s", heading[i]);
   const json_t *tokens = json_object_get(json, "tokens"), *token;
   size_t index;
-  char created[FORMAT_SIZE], used[FORMAT_SIZE];
+  char time[FORMAT_SIZE];
   json_array_foreach(tokens, index, token) {
     table_add(&table, "%s", api_text(token, "name"));
     table_add(&table, "%s", api_text(token, "role"));
-    table_add(&table, "%s", format_time(api_text(token, "created_at"), created));
-    table_add(&table, "%s", format_age(api_text(token, "last_used_at"), used));
-    table_add(&table, "%s", *api_text(token, "revoked_at") ? "revoked" : "valid");
+    token_add_globs(&table, json_object_get(token, "databases"));
+    table_add(&table, "%s", format_time(api_text(token, "created_at"), time));
+    table_add(&table, "%s", format_time(api_text(token, "expires_at"), time));
+    table_add(&table, "%s", format_age(api_text(token, "last_used_at"), time));
+    table_add(&table, "%s", token_state(token));
   }
   table_print(&table, stdout, cli->color_out);
   return EXIT_DONE;

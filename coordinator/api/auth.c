@@ -1,4 +1,6 @@
-/* Bearer tokens. Only their SHA-256 is kept, and it is looked up as a whole: nothing to learn from timing. */
+/* Bearer tokens. Only their SHA-256 is kept, and what is compared is digests: how long a look-up takes may tell how
+ * many leading digits of a guess's digest are those of a stored one, which brings nobody nearer to a secret of 256
+ * random bits. A token of the operator's own choice (admin_token_file) must be long for the same reason. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@
 #include "common/crypto/digest.h"
 #include "coordinator/api/internal.h"
 
-enum { TOKEN_LIMIT = 512, LAST_USED_INTERVAL_US = 60 * 1000 * 1000 };
+enum { TOKEN_LIMIT = 512, TOKEN_LEAST = 16, LAST_USED_INTERVAL_US = 60 * 1000 * 1000 };
 
 static Status unauthorized(Error *err) {
   return error_set(err, ERR_UNAUTHORIZED, "a valid token is needed");
@@ -45,34 +47,96 @@ static void note_use(Api *api, LedgerToken *token) {
   }
 }
 
-Status auth_check(Request *request, Role needed, Error *err) {
-  if (needed == ROLE_NONE)
+static const struct {
+  const char *name;
+  unsigned role;
+} roles[] = {{"ci", ROLE_CI}, {"viewer", ROLE_VIEWER}, {"operator", ROLE_OPERATOR}, {"admin", ROLE_ADMIN}};
+
+unsigned auth_role(const char *name) {
+  for (size_t i = 0; name && i < ARRAY_SIZE(roles); i++)
+    if (strcmp(roles[i].name, name) == 0)
+      return roles[i].role;
+  return 0;
+}
+
+static Status forbidden(const LedgerToken *token, unsigned wanted, Error *err) {
+  char text[64] = "";
+  for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+    size_t used = strlen(text);
+    if (wanted & roles[i].role)
+      snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "", roles[i].name);
+  }
+  error_set(err, ERR_FORBIDDEN, "the token %s is of role %s; this takes one of: %s", token->name, token->role, text);
+  return ERR_FORBIDDEN;
+}
+
+static Status not_of_all(const LedgerToken *token, Error *err) {
+  error_set(err, ERR_FORBIDDEN, "the token %s is for some databases only; this concerns all of them", token->name);
+  error_remedy(err, "Use a token that was made without --databases.");
+  return ERR_FORBIDDEN;
+}
+
+static Status expired(const LedgerToken *token, Error *err) {
+  char when[CLOCK_TEXT_SIZE];
+  clock_format(token->expires_us, when);
+  if (token->replaced_us)
+    error_set(err, ERR_UNAUTHORIZED, "the token %s was rotated; this is its old secret, valid until %s", token->name,
+              when);
+  else
+    error_set(err, ERR_UNAUTHORIZED, "the token %s expired at %s", token->name, when);
+  error_remedy(err,
+               token->replaced_us ? "Use its new secret, which `pgseal token rotate` showed."
+                                  : "An admin makes it a new secret: `pgseal token rotate %s`.",
+               token->name);
+  return ERR_UNAUTHORIZED;
+}
+
+static bool is_expired(const LedgerToken *token) {
+  return token->expires_us && token->expires_us <= clock_wall_us();
+}
+
+bool auth_still_good(Api *api, const char *token_hash, bool expired_is_good) {
+  CLEANUP(ledger_token_release) LedgerToken token = {0};
+  Error ignored; /* who cannot be looked up is not let in */
+  return ledger_token_by_hash(api->ledger, token_hash, &token, &ignored) == STATUS_OK && !token.revoked_us &&
+         (expired_is_good || !is_expired(&token));
+}
+
+/* Of a token that is known by its hash. */
+static Status check_token(Request *request, LedgerToken *token, const Route *route, Error *err) {
+  if (token->revoked_us)
+    return unauthorized(err);
+  snprintf(request->actor, sizeof request->actor, "%s", token->name);
+  if (is_expired(token))
+    return expired(token, err);
+  note_use(request->api, token);
+  scope_load(&request->scope, token->databases);
+  if (!(route->roles & auth_role(token->role)))
+    return forbidden(token, route->roles, err);
+  if (route->reach != REACH_SCOPE && request->scope.text)
+    return not_of_all(token, err);
+  return STATUS_OK;
+}
+
+Status auth_check(Request *request, const Route *route, Error *err) {
+  if (route->roles & ROLE_NONE)
     return STATUS_OK;
   const char *header = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Authorization");
   const char *text;
   size_t length;
-  char hash[SHA256_HEX_SIZE];
   if (!auth_token_of(header, &text, &length))
     return unauthorized(err);
-  sha256_hex(text, length, hash);
-  LedgerToken token = {0};
-  Error ignored;
-  Status status = ledger_token_by_hash(request->api->ledger, hash, &token, &ignored);
-  if (status == ERR_NOT_FOUND || (!status && token.revoked_us)) {
-    ledger_token_release(&token);
+  sha256_hex(text, length, request->token_hash);
+  CLEANUP(ledger_token_release) LedgerToken token = {0};
+  Error cause;
+  Status status = ledger_token_by_hash(request->api->ledger, request->token_hash, &token, &cause);
+  if (status == ERR_NOT_FOUND)
     return unauthorized(err);
-  }
   if (status) {
-    *err = ignored;
+    *err = cause;
     return status;
   }
-  note_use(request->api, &token);
-  snprintf(request->actor, sizeof request->actor, "%s", token.name);
-  request->role = strcmp(token.role, "admin") == 0 ? ROLE_ADMIN : ROLE_CI;
-  ledger_token_release(&token);
-  if (request->role < needed)
-    return error_set(err, ERR_FORBIDDEN, "this token may not do that; it takes one of role admin");
-  return STATUS_OK;
+  return check_token(request, &token, route, err);
 }
 
 static Status has_admin(Api *api, bool *found, Error *err) {
@@ -100,6 +164,13 @@ Status auth_first_token(Api *api, Error *err) {
   if (!*text) {
     error_set(err, ERR_CONFIG, "admin_token_file: %s is empty", api->config->admin_token_file);
     error_remedy(err, "Put a long random token into it, such as `openssl rand -hex 32` makes.");
+    return ERR_CONFIG;
+  }
+  if (strlen(text) < TOKEN_LEAST) {
+    error_set(err, ERR_CONFIG, "admin_token_file: the token in %s has less than %d characters",
+              api->config->admin_token_file, TOKEN_LEAST);
+    error_remedy(err, "Put a long random token into it, such as `openssl rand -hex 32` makes.");
+    explicit_bzero(text, strlen(text));
     return ERR_CONFIG;
   }
   Id id = id_new();

@@ -68,13 +68,14 @@ static enum MHD_Result create(Request *request, bool wait_by_default) {
   CLEANUP(free_json) json_t *body = NULL;
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Wish wish = {0};
+  const Requester requester = scope_requester(request);
   bool joined = false;
   Error err;
   Status status = query_body(request, &body, &err);
   if (!status)
     status = read_wish(request, body, wait_by_default, &wish, &err);
   if (!status)
-    status = dispatch_request_checkpoint(request->api->dispatch, wish.database, wish.tag, request->actor, wish.key,
+    status = dispatch_request_checkpoint(request->api->dispatch, wish.database, wish.tag, &requester, wish.key,
                                          &checkpoint, &joined, &err);
   if (status)
     return respond_failure(request, &err);
@@ -99,6 +100,10 @@ enum MHD_Result checkpoint_create(Request *request) {
 enum MHD_Result checkpoint_answer(Request *request) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Error err;
+  if (!auth_still_good(request->api, request->token_hash, true)) {
+    error_set(&err, ERR_UNAUTHORIZED, "the token was revoked while the request waited; the checkpoint goes on");
+    return respond_error(request, respond_status(err.status), &err, request->waiting_for);
+  }
   Status status = ledger_checkpoint_get(request->api->ledger, request->waiting_for, &checkpoint, &err);
   if (!status && checkpoint_state_final(checkpoint.state))
     return answer(request, &checkpoint);
@@ -121,7 +126,8 @@ enum MHD_Result checkpoint_list(Request *request) {
   CheckpointFilter filter = {.database = query_text(request, "database"),
                              .tag = query_text(request, "tag"),
                              .state = query_text(request, "state"),
-                             .before_id = query_text(request, "before")};
+                             .before_id = query_text(request, "before"),
+                             .scope = request->scope.text};
   Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
   if (!status && filter.state && !checkpoint_state_from_name(filter.state, &state))
     status = error_set(&err, ERR_INVALID_ARGUMENT, "there is no state \"%s\"", filter.state);
@@ -138,7 +144,8 @@ enum MHD_Result checkpoint_list(Request *request) {
 }
 
 static Status find(Request *request, Checkpoint *checkpoint, Error *err) {
-  return ledger_checkpoint_find(request->api->ledger, query_text(request, "database"), request->arg, checkpoint, err);
+  return ledger_checkpoint_find(request->api->ledger, query_text(request, "database"), request->arg,
+                                request->scope.text, checkpoint, err);
 }
 
 enum MHD_Result checkpoint_show(Request *request) {
@@ -152,10 +159,11 @@ enum MHD_Result checkpoint_show(Request *request) {
 enum MHD_Result checkpoint_drill(Request *request) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   CLEANUP_FREE char *drill = NULL;
+  const Requester requester = scope_requester(request);
   Error err;
   Status status = find(request, &checkpoint, &err);
   if (!status)
-    status = dispatch_request_drill(request->api->dispatch, checkpoint.id, request->actor, &drill, &err);
+    status = dispatch_request_drill(request->api->dispatch, checkpoint.id, &requester, &drill, &err);
   if (status)
     return respond_failure(request, &err);
   return respond_json(request, MHD_HTTP_ACCEPTED,
@@ -165,10 +173,11 @@ enum MHD_Result checkpoint_drill(Request *request) {
 enum MHD_Result checkpoint_cancel(Request *request) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   CLEANUP(checkpoint_release) Checkpoint after = {0};
+  const Requester requester = scope_requester(request);
   Error err;
   Status status = find(request, &checkpoint, &err);
   if (!status)
-    status = dispatch_cancel(request->api->dispatch, checkpoint.id, request->actor, &err);
+    status = dispatch_cancel(request->api->dispatch, checkpoint.id, &requester, &err);
   if (!status)
     status = ledger_checkpoint_get(request->api->ledger, checkpoint.id, &after, &err);
   return status ? respond_failure(request, &err)

@@ -11,6 +11,7 @@ enum { QUEUE_LIMIT = 1 << 20, BLOCK_SIZE = 4096, BACKLOG = 1000 };
 void stream_free(Stream *stream) {
   buffer_release(&stream->queue);
   free(stream->checkpoint_id);
+  scope_release(&stream->scope);
   free(stream);
 }
 
@@ -38,17 +39,20 @@ static void format_event(Buffer *out, const char *type, int64_t sequence, json_t
   buffer_append_text(out, "\n\n");
 }
 
-static bool concerns(const Stream *stream, const char *checkpoint_id) {
-  return !stream->checkpoint_id || (checkpoint_id && strcmp(stream->checkpoint_id, checkpoint_id) == 0);
+static bool concerns(const Stream *stream, const char *checkpoint_id, const char *database) {
+  if (stream->checkpoint_id) /* which was in its scope when it began */
+    return checkpoint_id && strcmp(stream->checkpoint_id, checkpoint_id) == 0;
+  return scope_sees(&stream->scope, database);
 }
 
-static void broadcast(Api *api, const char *checkpoint_id, const char *type, int64_t sequence, json_t *json) {
+static void broadcast(Api *api, const char *checkpoint_id, const char *database, const char *type, int64_t sequence,
+                      json_t *json) {
   if (!api->streams)
     return;
   CLEANUP(buffer_release) Buffer text = {0};
   format_event(&text, type, sequence, json);
   for (Stream *stream = api->streams; stream; stream = stream->next)
-    if (concerns(stream, checkpoint_id))
+    if (concerns(stream, checkpoint_id, database))
       push(stream, text.data, text.size);
 }
 
@@ -56,13 +60,27 @@ static void broadcast(Api *api, const char *checkpoint_id, const char *type, int
 
 static void on_event(void *user, const LedgerEvent *event) {
   json_t *json = render_event(event);
-  broadcast(user, event->checkpoint_id, event->kind, event->sequence, json);
+  broadcast(user, event->checkpoint_id, event->database, event->kind, event->sequence, json);
   json_decref(json);
 }
 
+/* Progress does not say whose it is; only streams with a scope want to know. */
+static bool somebody_has_a_scope(const Api *api) {
+  for (const Stream *stream = api->streams; stream; stream = stream->next)
+    if (!stream->checkpoint_id && stream->scope.text)
+      return true;
+  return false;
+}
+
 static void on_progress(void *user, const char *checkpoint_id, const char *job_id, json_t *progress) {
+  Api *api = user;
+  CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
+  Error ignored; /* then it is in nobody's scope */
+  if (somebody_has_a_scope(api) &&
+      ledger_checkpoint_get(api->ledger, checkpoint_id, &checkpoint, &ignored) != STATUS_OK)
+    checkpoint.database = NULL;
   json_t *json = json_pack("{s:s, s:s, s:O?}", "checkpoint_id", checkpoint_id, "job_id", job_id, "progress", progress);
-  broadcast(user, checkpoint_id, "progress", 0, json);
+  broadcast(user, checkpoint_id, checkpoint.database, "progress", 0, json);
   json_decref(json);
 }
 
@@ -88,8 +106,23 @@ void events_observe(Api *api) {
 
 void events_heartbeat(Api *api) {
   static const char comment[] = ": still here\n\n";
-  for (Stream *stream = api->streams; stream; stream = stream->next)
+  for (Stream *stream = api->streams; stream; stream = stream->next) {
+    stream->cut |= !auth_still_good(api, stream->token_hash, false);
     push(stream, comment, sizeof comment - 1);
+  }
+}
+
+void events_revoked(Api *api, const char *token_hash) {
+  for (Request *request = api->requests; request; request = request->next)
+    if (request->phase == PHASE_WAITING && strcmp(request->token_hash, token_hash) == 0) {
+      request->finished = true; /* its answer will be that */
+      request_resume(request);
+    }
+  for (Stream *stream = api->streams; stream; stream = stream->next)
+    if (strcmp(stream->token_hash, token_hash) == 0) {
+      stream->cut = true;
+      wake(stream);
+    }
 }
 
 /* ---- one client ---- */
@@ -136,7 +169,9 @@ static Status add_backlog(Request *request, Stream *stream, Error *err) {
     return error_set(err, ERR_INVALID_ARGUMENT, "Last-Event-ID must be the id of an event, a number");
   LedgerEvent *events = NULL;
   size_t count = 0;
-  Status status = ledger_event_list(request->api->ledger, after, BACKLOG, stream->checkpoint_id, &events, &count, err);
+  const EventFilter filter = {
+      .after = after, .limit = BACKLOG, .checkpoint_id = stream->checkpoint_id, .scope = stream->scope.text};
+  Status status = ledger_event_list(request->api->ledger, &filter, &events, &count, err);
   if (status)
     return status;
   stream->ended |= count == BACKLOG;
@@ -182,6 +217,8 @@ static Stream *new_stream(Request *request, const char *checkpoint_id) {
   stream->api = request->api;
   stream->request = request;
   stream->checkpoint_id = checkpoint_id ? memory_strdup(checkpoint_id) : NULL;
+  scope_copy(&stream->scope, &request->scope);
+  snprintf(stream->token_hash, sizeof stream->token_hash, "%s", request->token_hash);
   buffer_append_text(&stream->queue, ": pgseal events\n\n");
   return stream;
 }
@@ -193,8 +230,8 @@ enum MHD_Result events_all(Request *request) {
 enum MHD_Result events_checkpoint(Request *request) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Error err;
-  if (ledger_checkpoint_find(request->api->ledger, query_text(request, "database"), request->arg, &checkpoint, &err) !=
-      STATUS_OK)
+  if (ledger_checkpoint_find(request->api->ledger, query_text(request, "database"), request->arg, request->scope.text,
+                             &checkpoint, &err) != STATUS_OK)
     return respond_failure(request, &err);
   Stream *stream = new_stream(request, checkpoint.id);
   json_t *json = render_checkpoint(request->api, &checkpoint, true);

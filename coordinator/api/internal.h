@@ -17,7 +17,25 @@
 
 enum { API_BODY_LIMIT = 64 << 10, API_BODY_PATIENCE = 1 << 20, API_LIST_DEFAULT = 100, API_LIST_LIMIT = 1000 };
 
-typedef enum Role { ROLE_NONE, ROLE_CI, ROLE_ADMIN } Role;
+/* Bits: a route names the roles that may take it, so that what names none is for nobody. */
+typedef enum Role {
+  ROLE_CI = 1,       /* asks for checkpoints, and sees how they end */
+  ROLE_VIEWER = 2,   /* reads everything */
+  ROLE_OPERATOR = 4, /* both, and drills and cancels */
+  ROLE_ADMIN = 8,    /* and makes and revokes tokens */
+  ROLE_NONE = 16,    /* nobody asks for a token */
+  ROLE_ASKS = ROLE_CI | ROLE_OPERATOR | ROLE_ADMIN,
+  ROLE_LOOKS = ROLE_CI | ROLE_VIEWER | ROLE_OPERATOR | ROLE_ADMIN,
+  ROLE_READS = ROLE_VIEWER | ROLE_OPERATOR | ROLE_ADMIN,
+  ROLE_OPERATES = ROLE_OPERATOR | ROLE_ADMIN
+} Role;
+
+/* The databases a token is for. Both NULL: all. */
+typedef struct Scope {
+  char *text; /* as the ledger keeps it: JSON; owned */
+  json_t *globs;
+} Scope;
+
 typedef enum Phase { PHASE_READING, PHASE_WAITING, PHASE_STREAMING, PHASE_ANSWERED } Phase;
 
 typedef struct Request {
@@ -30,7 +48,9 @@ typedef struct Request {
   bool too_large, suspended;
   char allow[48]; /* with a 405: the path's methods */
   char actor[64]; /* the token's name */
-  Role role;
+  char token_hash[65];
+  char address[48]; /* the client's */
+  Scope scope;
   char *arg;         /* the path's variable part, decoded; owned */
   char *waiting_for; /* a checkpoint's id; owned */
   bool finished;     /* what it waits for has ended, or the api is closing */
@@ -43,9 +63,11 @@ typedef struct Stream {
   Api *api;
   Request *request; /* NULL once the connection is gone: the response outlives it for a moment */
   Buffer queue;
-  char *checkpoint_id; /* only this one's, until it ends; NULL: everything */
-  bool ended;          /* no more comes: end the response when the queue is empty */
-  bool cut;            /* it was too slow */
+  char *checkpoint_id; /* only this one's, until it ends; NULL: everything in the scope */
+  Scope scope;
+  char token_hash[65];
+  bool ended; /* no more comes: end the response when the queue is empty */
+  bool cut;   /* it was too slow */
   struct Stream *next;
 } Stream;
 
@@ -60,11 +82,25 @@ struct Api {
   Request *requests; /* all that are open */
   Stream *streams;
   bool closing, resumed;
+  int64_t denied_since_us; /* of the log's allowance for denied attempts */
+  int denied_logged, denied_left_out;
   int port, handles;
   struct sockaddr_storage address;
 };
 
 typedef enum MHD_Result Handler(Request *request);
+
+typedef enum Reach {
+  REACH_FLEET, /* only for tokens of all databases */
+  REACH_SCOPE  /* shows and does what is in the token's scope */
+} Reach;
+
+typedef struct Route {
+  const char *method, *pattern; /* "{}" stands for one decoded part, which may hold anything */
+  unsigned roles;               /* 0: nobody */
+  Handler *handler;
+  Reach reach;
+} Route;
 
 /* ---- respond.c ---- */
 enum MHD_Result respond_json(Request *request, unsigned status, json_t *json); /* takes json */
@@ -94,17 +130,32 @@ Status query_body(Request *request, json_t **json, Error *err) MUST_CHECK; /* an
 /* The token in an Authorization header's value (NULL: there is none), which is not terminated; false if there is none.
  */
 bool auth_token_of(const char *header, const char **token, size_t *length);
-Status auth_check(Request *request, Role needed, Error *err) MUST_CHECK; /* fills actor and role */
+/* Fills actor, scope and token_hash. */
+Status auth_check(Request *request, const Route *route, Error *err) MUST_CHECK;
+/* Is the token that was good once still so? What lasts (a stream, an answer to come) asks again. */
+bool auth_still_good(Api *api, const char *token_hash, bool expired_is_good);
+unsigned auth_role(const char *name); /* 0: there is no such role */
 Status auth_first_token(Api *api, Error *err) MUST_CHECK;
 
 /* ---- router.c ---- */
 enum MHD_Result router_dispatch(Request *request);
+const Route *router_routes(size_t *count);
+
+/* ---- scope.c ---- */
+void scope_load(Scope *scope, const char *text /* NULL: all */);
+void scope_copy(Scope *scope, const Scope *from);
+void scope_release(Scope *scope);
+bool scope_sees(const void *scope, const char *database /* NULL: in no scope but that of all */);
+/* A token's "databases" as asked for, or NULL. *text: new, as the ledger keeps it; NULL: all. */
+Status scope_from_wish(const json_t *given, char **text, Error *err) MUST_CHECK;
+Requester scope_requester(const Request *request); /* valid as long as the request */
 
 /* ---- handlers ---- */
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 enum MHD_Result checkpoint_answer(Request *request); /* of a request that waited */
-Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_revoke;
+Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,
+    token_revoke;
 Handler health_alive, health_ready, health_metrics, health_home, events_all, events_checkpoint;
 
 /* ---- waiting and streams ---- */
@@ -112,6 +163,7 @@ void request_suspend(Request *request);
 void request_resume(Request *request);
 void events_observe(Api *api); /* registers with dispatch */
 void events_heartbeat(Api *api);
+void events_revoked(Api *api, const char *token_hash); /* ends what this token still gets */
 void stream_free(Stream *stream);
 
 #endif

@@ -2,25 +2,26 @@
 
 /* Without `after`: the newest ones, in order. */
 enum MHD_Result ledger_events(Request *request) {
-  int64_t after = 0, limit = 0;
+  int64_t limit = 0;
+  EventFilter filter = {.checkpoint_id = query_text(request, "checkpoint"), .scope = request->scope.text};
   LedgerEvent *items = NULL;
   size_t count = 0;
   Error err;
-  const char *checkpoint = query_text(request, "checkpoint");
   Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
   if (!status)
-    status = query_number(request, "after", 0, 0, INT64_MAX, &after, &err);
-  if (!status && !query_text(request, "after") && !checkpoint)
-    status = ledger_last_sequence(request->api->ledger, &after, &err), after = after > limit ? after - limit : 0;
+    status = query_number(request, "after", 0, 0, INT64_MAX, &filter.after, &err);
+  filter.limit = (int)limit;
+  filter.newest = !query_text(request, "after");
   if (!status)
-    status = ledger_event_list(request->api->ledger, after, (int)limit, checkpoint, &items, &count, &err);
+    status = ledger_event_list(request->api->ledger, &filter, &items, &count, &err);
   if (status)
     return respond_failure(request, &err);
   json_t *list = json_array();
   for (size_t i = 0; i < count; i++)
     json_array_append_new(list, render_event(&items[i]));
   ledger_event_list_free(items, count);
-  return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "events", list));
+  return respond_json(request, MHD_HTTP_OK,
+                      json_pack("{s:o, s:b}", "events", list, "whole", request->scope.text == NULL));
 }
 
 enum MHD_Result ledger_verify(Request *request) {

@@ -36,17 +36,19 @@ enum MHD_Result database_list(Request *request) {
   json_t *list = json_array();
   Error err;
   for (size_t i = 0; i < request->api->config->database_count; i++)
-    if (add_database(request, &request->api->config->databases[i], list, &err) != STATUS_OK) {
+    if (scope_sees(&request->scope, request->api->config->databases[i].name) &&
+        add_database(request, &request->api->config->databases[i], list, &err) != STATUS_OK) {
       json_decref(list);
       return respond_failure(request, &err);
     }
   return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "databases", list));
 }
 
-static json_t *jobs_of(const LedgerJob *jobs, size_t count, const char *agent) {
+static json_t *jobs_of(const Scope *scope, const LedgerJob *jobs, size_t count, const char *agent) {
   json_t *list = json_array();
   for (size_t i = 0; i < count; i++)
-    if (jobs[i].agent && strcmp(jobs[i].agent, agent) == 0 && jobs[i].state != JOB_QUEUED)
+    if (jobs[i].agent && strcmp(jobs[i].agent, agent) == 0 && jobs[i].state != JOB_QUEUED &&
+        scope_sees(scope, jobs[i].database))
       json_array_append_new(list, render_job(&jobs[i]));
   return list;
 }
@@ -58,8 +60,34 @@ static const LedgerAgent *seen(const LedgerAgent *agents, size_t count, const ch
   return NULL;
 }
 
+/* Does it serve any database that there is in this scope? */
+static bool agent_seen(const Request *request, const ConfigAgent *agent) {
+  const CoordinatorConfig *config = request->api->config;
+  if (!request->scope.text)
+    return true;
+  for (size_t i = 0; i < config->database_count; i++)
+    for (size_t j = 0; j < agent->database_count; j++)
+      if (text_glob(agent->databases[j], config->databases[i].name) &&
+          scope_sees(&request->scope, config->databases[i].name))
+        return true;
+  return false;
+}
+
+/* New reference: those names of a list that are in the scope. */
+static json_t *seen_of(const Scope *scope, json_t *names) {
+  json_t *list = json_array();
+  size_t index;
+  json_t *name;
+  json_array_foreach(names, index, name) {
+    if (scope_sees(scope, json_string_value(name)))
+      json_array_append(list, name);
+  }
+  return list;
+}
+
 /* Those of the configuration, whether they ever came or not. */
-static json_t *agent_json(Api *api, const ConfigAgent *agent, const LedgerAgent *row, json_t *jobs) {
+static json_t *agent_json(Api *api, const Scope *scope, const ConfigAgent *agent, const LedgerAgent *row,
+                          json_t *jobs) {
   json_t *json =
       json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", agent->name, "live",
                 dispatch_agent_live(api->dispatch, agent->name), "version", render_text(row ? row->version : NULL),
@@ -69,7 +97,8 @@ static json_t *agent_json(Api *api, const ConfigAgent *agent, const LedgerAgent 
   for (size_t i = 0; row && i < sizeof from_detail / sizeof *from_detail; i++) {
     json_t *value = json_object_get(row->detail, from_detail[i]);
     if (value)
-      json_object_set(json, from_detail[i], value);
+      json_object_set_new(json, from_detail[i],
+                          strcmp(from_detail[i], "databases") == 0 ? seen_of(scope, value) : json_incref(value));
   }
   char key[PUBLIC_KEY_HEX_SIZE];
   text_hex(agent->key, sizeof agent->key, key);
@@ -95,8 +124,10 @@ enum MHD_Result agent_list(Request *request) {
   json_t *list = json_array();
   for (size_t i = 0; !status && i < api->config->agent_count; i++) {
     const ConfigAgent *agent = &api->config->agents[i];
-    json_array_append_new(
-        list, agent_json(api, agent, seen(rows, row_count, agent->name), jobs_of(jobs, job_count, agent->name)));
+    if (!agent_seen(request, agent))
+      continue;
+    json_array_append_new(list, agent_json(api, &request->scope, agent, seen(rows, row_count, agent->name),
+                                           jobs_of(&request->scope, jobs, job_count, agent->name)));
   }
   ledger_agent_list_free(rows, row_count);
   ledger_job_list_free(jobs, job_count);
@@ -113,7 +144,8 @@ enum MHD_Result drill_list(Request *request) {
   int64_t limit = 0;
   Error err;
   Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
-  CheckpointFilter filter = {.database = query_text(request, "database"), .limit = (int)limit};
+  CheckpointFilter filter = {
+      .database = query_text(request, "database"), .scope = request->scope.text, .limit = (int)limit};
   if (!status)
     status = ledger_checkpoint_list(request->api->ledger, &filter, &items, &count, &err);
   json_t *list = json_array();

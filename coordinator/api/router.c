@@ -1,38 +1,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/memory.h"
 #include "coordinator/api/internal.h"
 
-typedef struct Route {
-  const char *method, *pattern; /* "{}" stands for one decoded part, which may hold anything */
-  Role role;
-  Handler *handler;
-} Route;
+enum { DENIED_WINDOW_US = 10 * 1000 * 1000, DENIED_LOGGED = 20, DENIED_PATH = 200 };
 
-/* docs/openapi.yaml documents each of these; tests/e2e/test_api.py checks that. */
+/* The one table of who may do what. A route that names no reach is for tokens of all databases only. docs/openapi.yaml
+ * documents each of these; tests/e2e/test_api.py checks that, and tests/unit/coordinator/api/test_roles.c each role. */
 static const Route routes[] = {
-    {"POST", "/api/checkpoint", ROLE_CI, checkpoint_create_waiting},
-    {"POST", "/api/v1/checkpoints", ROLE_CI, checkpoint_create},
-    {"GET", "/api/v1/checkpoints", ROLE_CI, checkpoint_list},
-    {"GET", "/api/v1/checkpoints/{}", ROLE_CI, checkpoint_show},
-    {"GET", "/api/v1/checkpoints/{}/events", ROLE_CI, events_checkpoint},
-    {"POST", "/api/v1/checkpoints/{}/drills", ROLE_CI, checkpoint_drill},
-    {"POST", "/api/v1/checkpoints/{}/cancel", ROLE_ADMIN, checkpoint_cancel},
-    {"GET", "/api/v1/drills", ROLE_CI, drill_list},
-    {"GET", "/api/v1/databases", ROLE_CI, database_list},
-    {"GET", "/api/v1/agents", ROLE_CI, agent_list},
-    {"GET", "/api/v1/ledger", ROLE_CI, ledger_events},
-    {"GET", "/api/v1/ledger/verify", ROLE_CI, ledger_verify},
-    {"GET", "/api/v1/events", ROLE_CI, events_all},
-    {"GET", "/api/v1/tokens", ROLE_ADMIN, token_list},
-    {"POST", "/api/v1/tokens", ROLE_ADMIN, token_create},
-    {"DELETE", "/api/v1/tokens/{}", ROLE_ADMIN, token_revoke},
-    {"GET", "/healthz", ROLE_NONE, health_alive},
-    {"GET", "/readyz", ROLE_NONE, health_ready},
-    {"GET", "/metrics", ROLE_CI, health_metrics},
-    {"GET", "/", ROLE_NONE, health_home},
+    {"POST", "/api/checkpoint", ROLE_ASKS, checkpoint_create_waiting, REACH_SCOPE},
+    {"POST", "/api/v1/checkpoints", ROLE_ASKS, checkpoint_create, REACH_SCOPE},
+    {"GET", "/api/v1/checkpoints", ROLE_LOOKS, checkpoint_list, REACH_SCOPE},
+    {"GET", "/api/v1/checkpoints/{}", ROLE_LOOKS, checkpoint_show, REACH_SCOPE},
+    {"GET", "/api/v1/checkpoints/{}/events", ROLE_LOOKS, events_checkpoint, REACH_SCOPE},
+    {"POST", "/api/v1/checkpoints/{}/drills", ROLE_OPERATES, checkpoint_drill, REACH_SCOPE},
+    {"POST", "/api/v1/checkpoints/{}/cancel", ROLE_OPERATES, checkpoint_cancel, REACH_SCOPE},
+    {"GET", "/api/v1/drills", ROLE_READS, drill_list, REACH_SCOPE},
+    {"GET", "/api/v1/databases", ROLE_LOOKS, database_list, REACH_SCOPE},
+    {"GET", "/api/v1/agents", ROLE_READS, agent_list, REACH_SCOPE},
+    {"GET", "/api/v1/ledger", ROLE_READS, ledger_events, REACH_SCOPE},
+    {"GET", "/api/v1/ledger/verify", ROLE_READS, ledger_verify, REACH_FLEET},
+    {"GET", "/api/v1/events", ROLE_READS, events_all, REACH_SCOPE},
+    {"GET", "/api/v1/tokens", ROLE_ADMIN, token_list, REACH_FLEET},
+    {"POST", "/api/v1/tokens", ROLE_ADMIN, token_create, REACH_FLEET},
+    {"POST", "/api/v1/tokens/{}/rotate", ROLE_ADMIN, token_rotate, REACH_FLEET},
+    {"DELETE", "/api/v1/tokens/{}", ROLE_ADMIN, token_revoke, REACH_FLEET},
+    {"GET", "/healthz", ROLE_NONE, health_alive, REACH_SCOPE},
+    {"GET", "/readyz", ROLE_NONE, health_ready, REACH_SCOPE},
+    {"GET", "/metrics", ROLE_READS, health_metrics, REACH_FLEET},
+    {"GET", "/", ROLE_NONE, health_home, REACH_SCOPE},
 };
+
+const Route *router_routes(size_t *count) {
+  *count = sizeof routes / sizeof *routes;
+  return routes;
+}
 
 /* Does the path match? *arg: the part for "{}", still encoded as libmicrohttpd decoded it. */
 static bool match(const char *pattern, const char *path, const char **arg, size_t *arg_size) {
@@ -62,6 +68,29 @@ static enum MHD_Result refuse(Request *request, unsigned status, Status code, co
   return respond_error(request, status, &err, NULL);
 }
 
+/* What was not allowed is logged, but not without bound: whoever is denied can ask again, as fast as he likes. */
+static enum MHD_Result deny(Request *request, const Error *err) {
+  Api *api = request->api;
+  int64_t now = clock_monotonic_us();
+  if (now - api->denied_since_us > DENIED_WINDOW_US) {
+    if (api->denied_left_out > 0) {
+      CLEANUP_FREE char *count = memory_format("%d", api->denied_left_out);
+      log_warn("more requests were denied than are logged", "count", count, NULL);
+    }
+    api->denied_since_us = now;
+    api->denied_logged = api->denied_left_out = 0;
+  }
+  if (api->denied_logged < DENIED_LOGGED) {
+    CLEANUP_FREE char *path = memory_strndup(request->path, DENIED_PATH);
+    log_warn("denied", "address", request->address, "token", request->actor, "method", request->method, "path", path,
+             "code", error_code(err->status), "reason", err->message, NULL);
+    api->denied_logged++;
+  } else {
+    api->denied_left_out++;
+  }
+  return respond_failure(request, err);
+}
+
 enum MHD_Result router_dispatch(Request *request) {
   if (request->api->closing) /* nothing may be left waiting */
     return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, ERR_UNAVAILABLE, "the coordinator is stopping");
@@ -77,8 +106,8 @@ enum MHD_Result router_dispatch(Request *request) {
     }
     request->allow[0] = 0;
     Error err;
-    if (auth_check(request, routes[i].role, &err) != STATUS_OK)
-      return respond_failure(request, &err);
+    if (auth_check(request, &routes[i], &err) != STATUS_OK)
+      return deny(request, &err);
     if (request->too_large) {
       error_set(&err, ERR_INVALID_ARGUMENT, "the body is larger than %d KiB", API_BODY_LIMIT >> 10);
       return respond_error(request, MHD_HTTP_CONTENT_TOO_LARGE, &err, NULL);

@@ -84,8 +84,19 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
   buffer_release(&request->body);
   free(request->arg);
   free(request->waiting_for);
+  scope_release(&request->scope);
   free(request);
   *state = NULL;
+}
+
+static void note_address(Request *request) {
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  const struct sockaddr *address = info ? info->client_addr : NULL;
+  if (address && address->sa_family == AF_INET)
+    inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, request->address, sizeof request->address);
+  else if (address && address->sa_family == AF_INET6)
+    inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, request->address, sizeof request->address);
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url, const char *method,
@@ -96,6 +107,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
   if (!request) {
     request = memory_alloc(sizeof *request);
     *request = (Request){.api = api, .connection = connection, .method = method, .path = url};
+    note_address(request);
     link_request(api, request);
     *state = request;
     return MHD_YES;

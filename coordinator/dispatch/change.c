@@ -16,14 +16,18 @@ Status change_begin(Dispatch *dispatch, Change *change, Error *err) {
 }
 
 Status change_event(Change *change, const char *kind, const Checkpoint *checkpoint, const LedgerJob *job,
-                    const char *actor, json_t *detail, Error *err) {
+                    const Requester *requester, json_t *detail, Error *err) {
+  if (requester && requester->address) {
+    detail = detail ? detail : json_object();
+    json_object_set_new(detail, "address", json_string(requester->address));
+  }
   LedgerEvent event = {.kind = memory_strdup(kind),
                        .checkpoint_id = memory_strdup(checkpoint->id),
                        .database = memory_strdup(checkpoint->database),
                        .detail = detail};
   text_set(&event.job_id, job ? job->id : NULL);
   text_set(&event.agent, job ? job->agent : NULL);
-  text_set(&event.actor, actor);
+  text_set(&event.actor, requester ? requester->name : NULL);
   Status status = ledger_event_append(change->dispatch->ledger, &event, err);
   if (status != STATUS_OK) {
     ledger_event_release(&event);

@@ -34,6 +34,14 @@
 
 typedef struct Dispatch Dispatch;
 
+/* Who asks, for the ledger, and what there is for him: databases that he may not see do not exist. */
+typedef struct Requester {
+  const char *name;                                     /* of his token; NULL: nobody's */
+  const char *address;                                  /* of the client; NULL: none */
+  bool (*sees)(const void *user, const char *database); /* NULL: all */
+  const void *user;
+} Requester;
+
 typedef struct DispatchObserver { /* called after commit, on the loop; must not call back into dispatch */
   void *user;
   void (*event)(void *user, const LedgerEvent *event); /* appended to the ledger */
@@ -49,14 +57,17 @@ void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer); /* 
 /* After a restart: leases go on from the ledger; agents that still run a job renew it. */
 
 /* ERR_NOT_FOUND (unknown database; the message suggests the nearest), ERR_INVALID_ARGUMENT (tag). With an
- * idempotency key already used by this actor, returns that checkpoint: *joined = true. *out is released by the caller.
+ * idempotency key already used by this requester, returns that checkpoint: *joined = true. *out is released by the
+ * caller.
  */
-Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, const char *tag, const char *actor,
-                                   const char *idempotency_key, Checkpoint *out, bool *joined, Error *err) MUST_CHECK;
+Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, const char *tag,
+                                   const Requester *requester, const char *idempotency_key, Checkpoint *out,
+                                   bool *joined, Error *err) MUST_CHECK;
 /* Drill a stored checkpoint again. ERR_CONFLICT if it is not stored, or a drill runs. *drill_id: new string. */
-Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const char *actor, char **drill_id,
-                              Error *err) MUST_CHECK;
-Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const char *actor, Error *err) MUST_CHECK;
+Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
+                              char **drill_id, Error *err) MUST_CHECK;
+Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
+                       Error *err) MUST_CHECK;
 
 /* Agents. `agent` is the authenticated name. */
 void dispatch_agent_seen(Dispatch *dispatch, const char *agent);

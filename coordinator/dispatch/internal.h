@@ -64,10 +64,11 @@ typedef struct Change {
   size_t finished_count;
 } Change;
 Status change_begin(Dispatch *dispatch, Change *change, Error *err) MUST_CHECK;
-/* Appends an event about job (or NULL) of checkpoint. detail: reference stolen, may be NULL. No fractions in it: their
+/* Appends an event about job (or NULL) of checkpoint. requester: whose doing it is, or NULL; his address goes into the
+ * detail. detail: reference stolen, may be NULL. No fractions in it: their
  * text would not be canonical. */
 Status change_event(Change *change, const char *kind, const Checkpoint *checkpoint, const LedgerJob *job,
-                    const char *actor, json_t *detail, Error *err) MUST_CHECK;
+                    const Requester *requester, json_t *detail, Error *err) MUST_CHECK;
 void change_finished(Change *change, const char *checkpoint_id); /* tell after commit that it is in a final state */
 Status change_commit(Change *change, Error *err) MUST_CHECK;     /* durable, then the observers are called */
 void change_release(Change *change);
@@ -106,7 +107,7 @@ Status drill_over(Change *change, Work *work, LedgerJob *job, JobEvent event, Ou
 Status job_give_up(Change *change, Work *work, LedgerJob *job, const Error *cause, Error *err) MUST_CHECK;
 /* Queued: canceled now. Held: the agent is told with its next progress. */
 Status job_cancel(Change *change, Work *work, LedgerJob *job, Error *err) MUST_CHECK;
-Status checkpoint_end(Change *change, Work *work, const char *actor, Error *err) MUST_CHECK;
+Status checkpoint_end(Change *change, Work *work, const Requester *requester, Error *err) MUST_CHECK;
 
 /* verdict.c */
 typedef enum VerdictUse { VERDICT_COUNTS, VERDICT_WAIT, VERDICT_OBSOLETE, VERDICT_BAD } VerdictUse;

@@ -124,7 +124,7 @@ Status job_cancel(Change *change, Work *work, LedgerJob *job, Error *err) {
 }
 
 /* The checkpoint has just come to a final state. */
-Status checkpoint_end(Change *change, Work *work, const char *actor, Error *err) {
+Status checkpoint_end(Change *change, Work *work, const Requester *requester, Error *err) {
   Checkpoint *checkpoint = &work->checkpoint;
   bool first = checkpoint->seconds <= 0;
   checkpoint->finished_us = change->dispatch->wall_us();
@@ -141,7 +141,7 @@ Status checkpoint_end(Change *change, Work *work, const char *actor, Error *err)
   CLEANUP_FREE char *kind = memory_format("checkpoint.%s", checkpoint_state_name(checkpoint->state));
   Status status = ledger_checkpoint_update(change->dispatch->ledger, checkpoint, err);
   if (status == STATUS_OK)
-    status = change_event(change, kind, checkpoint, NULL, actor, detail, err);
+    status = change_event(change, kind, checkpoint, NULL, requester, detail, err);
   else
     json_decref(detail);
   change_finished(change, checkpoint->id);

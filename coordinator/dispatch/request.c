@@ -33,14 +33,19 @@ static size_t distance(const char *a, const char *b) {
   return row[b_length];
 }
 
-static Status unknown_database(const CoordinatorConfig *config, const char *name, Error *err) {
+static bool sees(const Requester *requester, const char *database) {
+  return !requester->sees || requester->sees(requester->user, database);
+}
+
+static Status unknown_database(const CoordinatorConfig *config, const Requester *requester, const char *name,
+                               Error *err) {
   char shown[NAME_MAX_LENGTH + 1];
   text_clean(name, shown, sizeof shown);
   const char *nearest = NULL;
   size_t best = strlen(shown) / 2 + 1;
   for (size_t i = 0; i < config->database_count; i++) {
     size_t d = distance(shown, config->databases[i].name);
-    if (d < best) {
+    if (d < best && sees(requester, config->databases[i].name)) {
       best = d;
       nearest = config->databases[i].name;
     }
@@ -54,10 +59,10 @@ static Status unknown_database(const CoordinatorConfig *config, const char *name
   return ERR_NOT_FOUND;
 }
 
-static Status check_request(const Dispatch *dispatch, const char *database, const char *tag, const char *key,
-                            Error *err) {
-  if (!coordinator_config_database(dispatch->config, database))
-    return unknown_database(dispatch->config, database, err);
+static Status check_request(const Dispatch *dispatch, const char *database, const char *tag, const Requester *requester,
+                            const char *key, Error *err) {
+  if (!coordinator_config_database(dispatch->config, database) || !sees(requester, database))
+    return unknown_database(dispatch->config, requester, database, err);
   if (!text_tag_valid(tag)) {
     error_set(err, ERR_INVALID_ARGUMENT, "the tag is not valid");
     error_remedy(err, "Use 1 to 128 bytes of printable text, such as pre-deploy-4f3a9c1.");
@@ -143,12 +148,13 @@ static void new_checkpoint(const Dispatch *dispatch, const char *database, const
   checkpoint_set_prefix(out);
 }
 
-Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, const char *tag, const char *actor,
-                                   const char *idempotency_key, Checkpoint *out, bool *joined, Error *err) {
-  Status status = check_request(dispatch, database, tag, idempotency_key, err);
+Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, const char *tag,
+                                   const Requester *requester, const char *idempotency_key, Checkpoint *out,
+                                   bool *joined, Error *err) {
+  Status status = check_request(dispatch, database, tag, requester, idempotency_key, err);
   bool known = false;
   if (status == STATUS_OK && idempotency_key)
-    status = join(dispatch, database, tag, actor ? actor : "", idempotency_key, out, &known, err);
+    status = join(dispatch, database, tag, requester->name ? requester->name : "", idempotency_key, out, &known, err);
   if (status != STATUS_OK)
     return status;
   if (known) {
@@ -163,14 +169,14 @@ Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, con
   status = change_begin(dispatch, &change, err);
   if (status != STATUS_OK)
     return status;
-  new_checkpoint(dispatch, database, tag, actor, idempotency_key, &checkpoint);
+  new_checkpoint(dispatch, database, tag, requester->name, idempotency_key, &checkpoint);
   status = ledger_checkpoint_insert(dispatch->ledger, &checkpoint, err);
   if (status == STATUS_OK)
     status = add_job(&change, &checkpoint, LEDGER_JOB_DUMP, NULL, err);
   if (status == STATUS_OK)
     status = add_job(&change, &checkpoint, LEDGER_JOB_DRILL, NULL, err);
   if (status == STATUS_OK)
-    status = change_event(&change, "checkpoint.requested", &checkpoint, NULL, actor,
+    status = change_event(&change, "checkpoint.requested", &checkpoint, NULL, requester,
                           json_pack("{s:s}", "tag", checkpoint.tag), err);
   if (status == STATUS_OK)
     status = change_commit(&change, err);
@@ -182,7 +188,7 @@ Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, con
   return STATUS_OK;
 }
 
-static Status check_drill(Dispatch *dispatch, Work *work, Error *err) {
+static Status check_drill(Dispatch *dispatch, Work *work, const Requester *requester, Error *err) {
   Checkpoint *checkpoint = &work->checkpoint;
   if (!checkpoint->manifest_sha256) {
     error_set(err, ERR_CONFLICT, "checkpoint %s is %s: it was never stored", checkpoint->id,
@@ -195,7 +201,7 @@ static Status check_drill(Dispatch *dispatch, Work *work, Error *err) {
     return error_set(err, ERR_CONFLICT, "a drill of checkpoint %s is already %s", checkpoint->id,
                      job_state_name(drill->state));
   if (!coordinator_config_database(dispatch->config, checkpoint->database))
-    return unknown_database(dispatch->config, checkpoint->database, err);
+    return unknown_database(dispatch->config, requester, checkpoint->database, err);
   if (!checkpoint_walk(&checkpoint->state, CHECKPOINT_EVENT_DRILL_REQUESTED)) {
     error_set(err, ERR_CONFLICT, "checkpoint %s is %s and cannot be drilled again", checkpoint->id,
               checkpoint_state_name(checkpoint->state));
@@ -205,8 +211,8 @@ static Status check_drill(Dispatch *dispatch, Work *work, Error *err) {
   return STATUS_OK;
 }
 
-Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const char *actor, char **drill_id,
-                              Error *err) {
+Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
+                              char **drill_id, Error *err) {
   CLEANUP(change_release) Change change = {0};
   CLEANUP(work_release) Work work = {0};
   CLEANUP(ledger_job_release) LedgerJob job = {0};
@@ -214,7 +220,7 @@ Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, con
   if (status == STATUS_OK)
     status = work_load(dispatch, checkpoint_id, &work, err);
   if (status == STATUS_OK)
-    status = check_drill(dispatch, &work, err);
+    status = check_drill(dispatch, &work, requester, err);
   if (status != STATUS_OK)
     return status;
   Checkpoint *checkpoint = &work.checkpoint;
@@ -226,7 +232,7 @@ Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, con
   if (status == STATUS_OK)
     status = ledger_checkpoint_update(dispatch->ledger, checkpoint, err);
   if (status == STATUS_OK)
-    status = change_event(&change, "drill.requested", checkpoint, &job, actor, NULL, err);
+    status = change_event(&change, "drill.requested", checkpoint, &job, requester, NULL, err);
   if (status == STATUS_OK)
     status = change_commit(&change, err);
   if (status == STATUS_OK)
@@ -242,7 +248,7 @@ static Status cancel_jobs(Change *change, Work *work, Error *err) {
 }
 
 /* The checkpoint is sealed and stays so; only the drill that runs anew is canceled. */
-static Status cancel_drill(Change *change, Work *work, const char *actor, Error *err) {
+static Status cancel_drill(Change *change, Work *work, const Requester *requester, Error *err) {
   LedgerJob *drill = work_drill(work);
   if (!drill || job_state_final(drill->state))
     return error_set(err, ERR_CONFLICT, "checkpoint %s is sealed; there is nothing to cancel", work->checkpoint.id);
@@ -252,11 +258,11 @@ static Status cancel_drill(Change *change, Work *work, const char *actor, Error 
     change_finished(change, work->checkpoint.id);
   if (status != STATUS_OK)
     return status;
-  return change_event(change, over ? "drill.canceled" : "drill.cancel_requested", &work->checkpoint, drill, actor, NULL,
-                      err);
+  return change_event(change, over ? "drill.canceled" : "drill.cancel_requested", &work->checkpoint, drill, requester,
+                      NULL, err);
 }
 
-Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const char *actor, Error *err) {
+Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester, Error *err) {
   CLEANUP(change_release) Change change = {0};
   CLEANUP(work_release) Work work = {0};
   Status status = change_begin(dispatch, &change, err);
@@ -266,7 +272,7 @@ Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const char
     return status;
   Checkpoint *checkpoint = &work.checkpoint;
   if (checkpoint->state == CHECKPOINT_SEALED) {
-    status = cancel_drill(&change, &work, actor, err);
+    status = cancel_drill(&change, &work, requester, err);
     return status == STATUS_OK ? change_commit(&change, err) : status;
   }
   if (!checkpoint_walk(&checkpoint->state, CHECKPOINT_EVENT_CANCEL)) {
@@ -276,11 +282,12 @@ Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const char
     return ERR_CONFLICT;
   }
   Error cause;
-  error_set(&cause, ERR_CANCELED, "canceled by %s", actor && actor[0] ? actor : "an unnamed user");
+  error_set(&cause, ERR_CANCELED, "canceled by %s",
+            requester->name && requester->name[0] ? requester->name : "an unnamed user");
   checkpoint_set_error(checkpoint, &cause);
   text_set(&checkpoint->restore_drill, outcome_name(OUTCOME_CANCELED));
   status = cancel_jobs(&change, &work, err);
   if (status == STATUS_OK)
-    status = checkpoint_end(&change, &work, actor, err);
+    status = checkpoint_end(&change, &work, requester, err);
   return status == STATUS_OK ? change_commit(&change, err) : status;
 }

@@ -71,11 +71,9 @@ static Status list_event(void *user, LedgerEvent *event, Error *err) {
   return STATUS_OK;
 }
 
-Status ledger_event_list(Ledger *ledger, int64_t after_sequence, int limit, const char *checkpoint_id,
-                         LedgerEvent **items, size_t *count, Error *err) {
+Status ledger_event_list(Ledger *ledger, const EventFilter *filter, LedgerEvent **items, size_t *count, Error *err) {
   EventList list = {0};
-  Status status =
-      ledger->ops->event_walk(ledger->backend, after_sequence, limit, checkpoint_id, list_event, &list, err);
+  Status status = ledger->ops->event_walk(ledger->backend, filter, list_event, &list, err);
   if (status != STATUS_OK) {
     ledger_event_list_free(list.items, list.count);
     return status;
@@ -121,8 +119,8 @@ Status ledger_chain_check(Ledger *ledger, int64_t after, int64_t *events, char t
     return status;
   ChainWalk walk = {.trusted = after == 0};
   memcpy(walk.at.hash, chain_start, sizeof walk.at.hash);
-  int64_t from = after == 0 ? 0 : after - 1; /* one earlier, for its hash */
-  status = ledger->ops->event_walk(ledger->backend, from, -1, NULL, check_event, &walk, err);
+  EventFilter from = {.after = after == 0 ? 0 : after - 1, .limit = -1}; /* one earlier, for its hash */
+  status = ledger->ops->event_walk(ledger->backend, &from, check_event, &walk, err);
   if (status != STATUS_OK)
     return status;
   if (walk.at.sequence != expected.sequence || strcmp(walk.at.hash, expected.hash) != 0) {

@@ -34,9 +34,9 @@ Status ledger_checkpoint_get(Ledger *ledger, const char *id, Checkpoint *out, Er
   return ledger->ops->checkpoint_get(ledger->backend, id, out, err);
 }
 
-Status ledger_checkpoint_find(Ledger *ledger, const char *database, const char *id_or_tag, Checkpoint *out,
-                              Error *err) {
-  return ledger->ops->checkpoint_find(ledger->backend, database, id_or_tag, out, err);
+Status ledger_checkpoint_find(Ledger *ledger, const char *database, const char *id_or_tag, const char *scope,
+                              Checkpoint *out, Error *err) {
+  return ledger->ops->checkpoint_find(ledger->backend, database, id_or_tag, scope, out, err);
 }
 
 Status ledger_checkpoint_by_key(Ledger *ledger, const char *token_name, const char *idempotency_key, Checkpoint *out,
@@ -51,14 +51,6 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
 
 Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) {
   return ledger->ops->checkpoint_count(ledger->backend, state, count, err);
-}
-
-Status ledger_last_sequence(Ledger *ledger, int64_t *sequence, Error *err) {
-  LedgerTip tip;
-  Status status = ledger->ops->tip_get(ledger->backend, &tip, err);
-  if (status == STATUS_OK)
-    *sequence = tip.sequence;
-  return status;
 }
 
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) {

@@ -61,9 +61,12 @@ typedef struct LedgerEvent {
 } LedgerEvent;
 
 typedef struct LedgerToken {
-  char *id, *name, *role /* admin | ci */;
+  char *id, *name, *role; /* ci, viewer, operator, admin */
+  char *databases;        /* a scope; NULL: all */
   char hash[65];
   int64_t created_us, last_used_us, revoked_us;
+  int64_t expires_us;  /* 0: never */
+  int64_t replaced_us; /* when a newer one took over its name; it may still be valid until expires_us */
 } LedgerToken;
 typedef struct LedgerAgent {
   char *name, *version, *host;
@@ -74,8 +77,19 @@ typedef struct LedgerAgent {
 typedef struct CheckpointFilter {
   const char *database, *tag, *state;
   const char *before_id;
+  const char *scope; /* see below; NULL: all */
   int limit;
 } CheckpointFilter; /* newest first */
+
+/* A scope is a JSON array of globs of database names, as text, such as ["prod-*"]. The globs hold nothing but what
+ * names may hold, '*' and '?', so that every backend can match them and agrees with text_glob. What has no database is
+ * in no scope. */
+typedef struct EventFilter {
+  int64_t after;                     /* only those with a higher sequence */
+  int limit;                         /* -1: no limit */
+  bool newest;                       /* the last `limit` of them, not the first; in order all the same */
+  const char *checkpoint_id, *scope; /* or NULL */
+} EventFilter;
 
 typedef struct Ledger Ledger;
 /* Creates (mode 0600), migrates (numbered), verifies the chain: all of it, or of a long one its end. ERR_CONFLICT if
@@ -94,8 +108,8 @@ Status ledger_checkpoint_update(Ledger *ledger, const Checkpoint *checkpoint,
                                 Error *err) MUST_CHECK; /* all but id, created */
 Status ledger_checkpoint_get(Ledger *ledger, const char *id, Checkpoint *out,
                              Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
-Status ledger_checkpoint_find(Ledger *ledger, const char *database, const char *id_or_tag, Checkpoint *out,
-                              Error *err) MUST_CHECK; /* newest of the tag; database NULL: any */
+Status ledger_checkpoint_find(Ledger *ledger, const char *database, const char *id_or_tag, const char *scope,
+                              Checkpoint *out, Error *err) MUST_CHECK; /* newest of the tag; NULL: any, all */
 Status ledger_checkpoint_by_key(Ledger *ledger, const char *token_name, const char *idempotency_key, Checkpoint *out,
                                 Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
 Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Checkpoint **items, size_t *count,
@@ -119,17 +133,15 @@ void ledger_job_list_free(LedgerJob *items, size_t count);
 
 /* Fills sequence, time and hash of *event (the rest is the caller's) and appends it to the chain. */
 Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) MUST_CHECK;
-Status ledger_event_list(Ledger *ledger, int64_t after_sequence, int limit, const char *checkpoint_id /* or NULL */,
-                         LedgerEvent **items, size_t *count, Error *err) MUST_CHECK;
+Status ledger_event_list(Ledger *ledger, const EventFilter *filter, LedgerEvent **items, size_t *count,
+                         Error *err) MUST_CHECK;
 Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65],
                            Error *err) MUST_CHECK; /* ERR_CONFLICT names the first broken event */
-Status ledger_last_sequence(Ledger *ledger, int64_t *sequence,
-                            Error *err) MUST_CHECK; /* of the newest event; 0: none */
 void ledger_event_release(LedgerEvent *event);
 void ledger_event_list_free(LedgerEvent *items, size_t count);
 
 Status ledger_token_insert(Ledger *ledger, const LedgerToken *token,
-                           Error *err) MUST_CHECK; /* ERR_CONFLICT if the name is in use */
+                           Error *err) MUST_CHECK; /* ERR_CONFLICT if the name is in use by one not replaced */
 Status ledger_token_by_hash(Ledger *ledger, const char *hash, LedgerToken *out,
                             Error *err) MUST_CHECK; /* ERR_NOT_FOUND; revoked ones too */
 Status ledger_token_update(Ledger *ledger, const LedgerToken *token, Error *err) MUST_CHECK;

@@ -26,7 +26,8 @@ typedef struct LedgerOps {
   Status (*checkpoint_insert)(void *backend, const Checkpoint *checkpoint, Error *err);
   Status (*checkpoint_update)(void *backend, const Checkpoint *checkpoint, Error *err);
   Status (*checkpoint_get)(void *backend, const char *id, Checkpoint *out, Error *err);
-  Status (*checkpoint_find)(void *backend, const char *database, const char *id_or_tag, Checkpoint *out, Error *err);
+  Status (*checkpoint_find)(void *backend, const char *database, const char *id_or_tag, const char *scope,
+                            Checkpoint *out, Error *err);
   Status (*checkpoint_by_key)(void *backend, const char *token_name, const char *key, Checkpoint *out, Error *err);
   Status (*checkpoint_list)(void *backend, const CheckpointFilter *filter, Checkpoint **items, size_t *count,
                             Error *err);
@@ -42,8 +43,7 @@ typedef struct LedgerOps {
   Status (*tip_get)(void *backend, LedgerTip *tip, Error *err);
   /* Inserts the event (sequence, time and hash are set) and makes it the tip. detail: canonical JSON, or NULL. */
   Status (*event_insert)(void *backend, const LedgerEvent *event, const char *detail, Error *err);
-  Status (*event_walk)(void *backend, int64_t after, int limit, const char *checkpoint_id, LedgerEventVisit *visit,
-                       void *user, Error *err);
+  Status (*event_walk)(void *backend, const EventFilter *filter, LedgerEventVisit *visit, void *user, Error *err);
 
   Status (*token_insert)(void *backend, const LedgerToken *token, Error *err);
   Status (*token_by_hash)(void *backend, const char *hash, LedgerToken *out, Error *err);

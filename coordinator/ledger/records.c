@@ -63,6 +63,7 @@ void ledger_token_release(LedgerToken *token) {
   free(token->id);
   free(token->name);
   free(token->role);
+  free(token->databases);
   memset(token, 0, sizeof *token);
 }
 

@@ -45,6 +45,10 @@ Status sqlite_step(SqliteLedger *ledger, sqlite3_stmt *statement, bool *row, Err
 Status sqlite_change(SqliteLedger *ledger, sqlite3_stmt *statement, const char *what, const char *id,
                      Error *err) MUST_CHECK;
 
+/* Of a row with the column `database`: is it in the scope (JSON text, or NULL for all) of this parameter? */
+#define SQLITE_IN_SCOPE(parameter)                                                                                     \
+  "(" parameter " IS NULL OR EXISTS (SELECT 1 FROM json_each(" parameter ") WHERE database GLOB value))"
+
 /* Binding in order: *at is the next parameter's number, start with 1. NULL text and JSON bind NULL. */
 void sqlite_bind_text(sqlite3_stmt *statement, int *at, const char *text);
 void sqlite_bind_integer(sqlite3_stmt *statement, int *at, int64_t value);
@@ -60,7 +64,8 @@ json_t *sqlite_read_json(sqlite3_stmt *statement, int *at); /* NULL for NULL, an
 Status sqlite_checkpoint_insert(void *backend, const Checkpoint *checkpoint, Error *err);
 Status sqlite_checkpoint_update(void *backend, const Checkpoint *checkpoint, Error *err);
 Status sqlite_checkpoint_get(void *backend, const char *id, Checkpoint *out, Error *err);
-Status sqlite_checkpoint_find(void *backend, const char *database, const char *id_or_tag, Checkpoint *out, Error *err);
+Status sqlite_checkpoint_find(void *backend, const char *database, const char *id_or_tag, const char *scope,
+                              Checkpoint *out, Error *err);
 Status sqlite_checkpoint_by_key(void *backend, const char *token_name, const char *key, Checkpoint *out, Error *err);
 Status sqlite_checkpoint_list(void *backend, const CheckpointFilter *filter, Checkpoint **items, size_t *count,
                               Error *err);
@@ -75,8 +80,7 @@ Status sqlite_fencing_next(void *backend, uint64_t *fencing, Error *err);
 
 Status sqlite_tip_get(void *backend, LedgerTip *tip, Error *err);
 Status sqlite_event_insert(void *backend, const LedgerEvent *event, const char *detail, Error *err);
-Status sqlite_event_walk(void *backend, int64_t after, int limit, const char *checkpoint_id, LedgerEventVisit *visit,
-                         void *user, Error *err);
+Status sqlite_event_walk(void *backend, const EventFilter *filter, LedgerEventVisit *visit, void *user, Error *err);
 
 Status sqlite_token_insert(void *backend, const LedgerToken *token, Error *err);
 Status sqlite_token_by_hash(void *backend, const char *hash, LedgerToken *out, Error *err);

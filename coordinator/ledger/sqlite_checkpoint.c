@@ -127,16 +127,19 @@ Status sqlite_checkpoint_get(void *backend, const char *id, Checkpoint *out, Err
   return read_one(backend, s, id, out, err);
 }
 
-Status sqlite_checkpoint_find(void *backend, const char *database, const char *id_or_tag, Checkpoint *out, Error *err) {
+Status sqlite_checkpoint_find(void *backend, const char *database, const char *id_or_tag, const char *scope,
+                              Checkpoint *out, Error *err) {
   STATEMENT(s);
-  static const char sql[] = "SELECT " COLUMNS " FROM checkpoint WHERE (id = ?1 OR tag = ?1) "
-                            "AND (?2 IS NULL OR database = ?2) ORDER BY id = ?1 DESC, number DESC LIMIT 1";
+  static const char sql[] =
+      "SELECT " COLUMNS " FROM checkpoint WHERE (id = ?1 OR tag = ?1) "
+      "AND (?2 IS NULL OR database = ?2) AND " SQLITE_IN_SCOPE("?3") " ORDER BY id = ?1 DESC, number DESC LIMIT 1";
   Status status = sqlite_statement(backend, sql, &s, err);
   if (status != STATUS_OK)
     return status;
   int at = 1;
   sqlite_bind_text(s, &at, id_or_tag);
   sqlite_bind_text(s, &at, database);
+  sqlite_bind_text(s, &at, scope);
   return read_one(backend, s, id_or_tag, out, err);
 }
 
@@ -157,7 +160,8 @@ Status sqlite_checkpoint_list(void *backend, const CheckpointFilter *filter, Che
   STATEMENT(s);
   static const char sql[] = "SELECT " COLUMNS " FROM checkpoint WHERE (?1 IS NULL OR database = ?1) "
                             "AND (?2 IS NULL OR tag = ?2) AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR "
-                            "number < (SELECT number FROM checkpoint WHERE id = ?4)) ORDER BY number DESC LIMIT ?5";
+                            "number < (SELECT number FROM checkpoint WHERE id = ?4)) AND " SQLITE_IN_SCOPE(
+                                "?6") " ORDER BY number DESC LIMIT ?5";
   Status status = sqlite_statement(backend, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -167,6 +171,7 @@ Status sqlite_checkpoint_list(void *backend, const CheckpointFilter *filter, Che
   sqlite_bind_text(s, &at, filter->state);
   sqlite_bind_text(s, &at, filter->before_id);
   sqlite_bind_integer(s, &at, filter->limit > 0 ? filter->limit : -1);
+  sqlite_bind_text(s, &at, filter->scope);
   Checkpoint *list = NULL;
   size_t used = 0;
   for (bool row = true;;) {

@@ -93,21 +93,25 @@ static Status read_event(sqlite3_stmt *s, LedgerEvent *out, Error *err) {
   return STATUS_OK;
 }
 
-Status sqlite_event_walk(void *backend, int64_t after, int limit, const char *checkpoint_id, LedgerEventVisit *visit,
-                         void *user, Error *err) {
+#define EVENTS                                                                                                         \
+  "SELECT sequence, time_us, kind, checkpoint_id, job_id, database, agent, actor, detail, hash FROM event "            \
+  "WHERE sequence > ?1 AND " SQLITE_IN_SCOPE("?3")
+
+Status sqlite_event_walk(void *backend, const EventFilter *filter, LedgerEventVisit *visit, void *user, Error *err) {
   STATEMENT(s);
-  static const char all[] = "SELECT sequence, time_us, kind, checkpoint_id, job_id, database, agent, actor, detail, "
-                            "hash FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
-  static const char of_one[] = "SELECT sequence, time_us, kind, checkpoint_id, job_id, database, agent, actor, detail, "
-                               "hash FROM event WHERE sequence > ?1 AND checkpoint_id = ?3 ORDER BY sequence LIMIT ?2";
-  Status status = sqlite_statement(backend, checkpoint_id ? of_one : all, &s, err);
+  static const char all[] = EVENTS " ORDER BY sequence LIMIT ?2";
+  static const char newest[] = "SELECT * FROM (" EVENTS " ORDER BY sequence DESC LIMIT ?2) ORDER BY sequence";
+  static const char of_one[] = EVENTS " AND checkpoint_id = ?4 ORDER BY sequence LIMIT ?2";
+  const char *sql = filter->checkpoint_id ? of_one : filter->newest ? newest : all;
+  Status status = sqlite_statement(backend, sql, &s, err);
   if (status != STATUS_OK)
     return status;
   int at = 1;
-  sqlite_bind_integer(s, &at, after);
-  sqlite_bind_integer(s, &at, limit > 0 ? limit : -1);
-  if (checkpoint_id)
-    sqlite_bind_text(s, &at, checkpoint_id);
+  sqlite_bind_integer(s, &at, filter->after);
+  sqlite_bind_integer(s, &at, filter->limit > 0 ? filter->limit : -1);
+  sqlite_bind_text(s, &at, filter->scope);
+  if (filter->checkpoint_id)
+    sqlite_bind_text(s, &at, filter->checkpoint_id);
   for (;;) {
     LedgerEvent event = {0};
     bool row = false;

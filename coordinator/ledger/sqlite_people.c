@@ -5,7 +5,7 @@
 
 #include "common/base/memory.h"
 
-#define TOKEN_COLUMNS "id, name, role, hash, created_us, last_used_us, revoked_us"
+#define TOKEN_COLUMNS "id, name, role, hash, created_us, last_used_us, revoked_us, databases, expires_us, replaced_us"
 
 static void read_token(sqlite3_stmt *s, LedgerToken *out) {
   int at = 0;
@@ -18,12 +18,15 @@ static void read_token(sqlite3_stmt *s, LedgerToken *out) {
   token.created_us = sqlite_read_integer(s, &at);
   token.last_used_us = sqlite_read_integer(s, &at);
   token.revoked_us = sqlite_read_integer(s, &at);
+  token.databases = sqlite_read_text(s, &at);
+  token.expires_us = sqlite_read_integer(s, &at);
+  token.replaced_us = sqlite_read_integer(s, &at);
   *out = token;
 }
 
 Status sqlite_token_insert(void *backend, const LedgerToken *token, Error *err) {
   STATEMENT(s);
-  static const char sql[] = "INSERT INTO token (" TOKEN_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?)";
+  static const char sql[] = "INSERT INTO token (" TOKEN_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
   Status status = sqlite_statement(backend, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -35,6 +38,9 @@ Status sqlite_token_insert(void *backend, const LedgerToken *token, Error *err) 
   sqlite_bind_integer(s, &at, token->created_us);
   sqlite_bind_integer(s, &at, token->last_used_us);
   sqlite_bind_integer(s, &at, token->revoked_us);
+  sqlite_bind_text(s, &at, token->databases);
+  sqlite_bind_integer(s, &at, token->expires_us);
+  sqlite_bind_integer(s, &at, token->replaced_us);
   Error cause;
   status = sqlite_change(backend, s, "token", token->name, &cause);
   if (status == ERR_CONFLICT) {
@@ -66,7 +72,8 @@ Status sqlite_token_by_hash(void *backend, const char *hash, LedgerToken *out, E
 
 Status sqlite_token_update(void *backend, const LedgerToken *token, Error *err) {
   STATEMENT(s);
-  static const char sql[] = "UPDATE token SET name = ?, role = ?, last_used_us = ?, revoked_us = ? WHERE id = ?";
+  static const char sql[] = "UPDATE token SET name = ?, role = ?, last_used_us = ?, revoked_us = ?, databases = ?, "
+                            "expires_us = ?, replaced_us = ? WHERE id = ?";
   Status status = sqlite_statement(backend, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -75,6 +82,9 @@ Status sqlite_token_update(void *backend, const LedgerToken *token, Error *err) 
   sqlite_bind_text(s, &at, token->role);
   sqlite_bind_integer(s, &at, token->last_used_us);
   sqlite_bind_integer(s, &at, token->revoked_us);
+  sqlite_bind_text(s, &at, token->databases);
+  sqlite_bind_integer(s, &at, token->expires_us);
+  sqlite_bind_integer(s, &at, token->replaced_us);
   sqlite_bind_text(s, &at, token->id);
   return sqlite_change(backend, s, "token", token->name, err);
 }

@@ -92,7 +92,15 @@ static const char migration_0001[] =
     "  last_seen_us INTEGER NOT NULL"
     ") STRICT;";
 
-static const char *const migrations[] = {migration_0001};
+/* Tokens for some databases only, for some time only, and two of one name while the old one is being replaced. */
+static const char migration_0002[] =
+    "ALTER TABLE token ADD COLUMN databases TEXT;"
+    "ALTER TABLE token ADD COLUMN expires_us INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE token ADD COLUMN replaced_us INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX token_name;"
+    "CREATE UNIQUE INDEX token_name ON token (name) WHERE revoked_us = 0 AND replaced_us = 0;";
+
+static const char *const migrations[] = {migration_0001, migration_0002};
 
 static Status read_pragma(SqliteLedger *ledger, const char *sql, int64_t *value, Error *err) {
   STATEMENT(statement);

@@ -61,7 +61,7 @@ def call(stack, method, path, actual=None, **kw):
 
 def test_every_route_is_documented_and_every_documented_path_is_answered(stack):
     source = (PROJECT / "coordinator/api/router.c").read_text()
-    routes = {(m, p.replace("/{}", "/{}")) for m, p in re.findall(r'\{"([A-Z]+)", "([^"]+)", ROLE_', source)}
+    routes = {(m, p.replace("/{}", "/{}")) for m, p in re.findall(r'\{"([A-Z]+)", "([^"]+)", ROLE_\w+, \w+, REACH_', source)}
     spec = {(m.upper(), re.sub(r"\{\w+\}", "{}", p)) for p, item in SPEC["paths"].items() for m in item}
     assert routes == spec
 
@@ -105,6 +105,16 @@ def test_tokens_and_roles(stack):
     assert call(stack, "GET", "/api/v1/tokens", token=ci)[0] == 403
     assert call(stack, "DELETE", "/api/v1/tokens/{name}", "/api/v1/tokens/pipeline")[0] == 200
     assert stack.api("GET", "/api/v1/databases", token=ci)[0] == 401
+    limited = {"name": "limited", "role": "viewer", "databases": ["nothing-*"], "expires_in": 86400}
+    status, made, _ = call(stack, "POST", "/api/v1/tokens", json_body=limited)
+    assert status == 201 and made["databases"] == ["nothing-*"] and made["expires_at"]
+    status, again, _ = call(stack, "POST", "/api/v1/tokens/{name}/rotate", "/api/v1/tokens/limited/rotate", json_body={"overlap": 60})
+    assert status == 201 and again["token"] != made["token"]
+    for secret in (made["token"], again["token"]):
+        assert stack.api("GET", "/api/v1/databases", token=secret)[1] == {"databases": []}
+        assert stack.api("GET", "/metrics", token=secret)[0] == 403
+    assert call(stack, "DELETE", "/api/v1/tokens/{name}", "/api/v1/tokens/limited")[0] == 200
+    assert stack.api("GET", "/api/v1/databases", token=made["token"])[0] == stack.api("GET", "/api/v1/databases", token=again["token"])[0] == 401
     status, body, headers = stack.api("GET", "/api/v1/databases", token="pgseal_" + "A" * 43)
     assert status == 401 and headers["WWW-Authenticate"].startswith("Bearer")
     assert all("token" not in t for t in call(stack, "GET", "/api/v1/tokens")[1]["tokens"])

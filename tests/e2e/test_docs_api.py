@@ -156,8 +156,8 @@ def test_token(api):
     done = bash(api, BLOCKS["token"])
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("pgseal_") and re.match(r"\d{4}-\d\d-\d\dT", lines[-1]), lines
-    assert ["deploy-pipeline", "ci", None] in [json.loads(line) for line in lines[1:-1]]
+    assert lines[0].startswith("pgseal_") and lines[1].startswith("pgseal_") and re.match(r"\d{4}-\d\d-\d\dT", lines[-1]), lines
+    assert ["deploy-pipeline", "ci", ["prod-*"], None] in [json.loads(line) for line in lines[2:-1]]
     assert api.api("GET", "/api/v1/databases", token=lines[0])[0] == 401
 
 

@@ -231,6 +231,13 @@ static const char *answer_fleet(void *user, const char *request, int *status) {
     return "{\"events\": [{\"sequence\": 3, \"kind\": \"c\", \"database\": \"d\"}]}";
   if (is(request, "GET /api/v1/ledger"))
     return "{\"events\": []}";
+  if (is(request, "GET /api/v1/tokens"))
+    return "{\"tokens\": [{\"name\": \"ci\", \"role\": \"ci\", \"databases\": [\"prod-*\", \"shop\"], "
+           "\"created_at\": \"2026-01-01T00:00:00.000Z\", \"expires_at\": \"2026-01-02T00:00:00.000Z\"}]}";
+  if (is(request, "POST /api/v1/tokens/ci/rotate"))
+    return strstr(request, "{\"overlap\":5400,\"expires_in\":7776000}") ? "{\"token\": \"pgseal_rotated\"}" : "{}";
+  if (strstr(request, "\"databases\":[\"prod-*\",\"shop\"]"))
+    return "{\"name\": \"x\", \"token\": \"pgseal_limited\"}";
   if (is(request, "POST /api/v1/tokens"))
     return "{\"name\": \"ci\", \"token\": \"pgseal_new\"}";
   return "{\"checkpoints\": [" SEALED "]}";
@@ -257,6 +264,28 @@ static void test_fleet(void **state) {
   assert_int_equal(json_array_size(json_object_get(parsed, "events")), 2);
   json_decref(parsed);
   assert_string_equal(token.out, "pgseal_new\n");
+}
+
+static void test_tokens(void **state) {
+  (void)state;
+  Server server;
+  server_start(&server, answer_fleet, NULL);
+  CLEANUP(run_release)
+  Run limited = RUN(server.url, "token create", "--name", "x", "--databases", "prod-*", "--databases", "shop");
+  CLEANUP(run_release) Run rotated = RUN(server.url, "token rotate", "ci", "--overlap", "90m", "--expires", "90d");
+  CLEANUP(run_release) Run list = RUN(server.url, "token list", NULL);
+  CLEANUP(run_release) Run bad_time = RUN(server.url, "token rotate", "ci", "--overlap", "soon");
+  CLEANUP(run_release) Run bad_expiry = RUN(server.url, "token create", "--name", "x", "--expires", "3 months");
+  CLEANUP(run_release) Run bad_role = RUN(server.url, "token create", "--name", "x", "--role", "root");
+  server_stop(&server);
+  assert_string_equal(limited.out, "pgseal_limited\n");
+  assert_string_equal(rotated.out, "pgseal_rotated\n");
+  assert_non_null(strstr(list.out, "prod-* shop"));
+  assert_non_null(strstr(list.out, "expired"));
+  assert_int_equal(bad_time.code, EXIT_USAGE);
+  assert_non_null(strstr(bad_time.err, "'soon'"));
+  assert_int_equal(bad_expiry.code, EXIT_USAGE);
+  assert_int_equal(bad_role.code, EXIT_USAGE);
 }
 
 static void test_usage(void **state) {
@@ -286,6 +315,7 @@ int main(void) {
       cmocka_unit_test(test_patience_ends),
       cmocka_unit_test(test_interrupt_detaches),
       cmocka_unit_test(test_fleet),
+      cmocka_unit_test(test_tokens),
       cmocka_unit_test(test_usage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

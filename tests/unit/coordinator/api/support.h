@@ -211,6 +211,19 @@ static inline const char *text_of(const json_t *json, const char *name) {
   return text ? text : "";
 }
 
+static inline Answer with_token(Server *s, const char *method, const char *target, const char *token,
+                                const char *body) {
+  CLEANUP_FREE char *line = memory_format("Authorization: Bearer %s\r\n", token);
+  return ask_bytes(s, method, target, line, body, body ? strlen(body) : 0);
+}
+
+static inline char *make_token(Server *s, const char *name, const char *role) {
+  CLEANUP_FREE char *body = memory_format("{\"name\": \"%s\", \"role\": \"%s\"}", name, role);
+  ANSWER made = ask(s, "POST", "/api/v1/tokens", body);
+  assert_int_equal(made.status, 201);
+  return memory_strdup(text_of(made.json, "token"));
+}
+
 /* An error in the one shape there is. */
 static inline void expect_refusal(const Answer *answer, int status, const char *code) {
   if (answer->status != status)

@@ -8,18 +8,6 @@ static Answer with_header(Server *s, const char *target, const char *header) {
   return ask_bytes(s, "GET", target, line, NULL, 0);
 }
 
-static Answer with_token(Server *s, const char *method, const char *target, const char *token, const char *body) {
-  CLEANUP_FREE char *line = memory_format("Authorization: Bearer %s\r\n", token);
-  return ask_bytes(s, method, target, line, body, body ? strlen(body) : 0);
-}
-
-static char *make_token(Server *s, const char *name, const char *role) {
-  CLEANUP_FREE char *body = memory_format("{\"name\": \"%s\", \"role\": \"%s\"}", name, role);
-  ANSWER made = ask(s, "POST", "/api/v1/tokens", body);
-  assert_int_equal(made.status, 201);
-  return memory_strdup(text_of(made.json, "token"));
-}
-
 static void test_what_does_not_pass(void **state) {
   Server *s = *state;
   static const char *const headers[] = {"X-Nothing: 1",
@@ -89,6 +77,7 @@ static void test_every_route_wants_one(void **state) {
               {"GET", "/api/v1/events"},
               {"GET", "/api/v1/tokens"},
               {"POST", "/api/v1/tokens"},
+              {"POST", "/api/v1/tokens/admin/rotate"},
               {"DELETE", "/api/v1/tokens/admin"},
               {"GET", "/metrics"}};
   static const char body[] = "{\"database\": \"shop\", \"tag\": \"t\", \"name\": \"x\", \"role\": \"admin\"}";
@@ -114,7 +103,7 @@ static void test_roles(void **state) {
   REFUSED(with_token(s, "DELETE", "/api/v1/tokens/admin", ci, NULL), 403, "forbidden");
   REFUSED(with_token(s, "POST", cancel, ci, ""), 403, "forbidden");
   assert_int_equal(state_of(s->f, id), CHECKPOINT_REQUESTED);
-  ANSWERED(with_token(s, "GET", "/metrics", ci, NULL), 200);
+  REFUSED(with_token(s, "GET", "/metrics", ci, NULL), 403, "forbidden");
   ANSWER made = with_token(s, "POST", "/api/v1/checkpoints", ci, "{\"database\": \"shop\", \"tag\": \"u\"}");
   assert_string_equal(text_of(made.json, "requested_by"), "pipeline");
   ANSWERED(with_token(s, "POST", cancel, admin, ""), 202);
@@ -162,7 +151,7 @@ static void test_empty_token_file(void **state) {
   ledger_close(s->f->ledger);
   snprintf(s->f->path, sizeof s->f->path, "%s/other.db", s->f->dir);
   start(s->f);
-  static const char *const contents[] = {"", "\n", "\r\n"};
+  static const char *const contents[] = {"", "\n", "\r\n", "short", "fifteen-letters\n"};
   for (size_t i = 0; i < ARRAY_SIZE(contents); i++) {
     OK(file_write_atomic(s->token_file, 0600, contents[i], strlen(contents[i]), &err));
     OK(uv_loop_init(&s->loop));
@@ -187,6 +176,21 @@ static void test_bad_wishes(void **state) {
       "{\"name\": \"x\", \"role\": 5}",
       "{\"name\": \"x\", \"role\": null}",
       "{\"name\": \"x\", \"rolle\": \"ci\"}",
+      "{\"name\": \"x\", \"databases\": \"prod-*\"}",
+      "{\"name\": \"x\", \"databases\": []}",
+      "{\"name\": \"x\", \"databases\": null}",
+      "{\"name\": \"x\", \"databases\": [1]}",
+      "{\"name\": \"x\", \"databases\": [\"\"]}",
+      "{\"name\": \"x\", \"databases\": [\"prod-[ab]\"]}",
+      "{\"name\": \"x\", \"databases\": [\"a b\"]}",
+      "{\"name\": \"x\", \"databases\": [\"prod-*\"], \"role\": \"admin\"}",
+      "{\"name\": \"x\", \"expires_in\": 0}",
+      "{\"name\": \"x\", \"expires_in\": -1}",
+      "{\"name\": \"x\", \"expires_in\": 59}",
+      "{\"name\": \"x\", \"expires_in\": 60.5}",
+      "{\"name\": \"x\", \"expires_in\": \"90d\"}",
+      "{\"name\": \"x\", \"expires_in\": 9223372036854775807}",
+      "{\"name\": \"x\", \"expires_in\": 1e300}",
       "{\"name\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
       "[]"};
   for (size_t i = 0; i < ARRAY_SIZE(bodies); i++)

@@ -27,6 +27,7 @@
 enum { AGENTS = 3, LEASE = 30, WAIT = 60 };
 
 static const char *const agent_names[AGENTS] = {"both", "dumper", "driller"};
+static const Requester me = {.name = "me"};
 static int64_t clock_moved_us;
 
 static inline int64_t moved_wall_us(void) {
@@ -161,7 +162,7 @@ static inline void pass(Fixture *f, double seconds, unsigned live) {
 static inline char *request(Fixture *f, const char *database, const char *tag) {
   Checkpoint c = {0};
   bool joined = true;
-  OK(dispatch_request_checkpoint(f->dispatch, database, tag, "ci", NULL, &c, &joined, &f->err));
+  OK(dispatch_request_checkpoint(f->dispatch, database, tag, &(Requester){.name = "ci"}, NULL, &c, &joined, &f->err));
   assert_false(joined);
   assert_int_equal(c.state, CHECKPOINT_REQUESTED);
   char *id = memory_strdup(c.id);

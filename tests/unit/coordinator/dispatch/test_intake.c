@@ -171,7 +171,7 @@ static void test_hostile_results(void **state) {
     assert_true(accepted);
     if (i == 0) {
       assert_int_equal(state_of(f, id), CHECKPOINT_STORED);
-      OK(dispatch_cancel(f->dispatch, id, "me", &f->err));
+      OK(dispatch_cancel(f->dispatch, id, &me, &f->err));
     } else {
       expect_error(f, id, CHECKPOINT_ERRORED, "protocol");
     }

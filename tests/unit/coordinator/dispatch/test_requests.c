@@ -3,7 +3,8 @@
 
 static Status ask(Fixture *f, const char *database, const char *tag, const char *actor, const char *key,
                   Checkpoint *out, bool *joined) {
-  return dispatch_request_checkpoint(f->dispatch, database, tag, actor, key, out, joined, &f->err);
+  return dispatch_request_checkpoint(f->dispatch, database, tag, &(Requester){.name = actor}, key, out, joined,
+                                     &f->err);
 }
 
 static void test_unknown_database(void **state) {
@@ -91,12 +92,12 @@ static void test_polls_that_cross(void **state) {
 static void test_cancel_before_anything(void **state) {
   Fixture *f = *state;
   CLEANUP_FREE char *id = request(f, "shop", "t");
-  OK(dispatch_cancel(f->dispatch, id, "me", &f->err));
+  OK(dispatch_cancel(f->dispatch, id, &me, &f->err));
   expect_error(f, id, CHECKPOINT_CANCELED, "canceled");
   assert_int_equal(f->seen.finished, 1);
   assert_null(poll_as(f, 0, 1, 1, NULL));
-  assert_int_equal(dispatch_cancel(f->dispatch, id, "me", &f->err), ERR_CONFLICT);
-  assert_int_equal(dispatch_cancel(f->dispatch, "nothing", "me", &f->err), ERR_NOT_FOUND);
+  assert_int_equal(dispatch_cancel(f->dispatch, id, &me, &f->err), ERR_CONFLICT);
+  assert_int_equal(dispatch_cancel(f->dispatch, "nothing", &me, &f->err), ERR_NOT_FOUND);
 }
 
 static void test_cancel_at_work(void **state) {
@@ -104,7 +105,7 @@ static void test_cancel_at_work(void **state) {
   CLEANUP_FREE char *id = request(f, "shop", "t"), *next = request(f, "shop", "next");
   JOB *dump = must_get(f, 1, DUMP);
   JOB *drill = must_get(f, 2, DRILL);
-  OK(dispatch_cancel(f->dispatch, id, "me", &f->err));
+  OK(dispatch_cancel(f->dispatch, id, &me, &f->err));
   expect_error(f, id, CHECKPOINT_CANCELED, "canceled");
   assert_null(poll_as(f, 0, 1, 1, NULL)); /* the database is still being dumped */
   REPLY *one = progress_as(f, 1, dump, 1);
@@ -125,7 +126,7 @@ static void test_cancel_with_lost_agents(void **state) {
   CLEANUP_FREE char *id = request(f, "shop", "t");
   JOB *dump = must_get(f, 1, DUMP);
   JOB *drill = must_get(f, 2, DRILL);
-  OK(dispatch_cancel(f->dispatch, id, "me", &f->err));
+  OK(dispatch_cancel(f->dispatch, id, &me, &f->err));
   restart(f);
   pass(f, LEASE + 1, 7);
   assert_int_equal(job_state_of(f, dump->id, NULL), JOB_CANCELED);
@@ -137,12 +138,12 @@ static void test_canceled_when_stored_can_be_drilled(void **state) {
   Fixture *f = *state;
   CLEANUP_FREE char *id = stored(f, "shop", MANIFEST);
   JOB *drill = must_get(f, 2, DRILL);
-  OK(dispatch_cancel(f->dispatch, id, "me", &f->err));
+  OK(dispatch_cancel(f->dispatch, id, &me, &f->err));
   CLEANUP_FREE char *drill_id = NULL;
-  assert_int_equal(dispatch_request_drill(f->dispatch, id, "me", &drill_id, &f->err), ERR_CONFLICT); /* still runs */
+  assert_int_equal(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err), ERR_CONFLICT); /* still runs */
   assert_true(drill_proven(f, 2, drill, MANIFEST)); /* it was not asked in time; it does not seal what was canceled */
   expect_error(f, id, CHECKPOINT_CANCELED, "canceled");
-  OK(dispatch_request_drill(f->dispatch, id, "me", &drill_id, &f->err));
+  OK(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err));
   JOB *again = must_get(f, 2, DRILL);
   assert_true(drill_proven(f, 2, again, MANIFEST));
   assert_int_equal(state_of(f, id), CHECKPOINT_SEALED);
@@ -193,7 +194,7 @@ static void test_no_drill_agent(void **state) {
   assert_string_equal(c.restore_drill, "errored");
   checkpoint_release(&c);
   CLEANUP_FREE char *drill_id = NULL;
-  OK(dispatch_request_drill(f->dispatch, id, "me", &drill_id, &f->err));
+  OK(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err));
   JOB *drill = must_get(f, 2, DRILL);
   assert_true(drill_proven(f, 2, drill, MANIFEST));
   assert_int_equal(state_of(f, id), CHECKPOINT_SEALED);

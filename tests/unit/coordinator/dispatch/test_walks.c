@@ -115,7 +115,7 @@ static void test_dump_errors_for_good(void **state) {
   expect_error(f, id, CHECKPOINT_ERRORED, "version_mismatch");
   assert_null(poll_as(f, 2, 0, 1, NULL)); /* its drill is canceled */
   char *drill;
-  assert_int_equal(dispatch_request_drill(f->dispatch, id, "me", &drill, &f->err), ERR_CONFLICT);
+  assert_int_equal(dispatch_request_drill(f->dispatch, id, &me, &drill, &f->err), ERR_CONFLICT);
   assert_non_null(strstr(f->err.message, "never stored"));
 }
 
@@ -177,7 +177,7 @@ static void test_drill_fails(void **state) {
   assert_true(accepted);
   expect_error(f, id, CHECKPOINT_FAILED, "segment_corrupt");
   char *again;
-  assert_int_equal(dispatch_request_drill(f->dispatch, id, "me", &again, &f->err), ERR_CONFLICT);
+  assert_int_equal(dispatch_request_drill(f->dispatch, id, &me, &again, &f->err), ERR_CONFLICT);
   Checkpoint c = {0};
   OK(ledger_checkpoint_get(f->ledger, id, &c, &f->err));
   assert_string_equal(c.restore_drill, "failed");
@@ -238,10 +238,10 @@ static void test_drill_errors_for_good_then_seals(void **state) {
   assert_true(ends_with(f, 2, drill, ENDS_ERRORED, "key_mismatch"));
   expect_error(f, id, CHECKPOINT_ERRORED, "key_mismatch");
   CLEANUP_FREE char *drill_id = NULL;
-  OK(dispatch_request_drill(f->dispatch, id, "me", &drill_id, &f->err));
+  OK(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err));
   assert_int_equal(state_of(f, id), CHECKPOINT_STORED);
   char *second;
-  assert_int_equal(dispatch_request_drill(f->dispatch, id, "me", &second, &f->err), ERR_CONFLICT);
+  assert_int_equal(dispatch_request_drill(f->dispatch, id, &me, &second, &f->err), ERR_CONFLICT);
   JOB *again = must_get(f, 2, DRILL);
   assert_string_equal(again->drill->drill_id, drill_id);
   assert_true(drill_proven(f, 2, again, MANIFEST));
@@ -263,12 +263,12 @@ static void test_drill_errors_while_dumping(void **state) {
   expect_error(f, id, CHECKPOINT_ERRORED, "image_missing");
   assert_int_equal(f->seen.finished, 1);
   CLEANUP_FREE char *drill_id = NULL;
-  OK(dispatch_request_drill(f->dispatch, id, "me", &drill_id, &f->err));
+  OK(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err));
 }
 
 static void redrill(Fixture *f, const char *id, Pgseal__Job **job) {
   CLEANUP_FREE char *drill_id = NULL;
-  OK(dispatch_request_drill(f->dispatch, id, "me", &drill_id, &f->err));
+  OK(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err));
   assert_int_equal(state_of(f, id), CHECKPOINT_SEALED);
   *job = must_get(f, 2, DRILL);
   assert_memory_equal((*job)->drill->dump_public_key.data, f->agents[1].key, 32);
@@ -298,10 +298,10 @@ static void test_sealed_is_drilled_anew(void **state) {
 static void test_redrill_of_sealed_is_canceled(void **state) {
   Fixture *f = *state;
   CLEANUP_FREE char *id = sealed(f);
-  assert_int_equal(dispatch_cancel(f->dispatch, id, "me", &f->err), ERR_CONFLICT);
+  assert_int_equal(dispatch_cancel(f->dispatch, id, &me, &f->err), ERR_CONFLICT);
   JOB *drill = NULL;
   redrill(f, id, &drill);
-  OK(dispatch_cancel(f->dispatch, id, "me", &f->err));
+  OK(dispatch_cancel(f->dispatch, id, &me, &f->err));
   REPLY *reply = progress_as(f, 2, drill, 0);
   assert_true(reply->cancel);
   assert_true(ends_with(f, 2, drill, ENDS_CANCELED, "canceled"));

@@ -129,16 +129,16 @@ static void test_find_and_list(void **state) {
     OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
   }
   Checkpoint found = {0};
-  OK(ledger_checkpoint_find(f->ledger, NULL, "old", &found, &f->err));
+  OK(ledger_checkpoint_find(f->ledger, NULL, "old", NULL, &found, &f->err));
   assert_string_equal(found.id, "c2");
   checkpoint_release(&found);
-  OK(ledger_checkpoint_find(f->ledger, "bank", "old", &found, &f->err));
+  OK(ledger_checkpoint_find(f->ledger, "bank", "old", NULL, &found, &f->err));
   assert_string_equal(found.id, "c1");
   checkpoint_release(&found);
-  OK(ledger_checkpoint_find(f->ledger, NULL, "c3", &found, &f->err));
+  OK(ledger_checkpoint_find(f->ledger, NULL, "c3", NULL, &found, &f->err));
   assert_string_equal(found.id, "c3");
   checkpoint_release(&found);
-  assert_int_equal(ledger_checkpoint_find(f->ledger, "shop", "c3", &found, &f->err), ERR_NOT_FOUND);
+  assert_int_equal(ledger_checkpoint_find(f->ledger, "shop", "c3", NULL, &found, &f->err), ERR_NOT_FOUND);
   OK(ledger_checkpoint_by_key(f->ledger, "ci", "key", &found, &f->err));
   assert_string_equal(found.id, "c4");
   checkpoint_release(&found);
@@ -247,7 +247,7 @@ static void test_chain(void **state) {
   assert_int_equal(events, 1);
   LedgerEvent *items;
   size_t count;
-  OK(ledger_event_list(f->ledger, 0, 10, NULL, &items, &count, &f->err));
+  OK(ledger_event_list(f->ledger, &(EventFilter){.after = 0, .limit = 10}, &items, &count, &f->err));
   assert_int_equal(count, 1);
   assert_string_equal(items[0].hash, first);
   /* The documented form, written out by hand. */
@@ -266,11 +266,12 @@ static void test_chain(void **state) {
   OK(ledger_chain_verify(f->ledger, &events, tip, &f->err));
   assert_int_equal(events, 21);
   assert_string_not_equal(first, tip);
-  OK(ledger_event_list(f->ledger, 5, 3, NULL, &items, &count, &f->err));
+  OK(ledger_event_list(f->ledger, &(EventFilter){.after = 5, .limit = 3}, &items, &count, &f->err));
   assert_int_equal(count, 3);
   assert_int_equal(items[0].sequence, 6);
   ledger_event_list_free(items, count);
-  OK(ledger_event_list(f->ledger, 1, 100, "one", &items, &count, &f->err));
+  OK(ledger_event_list(f->ledger, &(EventFilter){.after = 1, .limit = 100, .checkpoint_id = "one"}, &items, &count,
+                       &f->err));
   assert_int_equal(count, 10);
   ledger_event_list_free(items, count);
 }

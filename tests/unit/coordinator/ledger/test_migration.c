@@ -1,0 +1,129 @@
+/* Ledgers of earlier versions go on. ledger-v1.sql is what a coordinator of schema 1 wrote (`.dump`): two checkpoints,
+ * a pipeline's token, and one that was revoked. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/crypto/digest.h"
+#include "coordinator/ledger/ledger.h"
+
+#define OK(call) assert_int_equal((call), STATUS_OK)
+#define PIPELINE "pgseal_eNpNnum5m9WQw0rG53Rv5iXWS3GNrm6kObhGXpRNSUs"
+enum { SQL_LIMIT = 1 << 20 };
+
+typedef struct Fixture {
+  char dir[64], path[96];
+  Error err;
+} Fixture;
+
+static int setup(void **state) {
+  Fixture *f = memory_alloc(sizeof *f);
+  snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-migration-XXXXXX");
+  assert_non_null(mkdtemp(f->dir));
+  snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
+  CLEANUP_FREE char *sql_path = memory_format("%.*s/ledger-v1.sql", (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__);
+  CLEANUP_FREE char *sql = NULL;
+  OK(file_read_text(sql_path, SQL_LIMIT, &sql, &f->err));
+  sqlite3 *db = NULL;
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  Fixture *f = *state;
+  OK(file_remove_tree(f->dir, &f->err));
+  free(f);
+  return 0;
+}
+
+static LedgerToken token_of(Fixture *f, Ledger *ledger, const char *secret) {
+  LedgerToken token = {0};
+  char hash[SHA256_HEX_SIZE];
+  sha256_hex(secret, strlen(secret), hash);
+  OK(ledger_token_by_hash(ledger, hash, &token, &f->err));
+  return token;
+}
+
+static void check_contents(Fixture *f, Ledger *ledger) {
+  int64_t events;
+  char tip[65];
+  OK(ledger_chain_verify(ledger, &events, tip, &f->err));
+  assert_int_equal(events, 9);
+  CLEANUP(ledger_token_release) LedgerToken admin = token_of(f, ledger, "first-admin-token-of-version-1");
+  CLEANUP(ledger_token_release) LedgerToken pipeline = token_of(f, ledger, PIPELINE);
+  assert_string_equal(admin.role, "admin");
+  assert_string_equal(pipeline.role, "ci");
+  assert_string_equal(pipeline.name, "pipeline");
+  assert_true(!pipeline.databases && !pipeline.expires_us && !pipeline.replaced_us && !pipeline.revoked_us);
+  Checkpoint *items;
+  size_t count;
+  OK(ledger_checkpoint_list(ledger, &(CheckpointFilter){.limit = 10}, &items, &count, &f->err));
+  assert_int_equal(count, 2);
+  assert_string_equal(items[1].database, "prod-api");
+  assert_string_equal(items[1].requested_by, "pipeline");
+  checkpoint_list_free(items, count);
+}
+
+/* Until it is migrated, reading beside it says what to do; afterwards nothing is lost, and it opens again and again. */
+static void test_from_1(void **state) {
+  Fixture *f = *state;
+  Ledger *ledger = NULL;
+  assert_int_equal(ledger_open_sqlite_readonly(f->path, &ledger, &f->err), ERR_CONFIG);
+  assert_non_null(strstr(f->err.remedy, "Start the coordinator"));
+  for (int i = 0; i < 3; i++) {
+    OK(ledger_open_sqlite(f->path, &ledger, &f->err));
+    check_contents(f, ledger);
+    ledger_close(ledger);
+  }
+  OK(ledger_open_sqlite_readonly(f->path, &ledger, &f->err));
+  check_contents(f, ledger);
+  ledger_close(ledger);
+}
+
+/* What came with schema 2 works on it: a replaced token leaves its name to the next. */
+static void test_tokens_of_2(void **state) {
+  Fixture *f = *state;
+  Ledger *ledger = NULL;
+  OK(ledger_open_sqlite(f->path, &ledger, &f->err));
+  CLEANUP(ledger_token_release) LedgerToken old = token_of(f, ledger, PIPELINE);
+  LedgerToken next = {.id = (char *)"next",
+                      .name = old.name,
+                      .role = (char *)"viewer",
+                      .databases = (char *)"[\"prod-*\"]",
+                      .created_us = 5,
+                      .expires_us = 7};
+  memset(next.hash, 'a', 64);
+  assert_int_equal(ledger_token_insert(ledger, &next, &f->err), ERR_CONFLICT);
+  old.replaced_us = 5;
+  old.expires_us = 6;
+  OK(ledger_token_update(ledger, &old, &f->err));
+  OK(ledger_token_insert(ledger, &next, &f->err));
+  CLEANUP(ledger_token_release) LedgerToken back = {0};
+  OK(ledger_token_by_hash(ledger, next.hash, &back, &f->err));
+  assert_string_equal(back.databases, "[\"prod-*\"]");
+  assert_int_equal(back.expires_us, 7);
+  CLEANUP(ledger_token_release) LedgerToken replaced = token_of(f, ledger, PIPELINE);
+  assert_true(replaced.replaced_us == 5 && replaced.expires_us == 6);
+  ledger_close(ledger);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+      T(test_from_1),
+      T(test_tokens_of_2),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
