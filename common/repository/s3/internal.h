@@ -35,6 +35,7 @@ enum { S3_VERSIONED_UNKNOWN, S3_VERSIONED_NO, S3_VERSIONED_YES };
 
 typedef struct S3 {
   char *bucket, *region, *prefix /* "" or with its '/' */, *base /* of URLs, without last '/' */, *signing;
+  char *host, *root; /* of the Host header; of paths, "" or "/BUCKET" */
   char *ca_file, *proxy, *description;
   char **put_headers; /* what every put carries */
   size_t put_header_count;
@@ -42,6 +43,7 @@ typedef struct S3 {
   char *put_permissions;
   int lock_days, connect_seconds, timeout_seconds, retry_seconds;
   bool checksum;
+  bool names_overlap;   /* of the headers of puts: one begins with another, as sign.c says */
   bool trusted;         /* AWS: the condition of a put holds in versioned buckets, too */
   atomic_int versioned; /* is the bucket? S3_VERSIONED_... */
   S3Credentials *credentials;
@@ -59,6 +61,7 @@ typedef struct S3Request {
   size_t size;
   const char *payload_sha256; /* of data, in hexadecimal */
   struct curl_slist *headers; /* besides the payload's hash and the session's token */
+  bool own_signature;         /* curl would sign its headers wrong: see sign.c */
   size_t limit;               /* of a get's or list's body */
 } S3Request;
 

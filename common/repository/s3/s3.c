@@ -46,8 +46,8 @@ static void s3_close(void *backend) {
   for (size_t i = 0; i < s3->put_header_count; i++)
     free(s3->put_headers[i]);
   free(s3->put_headers);
-  char *texts[] = {s3->bucket, s3->region,  s3->prefix,      s3->base,      s3->signing,
-                   s3->proxy,  s3->ca_file, s3->description, s3->lock_mode, s3->put_permissions};
+  char *texts[] = {s3->bucket,      s3->region,    s3->prefix,          s3->base, s3->signing, s3->proxy, s3->ca_file,
+                   s3->description, s3->lock_mode, s3->put_permissions, s3->host, s3->root};
   for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
     free(texts[i]);
   free(s3);
@@ -152,6 +152,10 @@ static Status take_endpoint(const char *endpoint, Place *place, Error *err) {
       (path && strcmp(path, "/") != 0))
     return wrong(err, "endpoint", "'%s' must be https://HOST or https://HOST:PORT, the bucket being named apart",
                  endpoint);
+  if (port && strcmp(port, strcmp(place->scheme, "https") == 0 ? "443" : "80") == 0) { /* nobody says it then */
+    place->host = memory_strdup(host);
+    return STATUS_OK;
+  }
   place->host = memory_format("%s%s%s", host, port ? ":" : "", port ? port : "");
   return STATUS_OK;
 }
@@ -177,8 +181,9 @@ static Status locate(S3 *s3, const S3Options *options, Error *err) {
   /* the wildcard of a certificate covers one label */
   bool virtual = options->style == S3_STYLE_VIRTUAL ||
                  (options->style == S3_STYLE_AUTO && !options->endpoint && !strchr(options->bucket, '.'));
-  s3->base = virtual ? memory_format("%s://%s.%s", place.scheme, options->bucket, place.host)
-                     : memory_format("%s://%s/%s", place.scheme, place.host, options->bucket);
+  s3->host = virtual ? memory_format("%s.%s", options->bucket, place.host) : memory_strdup(place.host);
+  s3->root = virtual ? memory_strdup("") : memory_format("/%s", options->bucket);
+  s3->base = memory_format("%s://%s%s", place.scheme, s3->host, s3->root);
   s3->description = memory_format("s3://%s/%s at %s://%s", s3->bucket, s3->prefix, place.scheme, place.host);
   return STATUS_OK;
 }
@@ -210,6 +215,7 @@ static S3 *make(const S3Options *options) {
   s3->lock_mode = copy(options->lock_mode);
   s3->lock_days = options->lock_days;
   s3->trusted = !options->endpoint;
+  s3->names_overlap = options->encryption_key != NULL;
   s3->checksum = !options->no_checksum;
   s3->connect_seconds = options->connect_seconds ? options->connect_seconds : CONNECT_SECONDS;
   s3->timeout_seconds = options->timeout_seconds ? options->timeout_seconds : TIMEOUT_SECONDS;

@@ -102,8 +102,13 @@ Status s3_put(void *backend, const char *key, const void *data, size_t size, con
     add(&headers, "%s", s3->put_headers[i]);
   if (s3->lock_mode)
     add_lock(s3, data, size, &headers);
-  S3Request request = {
-      .verb = S3_PUT, .key = key, .data = data, .size = size, .payload_sha256 = hex, .headers = headers};
+  S3Request request = {.verb = S3_PUT,
+                       .key = key,
+                       .data = data,
+                       .size = size,
+                       .payload_sha256 = hex,
+                       .headers = headers,
+                       .own_signature = s3->names_overlap};
   CLEANUP(s3_reply_release) S3Reply reply = {0};
   Error failure;
   status = s3_perform(s3, &request, &reply, &failure);

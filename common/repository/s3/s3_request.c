@@ -4,7 +4,7 @@
  * hash as an x-amz-content-sha256 header (without: 403). It takes the query as it stands, so it must be sorted,
  * escaped, and each parameter have its '=' (else: 403). No header may be emptied ("Expect:": 403), so the Expect that
  * it adds to large bodies stays; the server's early refusal then costs no upload. Keys need no escaping
- * (repository_key_valid).
+ * (repository_key_valid). One kind of put it signs wrong: that with a KMS key, which sign.c signs.
  */
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -13,12 +13,16 @@
 #include <sys/socket.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/repository/s3/internal.h"
+#include "common/repository/s3/sign.h"
 #include "common/repository/s3/xml.h"
 
 enum { SLOWEST_BYTES_PER_SECOND = 1024, RETRY_AFTER_LIMIT = 60, SLICE = 65536 };
+
+#define NOTHING_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 typedef struct Transfer {
   S3 *s3;
@@ -178,9 +182,11 @@ static void set_options(CURL *curl, Transfer *transfer, const char *url, const S
     curl_easy_setopt(curl, CURLOPT_PROXY, s3->proxy);
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-  curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, s3->signing);
-  curl_easy_setopt(curl, CURLOPT_USERNAME, keys->access_key);
-  curl_easy_setopt(curl, CURLOPT_PASSWORD, keys->secret_key);
+  if (!transfer->request->own_signature) {
+    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, s3->signing);
+    curl_easy_setopt(curl, CURLOPT_USERNAME, keys->access_key);
+    curl_easy_setopt(curl, CURLOPT_PASSWORD, keys->secret_key);
+  }
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "pgseal");
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -206,12 +212,42 @@ static void free_headers(struct curl_slist **headers) {
   curl_slist_free_all(*headers);
 }
 
-static void add(struct curl_slist **headers, const char *name, const char *value) {
-  char *line = memory_format("%s: %s", name, value);
+static void append(struct curl_slist **headers, const char *line) {
   struct curl_slist *longer = curl_slist_append(*headers, line);
-  s3_secret_free(&line);
   if (longer)
     *headers = longer;
+}
+
+static void add(struct curl_slist **headers, const char *name, const char *value) {
+  char *line = memory_format("%s: %s", name, value);
+  append(headers, line);
+  s3_secret_free(&line);
+}
+
+/* What curl would do, but right: see sign.c. */
+static void sign(const S3 *s3, const S3Request *request, const S3Keys *keys, struct curl_slist **headers) {
+  static const char *const methods[] = {
+      [S3_PUT] = "PUT", [S3_GET] = "GET", [S3_HEAD] = "HEAD", [S3_DELETE] = "DELETE", [S3_LIST] = "GET"};
+  const char **lines = NULL;
+  size_t count = 0;
+  for (const struct curl_slist *header = *headers; header; header = header->next)
+    ARRAY_PUSH(lines, count, header->data);
+  bool list = request->verb == S3_LIST;
+  CLEANUP_FREE char *path = memory_format("%s/%s%s", s3->root, list ? "" : s3->prefix, list ? "" : request->key);
+  S3Signing signing = {.method = methods[request->verb],
+                       .host = s3->host,
+                       .path = path,
+                       .query = list ? request->query : "",
+                       .payload_sha256 = request->payload_sha256 ? request->payload_sha256 : NOTHING_SHA256,
+                       .region = s3->region,
+                       .headers = lines,
+                       .header_count = count,
+                       .now_us = clock_wall_us()};
+  CLEANUP_FREE char *date = NULL, *authorization = NULL;
+  s3_sign(&signing, keys, &date, &authorization);
+  free(lines);
+  append(headers, date);
+  append(headers, authorization);
 }
 
 void s3_try(S3 *s3, const S3Request *request, const S3Keys *keys, S3Reply *reply) {
@@ -225,16 +261,14 @@ void s3_try(S3 *s3, const S3Request *request, const S3Keys *keys, S3Reply *reply
     reply->curl = CURLE_OUT_OF_MEMORY;
     return;
   }
-  char nothing[SHA256_HEX_SIZE];
-  sha256_hex("", 0, nothing);
   CLEANUP(free_headers) struct curl_slist *headers = NULL;
-  for (const struct curl_slist *header = request->headers; header; header = header->next) {
-    struct curl_slist *longer = curl_slist_append(headers, header->data);
-    headers = longer ? longer : headers;
-  }
-  add(&headers, "x-amz-content-sha256", request->payload_sha256 ? request->payload_sha256 : nothing);
+  for (const struct curl_slist *header = request->headers; header; header = header->next)
+    append(&headers, header->data);
+  add(&headers, "x-amz-content-sha256", request->payload_sha256 ? request->payload_sha256 : NOTHING_SHA256);
   if (keys->session_token)
     add(&headers, "x-amz-security-token", keys->session_token);
+  if (request->own_signature)
+    sign(s3, request, keys, &headers);
   bool list = request->verb == S3_LIST;
   CLEANUP_FREE char *url = list ? memory_format("%s/?%s", s3->base, request->query)
                                 : memory_format("%s/%s%s", s3->base, s3->prefix, request->key);

@@ -113,7 +113,7 @@ static inline size_t server_keep(char *data, size_t size, size_t count, void *us
 static inline long server_request(const Server *server, const char *method, const char *path, const char *body,
                                   const char *header, Buffer *answer) {
   CURL *curl = curl_easy_init();
-  CLEANUP_FREE char *url = memory_format("%s/%s", server->http, path);
+  CLEANUP_FREE char *url = memory_format("%s/%s", server->https, path);
   char hash[SHA256_HEX_SIZE], line[SHA256_HEX_SIZE + 32];
   sha256_hex(body ? body : "", body ? strlen(body) : 0, hash);
   snprintf(line, sizeof line, "x-amz-content-sha256: %s", hash);
@@ -126,6 +126,11 @@ static inline long server_request(const Server *server, const char *method, cons
   if (body)
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
   curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+  curl_easy_setopt(curl, CURLOPT_CAINFO, server->ca);
+  if (strcmp(method, "HEAD") == 0) {
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    curl_easy_setopt(curl, CURLOPT_HEADER, 1L);
+  }
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
   curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, "aws:amz:us-east-1:s3");
   curl_easy_setopt(curl, CURLOPT_USERNAME, server->access_key);
@@ -140,6 +145,11 @@ static inline long server_request(const Server *server, const char *method, cons
   curl_easy_cleanup(curl);
   buffer_release(&ignored);
   return status;
+}
+
+/* A HEAD, whose header goes into `answer`. */
+static inline long server_head(const Server *server, const char *path, Buffer *answer) {
+  return server_request(server, "HEAD", path, NULL, NULL, answer);
 }
 
 /* A new bucket; the name is freed by the caller. */

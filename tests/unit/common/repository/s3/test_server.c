@@ -141,6 +141,34 @@ static void test_nobody_there(void **state) {
   repository_close(repository);
 }
 
+/* Of the server's answer to a HEAD. */
+static void expect_header(const char *bucket, const char *key, const char *expected) {
+  CLEANUP_FREE char *path = memory_format("%s/%s", bucket, key);
+  CLEANUP(buffer_release) Buffer head = {0};
+  assert_int_equal(server_head(&server, path, &head), 200);
+  if (!strcasestr(buffer_text(&head), expected))
+    fail_msg("no \"%s\" in %s", expected, buffer_text(&head));
+}
+
+static void test_encryption_at_rest(void **state) {
+  Error err;
+  S3Options options = server_options(&server, *state);
+  options.encryption = "aws:kms";
+  options.encryption_key = "key-1";
+  Repository *repository = server_open(&options);
+  CLEANUP(buffer_release) Buffer out = {0};
+  must(put(repository, "db/1", "text", &err), &err);
+  must(repository_get(repository, "db/1", 9, &out, &err), &err);
+  assert_string_equal(buffer_text(&out), "text");
+  repository_close(repository);
+  expect_header(*state, "db/1", "x-amz-server-side-encryption: aws:kms");
+  expect_header(*state, "db/1", "x-amz-server-side-encryption-aws-kms-key-id: key-1");
+  options.encryption_key = "key-2";
+  repository = server_open(&options);
+  expect(put(repository, "db/2", "x", &err), ERR_REPOSITORY_REFUSED, &err, "db/2"); /* Ceph blames the access key */
+  repository_close(repository);
+}
+
 /* ---- listing ---------------------------------------------------------------------------------------- */
 
 enum { MANY = 1003, FILLERS = 4 };
@@ -409,6 +437,7 @@ int main(void) {
       IN_BUCKET(test_environment_and_headers),
       IN_BUCKET(test_refusals),
       IN_BUCKET(test_nobody_there),
+      IN_BUCKET(test_encryption_at_rest),
       IN_BUCKET(test_pages),
       IN_BUCKET(test_foreign_keys),
       IN_BUCKET(test_read_only_key),
