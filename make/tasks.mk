@@ -28,14 +28,14 @@ unit: unit-binaries ## unit tests only
 	@tests/unit/run $(UNIT_TESTS)
 
 E2E ?= tests/e2e
+# They wait more than they work (for leases, backoffs, budgets): files of them run beside each other.
+RUN_TESTS = tests/e2e/run $(abspath $(BUILD)/bin) -n 3 --dist loadfile
 e2e: $(BINARIES) ## end-to-end tests only; E2E=tests/e2e/test_x.py for one
-	@tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
+	@$(RUN_TESTS) $(E2E)
 
 FAULTS ?= tests/faults
-# They wait more than they work (for leases, backoffs, budgets): files of them run beside each other.
-RUN_FAULTS = tests/e2e/run $(abspath $(BUILD)/bin) -n 3 --dist loadfile $(FAULTS)
 faults: $(BINARIES) ## real parts damaged, killed, cut, filled, delayed; FAULTS=tests/faults/test_x.py for some
-	@$(RUN_FAULTS)
+	@$(RUN_TESTS) $(FAULTS)
 
 ASAN := BUILD=build-asan SAN=address,undefined CFLAGS="-O1 -g"
 TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
@@ -55,8 +55,8 @@ unit-some: $(patsubst tests/%.c,$(BUILD)/tests/%,$(SOME))
 test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j2 all
-	@PGSEAL_LONG=1 tests/e2e/run $(abspath $(BUILD)/bin) $(E2E)
-	@PGSEAL_LONG=1 $(RUN_FAULTS)
+	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
+	@PGSEAL_LONG=1 $(RUN_TESTS) $(FAULTS)
 	@$(MAKE) --no-print-directory -j2 $(ASAN) all && $(MAKE) --no-print-directory $(ASAN) e2e faults
 	@tests/mutants/run
 

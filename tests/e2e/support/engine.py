@@ -5,7 +5,7 @@ import pathlib
 import shutil
 import subprocess
 
-from .postgres import CACHE
+from .postgres import CACHE, building
 from .shell import PROJECT, run, wait_for
 
 
@@ -31,9 +31,10 @@ class Engine:
     def image(self, major):
         """The drill image of a major version; built from Debian's packages when it is not there yet."""
         name = f"localhost/pgseal/postgres:{major}"
-        if run(self._podman("image", "exists", name), check=False).returncode != 0:
-            env = dict(os.environ, PGSEAL_IMAGE_CACHE=str(CACHE), PGSEAL_PODMAN=" ".join(self._podman()))
-            run([PROJECT / "deploy/images/build", str(major)], env=env, timeout=1200)
+        with building():
+            if run(self._podman("image", "exists", name), check=False).returncode != 0:
+                env = dict(os.environ, PGSEAL_IMAGE_CACHE=str(CACHE), PGSEAL_PODMAN=" ".join(self._podman()))
+                run([PROJECT / "deploy/images/build", str(major)], env=env, timeout=1200)
         return name
 
     def containers(self):

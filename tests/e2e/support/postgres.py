@@ -1,5 +1,6 @@
 """Source servers: PostgreSQL of the machine's own major version, and others from unpacked Debian roots."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import re
@@ -27,13 +28,23 @@ autovacuum = on
 """
 
 
+@contextlib.contextmanager
+def building():
+    """Runs that go on beside each other do not make the same thing at once."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def tools_dir(major):
     """Where pg_dump & co. of that major are: Debian's directory, or wrappers over an unpacked root (built once, cached)."""
     if major == NATIVE:
         return pathlib.Path(f"/usr/lib/postgresql/{major}/bin")
     base = CACHE / f"tools-{major}"
-    if not (base / "bin" / "pg_dump").exists():
-        run([PROJECT / "deploy/images/tools", str(major), base], timeout=1200)
+    with building():
+        if not (base / "bin" / "pg_dump").exists():
+            run([PROJECT / "deploy/images/tools", str(major), base], timeout=1200)
     return base / "bin"
 
 
@@ -52,18 +63,22 @@ class Server:
             self.root = tools_dir(major).parent / "root"
             inside = pathlib.Path("/tmp") / self.dir.name
             self.dir = self.root / inside.relative_to("/")
-            for name, major_minor in (("null", (1, 3)), ("zero", (1, 5)), ("urandom", (1, 9))):
-                node = self.root / "dev" / name
-                if not node.is_char_device():
-                    node.unlink(missing_ok=True)
-                    os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(*major_minor))
-                    node.chmod(0o666)
+            with building():
+                self._devices()
             (self.root / "dev/shm").mkdir(exist_ok=True)
             (self.root / "dev/shm").chmod(0o1777)
         self.inside = inside
         self.bin = f"/usr/lib/postgresql/{major}/bin"
         if not keep or not (self.dir / "data/PG_VERSION").exists():
             self._init()
+
+    def _devices(self):
+        for name, major_minor in (("null", (1, 3)), ("zero", (1, 5)), ("urandom", (1, 9))):
+            node = self.root / "dev" / name
+            if not node.is_char_device():
+                node.unlink(missing_ok=True)
+                os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(*major_minor))
+                node.chmod(0o666)
 
     def _init(self):
         inside = self.inside
