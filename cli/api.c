@@ -45,8 +45,12 @@ Status api_connect(Cli *cli, Error *err) {
   if (status != STATUS_OK)
     return status;
   if (cli->token && api_unprotected(url))
-    cli_note(cli, "warning: the token travels unencrypted to %s; put TLS in front of the coordinator", url);
-  return http_open(url, cli->token, &cli->http, err);
+    cli_note(
+        cli,
+        "warning: the token travels unencrypted to %s; give the coordinator a certificate (`tls` in coordinator.yaml)",
+        url);
+  const char *ca_file = cli->ca_file ? cli->ca_file : getenv("PGSEAL_CA_FILE");
+  return http_open(url, cli->token, ca_file && *ca_file ? ca_file : NULL, &cli->http, err);
 }
 
 /* What others wrote (tags, messages) is not to steer this terminal. */

@@ -101,6 +101,8 @@ bool cli_parse(Cli *cli, const Option *options, size_t count, bool with_api, int
       {"url", OPTION_TEXT, &cli->url, "URL", "the coordinator (default: PGSEAL_URL, or http://127.0.0.1:8420)"},
       {"token-file", OPTION_TEXT, &cli->token_file, "FILE",
        "holds the token (default: PGSEAL_TOKEN, PGSEAL_TOKEN_FILE)"},
+      {"ca-file", OPTION_TEXT, &cli->ca_file, "FILE",
+       "of the CA of the coordinator's certificate (default: PGSEAL_CA_FILE)"},
       {"json", OPTION_FLAG, &cli->json, NULL, "print the API's JSON instead of text"},
       {"help", OPTION_FLAG, &help, NULL, "this text"},
   };

@@ -36,15 +36,15 @@ struct Cli {
   const Command *command;
   bool json; /* --json */
   bool color_out, color_err;
-  bool live;                    /* progress may be redrawn: stderr is a terminal */
-  const char *url, *token_file; /* --url, --token-file */
-  char *token;                  /* owned; NULL until it is first needed */
-  struct Http *http;            /* owned; NULL until it is first needed */
+  bool live;                              /* progress may be redrawn: stderr is a terminal */
+  const char *url, *token_file, *ca_file; /* --url, --token-file, --ca-file */
+  char *token;                            /* owned; NULL until it is first needed */
+  struct Http *http;                      /* owned; NULL until it is first needed */
 };
 
 /* Parses the command's options and those all commands have. True: go on. False: end with *exit_code (help was
  * printed, or the usage error told). positional: max places, filled with NULL where absent. with_api adds --url,
- * --token-file and --json. */
+ * --token-file, --ca-file and --json. */
 bool cli_parse(Cli *cli, const Option *options, size_t count, bool with_api, int argc, char **argv, int min, int max,
                const char **positional, ExitCode *exit_code);
 

@@ -90,6 +90,9 @@ ExitCode command_dev(Cli *cli, int argc, char **argv) {
     status = dev_write(cli, &dev, &err);
   if (status != STATUS_OK)
     return cli_fail(cli, &err);
+  if (dev.exposed)
+    cli_note(cli, "warning: other machines reach %s, and it speaks plain HTTP: the token can be read on the way",
+             dev.http);
   for (size_t i = 0; i < dev.database_count; i++)
     dev_try_database(cli, &dev.databases[i]);
   fflush(stdout);

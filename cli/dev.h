@@ -27,6 +27,7 @@ typedef struct Dev {
   char *repository_path;                           /* absolute */
   char *host, *url, *bus;
   int port;
+  bool exposed; /* other machines reach it */
   char *coordinator_log, *agent_log;
   Process coordinator, agent;
 } Dev;

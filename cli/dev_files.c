@@ -95,6 +95,8 @@ static void yaml_text(Buffer *out, const char *text) {
 static void coordinator_yaml(const Dev *dev, Buffer *out) {
   buffer_append_text(out, DEV_FIRST_LINE "http: ");
   yaml_text(out, dev->http);
+  if (dev->exposed)
+    buffer_append_text(out, "\nhttp_unencrypted: true");
   buffer_append_format(out, "\nbus: \"%s\"\nledger: ledger.db\nadmin_token_file: token\n\ndatabases:\n", dev->bus);
   for (size_t i = 0; i < dev->database_count; i++)
     buffer_append_format(out, "  - name: \"%s\"\n    environment: %s\n", dev->databases[i].name,

@@ -12,7 +12,7 @@ enum { HTTP_REPLY_LIMIT = 64 << 20, HTTP_TIMEOUT_SECONDS = 30, HTTP_CONNECT_SECO
 
 struct Http {
   CURL *curl;
-  char *url, *token;
+  char *url, *token, *ca_file;
   bool watch_signals, interrupted;
 };
 
@@ -28,7 +28,7 @@ static bool http_loopback(const char *url) {
   return false;
 }
 
-Status http_open(const char *url, const char *token, Http **out, Error *err) {
+Status http_open(const char *url, const char *token, const char *ca_file, Http **out, Error *err) {
   if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
     error_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a URL of a coordinator", url);
     error_remedy(err, "Write it as http://127.0.0.1:8420, in PGSEAL_URL or --url.");
@@ -45,6 +45,7 @@ Status http_open(const char *url, const char *token, Http **out, Error *err) {
     length--;
   http->url = memory_strndup(url, length);
   http->token = token ? memory_strdup(token) : NULL;
+  http->ca_file = ca_file ? memory_strdup(ca_file) : NULL;
   if (!http->curl) {
     http_close(http);
     return error_set(err, ERR_NO_MEMORY, "libcurl cannot make a handle");
@@ -58,6 +59,7 @@ void http_close(Http *http) {
     return;
   curl_easy_cleanup(http->curl);
   free(http->url);
+  free(http->ca_file);
   if (http->token)
     explicit_bzero(http->token, strlen(http->token));
   free(http->token);
@@ -89,12 +91,60 @@ static int http_watch(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl
   return http->interrupted;
 }
 
+/* What curl and OpenSSL say of a certificate, and what to do about it. */
+typedef struct TlsRemedy {
+  const char *sign, *message, *remedy;
+} TlsRemedy;
+
+static const TlsRemedy tls_remedies[] = {
+    {"expired", "its certificate has expired", "Give the coordinator a new certificate; it takes it over by itself."},
+    {"not yet valid", "its certificate is not valid yet", "Check the clocks of this machine and of the coordinator's."},
+    {"target host name", "its certificate is for another name",
+     "Use a name in the URL (PGSEAL_URL or --url) that the certificate is for, or give it one that has this name or "
+     "address among its subjectAltName."},
+    {"target ip address", "its certificate is for another address",
+     "Use a name in the URL (PGSEAL_URL or --url) that the certificate is for, or give it one that has this name or "
+     "address among its subjectAltName."},
+    {"issuer", "its certificate is of a CA that is not known here",
+     "Name the file of that CA's certificate with --ca-file or PGSEAL_CA_FILE."},
+    {"self-signed", "its certificate is of a CA that is not known here",
+     "Name the file of that CA's certificate with --ca-file or PGSEAL_CA_FILE."},
+    {"wrong version", "it does not speak TLS",
+     "Write the URL with http:// if it is on this machine, or give the coordinator "
+     "a certificate (`tls` in coordinator.yaml)."},
+};
+
+static Status http_distrust(const Http *http, CURLcode code, const char *detail, Error *err) {
+  if (code == CURLE_SSL_CACERT_BADFILE) {
+    error_set(err, ERR_INVALID_ARGUMENT, "the CA file %s cannot be used",
+              http->ca_file ? http->ca_file : "of this machine");
+    error_remedy(err, "--ca-file or PGSEAL_CA_FILE names a PEM file with the certificate of the CA.");
+    return err->status;
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(tls_remedies); i++) {
+    if (!strcasestr(detail, tls_remedies[i].sign))
+      continue;
+    error_set(err, ERR_UNAVAILABLE, "the coordinator at %s is not trusted: %s", http->url, tls_remedies[i].message);
+    error_remedy(err, "%s", tls_remedies[i].remedy);
+    error_object(err, "%s", http->url);
+    return err->status;
+  }
+  return STATUS_OK;
+}
+
 static Status http_unreachable(const Http *http, CURLcode code, const char *detail, Error *err) {
   if (http->interrupted)
     return error_set(err, ERR_CANCELED, "interrupted");
+  bool of_tls =
+      code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CACERT_BADFILE;
+  if (of_tls && http_distrust(http, code, detail, err) != STATUS_OK)
+    return err->status;
   error_set(err, ERR_UNAVAILABLE, "the coordinator at %s cannot be reached: %s", http->url,
             *detail ? detail : curl_easy_strerror(code));
-  error_remedy(err, "Check that pgseal-coordinator runs there, and the URL (PGSEAL_URL or --url).");
+  bool plain = strncmp(http->url, "http://", 7) == 0;
+  bool silent = code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR; /* as TLS is to what is none */
+  error_remedy(err, "Check that pgseal-coordinator runs there, and the URL (PGSEAL_URL or --url).%s",
+               plain && silent ? " If it speaks TLS, write https://." : "");
   error_object(err, "%s", http->url);
   return err->status;
 }
@@ -132,6 +182,9 @@ static void http_set_up(Http *http, const HttpRequest *request, const char *url,
   curl_easy_reset(curl); /* connections stay */
   curl_easy_setopt(curl, CURLOPT_URL, url);
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  if (http->ca_file)
+    curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca_file);
   curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)HTTP_CONNECT_SECONDS);

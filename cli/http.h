@@ -11,8 +11,9 @@
 
 typedef struct Http Http;
 
-/* url: "http://127.0.0.1:8420", without a path. token may be NULL; it is copied. */
-Status http_open(const char *url, const char *token, Http **out, Error *err) MUST_CHECK;
+/* url: "https://pgseal.internal:8420", without a path. token may be NULL. ca_file: PEM, what the coordinator's
+ * certificate is checked with; NULL: what this machine trusts. All are copied. */
+Status http_open(const char *url, const char *token, const char *ca_file, Http **out, Error *err) MUST_CHECK;
 void http_close(Http *http); /* NULL is fine */
 const char *http_url(const Http *http);
 

@@ -41,7 +41,13 @@ typedef struct RawLog {
   char *level, *format;
 } RawLog;
 
+typedef struct RawTls {
+  char *certificate, *key;
+} RawTls;
+
 typedef struct RawConfig {
+  RawTls tls;
+  bool http_unencrypted;
   char *http, *bus, *ledger, *admin_token_file;
   RawDispatch dispatch;
   RawDatabase *databases;
@@ -111,8 +117,16 @@ static const cyaml_schema_field_t log_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t tls_fields[] = {
+    OPTIONAL_TEXT("certificate", RawTls, certificate),
+    OPTIONAL_TEXT("key", RawTls, key),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("http", RawConfig, http),
+    CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
+    CYAML_FIELD_BOOL("http_unencrypted", CYAML_FLAG_OPTIONAL, RawConfig, http_unencrypted),
     OPTIONAL_TEXT("bus", RawConfig, bus),
     OPTIONAL_TEXT("ledger", RawConfig, ledger),
     OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
@@ -181,6 +195,31 @@ static Status check_address(const Loaded *loaded, const char *http, Error *err) 
   return STATUS_OK;
 }
 
+static bool is_loopback(const char *http) {
+  return strncmp(http, "127.", 4) == 0 || strncmp(http, "[::1]:", 6) == 0;
+}
+
+/* Tokens and everything else would travel for all to read: only whoever says so gets that. */
+static Status take_tls(Loaded *loaded, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  const RawConfig *raw = loaded->raw;
+  if (!raw->tls.certificate != !raw->tls.key)
+    return config_error(err, config->path, "tls has a %s, but no %s", raw->tls.key ? "key" : "certificate",
+                        raw->tls.key ? "certificate" : "key");
+  if (raw->tls.certificate) {
+    config->tls_certificate = resolve(loaded, raw->tls.certificate);
+    config->tls_key = resolve(loaded, raw->tls.key);
+    return STATUS_OK;
+  }
+  if (raw->http_unencrypted || is_loopback(config->http))
+    return STATUS_OK;
+  config_error(err, config->path, "http is '%s', which other machines can reach, and there is no TLS", config->http);
+  error_remedy(
+      err, "Name a certificate and its key under `tls`; or listen on 127.0.0.1 behind a reverse proxy with TLS; or, "
+           "where the network itself encrypts, say `http_unencrypted: true`.");
+  return ERR_CONFIG;
+}
+
 static Status take_settings(Loaded *loaded, Error *err) {
   CoordinatorConfig *config = &loaded->config;
   const RawConfig *raw = loaded->raw;
@@ -199,6 +238,8 @@ static Status take_settings(Loaded *loaded, Error *err) {
   if (strncmp(config->bus, "tcp://", 6) != 0 && strncmp(config->bus, "tls+tcp://", 10) != 0)
     return config_error(err, loaded->config.path, "bus is '%s'; it must be tcp://ADDRESS:PORT", config->bus);
   Status status = check_address(loaded, config->http, err);
+  if (status == STATUS_OK)
+    status = take_tls(loaded, err);
   const RawDispatch *d = &raw->dispatch;
   if (status == STATUS_OK)
     status = take_int(loaded, "dispatch.lease_seconds", d->lease_seconds, 30, 1, 3600, &config->lease_seconds, err);

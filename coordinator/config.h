@@ -33,9 +33,10 @@ typedef struct ConfigAgent {
 
 typedef struct CoordinatorConfig {
   const char *path;
-  const char *http;             /* "127.0.0.1:8420" */
-  const char *bus;              /* "tcp://127.0.0.1:8421" */
-  const char *ledger;           /* SQLite file */
+  const char *http;                      /* "127.0.0.1:8420" */
+  const char *tls_certificate, *tls_key; /* PEM files, for the HTTP API; both or none: NULL */
+  const char *bus;                       /* "tcp://127.0.0.1:8421" */
+  const char *ledger;                    /* SQLite file */
   const char *admin_token_file; /* the first admin token; its hash is kept when no token of name "admin" exists yet */
   int lease_seconds;            /* default 30 */
   int poll_seconds;             /* default 20 */

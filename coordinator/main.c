@@ -20,9 +20,10 @@ static const char usage_text[] =
     "Usage: pgseal-coordinator [COMMAND] --config FILE\n"
     "\n"
     "Without a command it runs in the foreground until SIGTERM or SIGINT, and logs to stderr.\n"
+    "SIGHUP loads the certificate of the HTTP API anew.\n"
     "\n"
     "Commands:\n"
-    "  check           check the configuration, the agents' keys included, and exit\n"
+    "  check           check the configuration, keys and certificates included, and exit\n"
     "  ledger verify   verify the ledger's chain of events and exit; may run beside a coordinator\n"
     "\n"
     "Options:\n"
@@ -35,7 +36,7 @@ static const char usage_text[] =
 typedef struct Coordinator {
   uv_loop_t loop;
   uv_timer_t tick, limit;
-  uv_signal_t signals[2];
+  uv_signal_t signals[2], reload;
   CoordinatorConfig *config;
   Ledger *ledger;
   Dispatch *dispatch;
@@ -78,6 +79,7 @@ static void stop(Coordinator *coordinator) {
   uv_close((uv_handle_t *)&coordinator->tick, NULL);
   for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++)
     uv_close((uv_handle_t *)&coordinator->signals[i], NULL);
+  uv_close((uv_handle_t *)&coordinator->reload, NULL);
   if (coordinator->api)
     api_close(coordinator->api);
   coordinator->api = NULL;
@@ -92,6 +94,14 @@ static void on_signal(uv_signal_t *handle, int number) {
   stop(handle->data);
 }
 
+static void on_reload(uv_signal_t *handle, int number) {
+  (void)number;
+  Coordinator *coordinator = handle->data;
+  log_info("reloading", "signal", "SIGHUP", NULL);
+  if (coordinator->api)
+    api_reload(coordinator->api);
+}
+
 static void handles_init(Coordinator *coordinator) {
   const int numbers[] = {SIGTERM, SIGINT};
   uv_timer_init(&coordinator->loop, &coordinator->tick);
@@ -102,6 +112,9 @@ static void handles_init(Coordinator *coordinator) {
     coordinator->signals[i].data = coordinator;
     uv_signal_start(&coordinator->signals[i], on_signal, numbers[i]);
   }
+  uv_signal_init(&coordinator->loop, &coordinator->reload);
+  coordinator->reload.data = coordinator;
+  uv_signal_start(&coordinator->reload, on_reload, SIGHUP);
   uv_timer_start(&coordinator->tick, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -163,6 +176,9 @@ static int run(CoordinatorConfig *config) {
 /* ---- commands ---- */
 
 static int check(const CoordinatorConfig *config) {
+  Error err;
+  if (api_check(config, &err) != STATUS_OK)
+    return complain(&err);
   printf("%s is valid: %zu database%s, %zu agent%s\n", config->path, config->database_count,
          config->database_count == 1 ? "" : "s", config->agent_count, config->agent_count == 1 ? "" : "s");
   return 0;

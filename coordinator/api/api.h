@@ -15,6 +15,11 @@ typedef struct Api Api;
 Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,
                 Error *err) MUST_CHECK;
 int api_port(const Api *api);
+/* Loads the certificate anew (SIGHUP); if that cannot be, it is logged and the one before stays. Open connections stay.
+ */
+void api_reload(Api *api);
+/* Can the certificate and key of the configuration be used? OK without TLS. */
+Status api_check(const CoordinatorConfig *config, Error *err) MUST_CHECK;
 /* Answers waiting requests with 503 (code "unavailable", "coordinator is stopping; the checkpoint goes on") and closes.
  */
 void api_close(Api *api);

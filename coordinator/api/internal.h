@@ -14,6 +14,7 @@
 
 #include "common/base/buffer.h"
 #include "coordinator/api/api.h"
+#include "coordinator/api/tls.h"
 
 enum { API_BODY_LIMIT = 64 << 10, API_BODY_PATIENCE = 1 << 20, API_LIST_DEFAULT = 100, API_LIST_LIMIT = 1000 };
 
@@ -71,6 +72,13 @@ typedef struct Stream {
   struct Stream *next;
 } Stream;
 
+/* One connection, from its acceptance to its end. */
+typedef struct Peer {
+  Api *api;
+  Credentials *credentials; /* what it began with; NULL without TLS */
+  struct Peer *next, *previous;
+} Peer;
+
 struct Api {
   uv_loop_t *loop;
   const CoordinatorConfig *config;
@@ -81,6 +89,9 @@ struct Api {
   uv_timer_t timer, heartbeat;
   Request *requests; /* all that are open */
   Stream *streams;
+  Peer *peers;
+  Credentials *credentials; /* the newest; NULL without TLS */
+  uint64_t stamp, failed_stamp;
   bool closing, resumed;
   int64_t denied_since_us; /* of the log's allowance for denied attempts */
   int denied_logged, denied_left_out;
@@ -149,6 +160,13 @@ bool scope_sees(const void *scope, const char *database /* NULL: in no scope but
 /* A token's "databases" as asked for, or NULL. *text: new, as the ledger keeps it; NULL: all. */
 Status scope_from_wish(const json_t *given, char **text, Error *err) MUST_CHECK;
 Requester scope_requester(const Request *request); /* valid as long as the request */
+
+/* ---- peers.c ---- */
+gnutls_certificate_retrieve_function2 *peers_certificate(void);
+void peers_notify(void *user, struct MHD_Connection *connection, void **context,
+                  enum MHD_ConnectionNotificationCode code);
+Status peers_load_certificate(Api *api, Error *err) MUST_CHECK; /* nothing without TLS */
+void peers_watch_certificate(Api *api);                         /* loads it anew if its files changed */
 
 /* ---- handlers ---- */
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,

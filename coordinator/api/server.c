@@ -43,6 +43,7 @@ static void on_timeout(uv_timer_t *timer) {
 
 static void on_heartbeat(uv_timer_t *timer) {
   events_heartbeat(timer->data);
+  peers_watch_certificate(timer->data);
 }
 
 void request_suspend(Request *request) {
@@ -177,14 +178,18 @@ static size_t on_unescape(void *user, struct MHD_Connection *connection, char *t
 
 static struct MHD_Daemon *start(Api *api) {
   unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
-                   (api->address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
-  return MHD_start_daemon(flags, 0, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-                          MHD_OPTION_SOCK_ADDR, &api->address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
-                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-                          (unsigned)CONNECTIONS_PER_CLIENT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION,
-                          MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-                          MHD_OPTION_END);
+                   (api->address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0) | (api->credentials ? MHD_USE_TLS : 0);
+  const struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)TLS_PRIORITIES},
+                                       {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)peers_certificate()},
+                                       {MHD_OPTION_END, 0, NULL}};
+  const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+  return MHD_start_daemon(
+      flags, 0, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_SOCK_ADDR,
+      &api->address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_NOTIFY_CONNECTION, peers_notify, api,
+      MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+      (unsigned)CONNECTIONS_PER_CLIENT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape,
+      NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_ARRAY, api->credentials ? tls : none, MHD_OPTION_END);
 }
 
 Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,
@@ -194,6 +199,8 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
   Status status = auth_first_token(api, err);
   if (!status)
     status = parse_address(config->http, &api->address, err);
+  if (!status)
+    status = peers_load_certificate(api, err);
   if (!status && !(api->daemon = start(api)))
     status = error_set_errno(err, errno, "cannot listen for HTTP on %s", config->http);
   if (status) {
@@ -202,6 +209,7 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
       error_remedy(err,
                    "Is another program, or another coordinator, using this port? `http` in coordinator.yaml names it.");
     }
+    tls_release(api->credentials);
     free(api);
     return status;
   }
@@ -217,14 +225,25 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
   return STATUS_OK;
 }
 
+Status api_check(const CoordinatorConfig *config, Error *err) {
+  Credentials *credentials = NULL;
+  if (!config->tls_certificate)
+    return STATUS_OK;
+  Status status = tls_load(config->tls_certificate, config->tls_key, &credentials, err);
+  tls_release(credentials);
+  return status;
+}
+
 int api_port(const Api *api) {
   return api->port;
 }
 
 static void on_handle_closed(uv_handle_t *handle) {
   Api *api = handle->data;
-  if (--api->handles == 0)
-    free(api);
+  if (--api->handles > 0)
+    return;
+  tls_release(api->credentials);
+  free(api);
 }
 
 /* Every suspended connection is woken and answered (a suspended one may not be left to MHD_stop_daemon). */

@@ -1,15 +1,29 @@
 """The HTTP API as docs/openapi.yaml documents it, and what a hostile or careless client does to it."""
 import json
+import pathlib
 import re
-import socket
+import tempfile
 import time
 
 import pytest
 import yaml
 
 from support.shell import PROJECT
+from support.stack import Stack
 
 SPEC = yaml.safe_load((PROJECT / "docs/openapi.yaml").read_text())
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def stack(request, base, server):
+    """Everything here holds over both."""
+    name = f"shop_{request.param}"
+    server.create(name)
+    server.sql(name, "CREATE TABLE item (id int PRIMARY KEY, name text); INSERT INTO item SELECT i, 'item '||i FROM generate_series(1, 1000) i")
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p"
+    s = Stack(directory, {"shop": server.conninfo(name)}, tls=request.param == "https").start()
+    yield s
+    s.remove()
 
 
 def resolve(schema):
@@ -86,7 +100,7 @@ def test_answers_are_as_documented(stack):
 
 def test_events_stream(stack):
     identity = stack.request("shop", "watched")
-    with socket.create_connection(("127.0.0.1", stack.http), timeout=60) as s:
+    with stack.connect() as s:
         s.sendall(f"GET /api/v1/checkpoints/{identity}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {stack.token}\r\n\r\n".encode())
         got = b""
         while b"event: checkpoint.sealed" not in got:
@@ -138,7 +152,7 @@ def test_idle_and_broken_connections(stack):
     """Many connections that say nothing, or half a request, keep nobody else from being served."""
     held = []
     for i in range(200):
-        s = socket.create_connection(("127.0.0.1", stack.http))
+        s = stack.connect()
         if i % 2:
             s.sendall(b"POST /api/checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
         held.append(s)

@@ -5,12 +5,14 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
 from .postgres import NATIVE, tools_dir
+from .certificates import Certificates
 from .shell import BIN, free_port, processes, run, wait_for
 
 
@@ -34,7 +36,8 @@ class Stack:
             capabilities = spec.split("+")
             self.agents["-".join(capabilities)] = capabilities
         self.http, self.bus = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.http}"
+        self.tls = Certificates(self.dir / "tls") if options.get("tls") else None
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.http}"
         self.bucket = options.get("s3")  # a support.s3.Bucket; else a directory is the repository
         self.repository = self.dir / ("repository.yaml" if self.bucket else "repository")
         self.running = {}
@@ -85,6 +88,7 @@ class Stack:
         coordinator = {
             "http": f"127.0.0.1:{self.http}", "bus": f"tcp://127.0.0.1:{self.bus}",
             "ledger": o.get("ledger", "ledger.db"),
+            **({"tls": {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}} if self.tls else {}),
             "admin_token_file": "token",
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
@@ -153,7 +157,7 @@ class Stack:
 
     def ready(self):
         try:
-            return urllib.request.urlopen(self.url + "/readyz", timeout=2).status == 200
+            return urllib.request.urlopen(self.url + "/readyz", timeout=2, context=self.tls and self.tls.context()).status == 200
         except (urllib.error.URLError, OSError):
             return False
 
@@ -185,7 +189,8 @@ class Stack:
     # ---- what a user does ------------------------------------------------------------------------
 
     def cli(self, *argv, check=True, **kw):
-        env = {**os.environ, "PGSEAL_URL": getattr(self, "url", ""), "PGSEAL_TOKEN": getattr(self, "token", ""), "NO_COLOR": "1"}
+        env = {**os.environ, "PGSEAL_URL": getattr(self, "url", ""), "PGSEAL_TOKEN": getattr(self, "token", ""), "NO_COLOR": "1",
+               **({"PGSEAL_CA_FILE": str(self.tls.ca)} if getattr(self, "tls", None) else {})}
         return run([BIN / "pgseal", *argv], check=check, env=env, **kw)
 
     def api(self, method, path, json_body=None, token=None, headers=None, timeout=150, raw=None):
@@ -199,7 +204,7 @@ class Stack:
         for key, value in (headers or {}).items():
             request.add_header(key, value)
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
+            with urllib.request.urlopen(request, timeout=timeout, context=self.tls and self.tls.context()) as answer:
                 status, body, got = answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as e:
             status, body, got = e.code, e.read(), e.headers
@@ -207,6 +212,11 @@ class Stack:
             return status, json.loads(body or b"null"), got
         except ValueError:
             return status, body.decode(errors="replace"), got
+
+    def connect(self, timeout=60, source=None):
+        """A socket to the HTTP API, for what no client library would do."""
+        s = socket.create_connection(("127.0.0.1", self.http), timeout=timeout, source_address=source and (source, 0))
+        return self.tls.context().wrap_socket(s, server_hostname="127.0.0.1") if self.tls else s
 
     def checkpoint(self, database, tag="test", timeout=150):
         """The one blocking request. (status, body)."""

@@ -147,6 +147,12 @@ static void test_checks(void **state) {
   refuse(f, "dispatch: {lease_seconds: 0}\n", "dispatch.lease_seconds is 0");
   refuse(f, "dispatch: {max_attempts: 21}\n", "between 1 and 20");
   refuse(f, "http: localhost\n", "http");
+  refuse(f, "http: 0.0.0.0:8420\n", "there is no TLS");
+  refuse(f, "http: '[::]:8420'\n", "there is no TLS");
+  refuse(f, "http: 10.0.0.1:8420\nhttp_unencrypted: false\n", "there is no TLS");
+  refuse(f, "tls: {certificate: a.crt}\n", "no key");
+  refuse(f, "tls: {key: a.key}\n", "no certificate");
+  refuse(f, "tls: {certificate: a.crt, key: a.key, ca: b}\n", "coordinator.yaml");
   refuse(f, "http: 127.0.0.1:99999\n", "http");
   refuse(f, "bus: http://127.0.0.1:1\n", "bus");
   refuse(f, "log: {level: loud}\n", "loud");
@@ -199,11 +205,21 @@ static void test_example(void **state) {
   buffer_release(&text);
 }
 
+static void test_reached_by_others(void **state) {
+  Fixture *f = *state;
+  assert_int_equal(load(f, "http: 0.0.0.0:8420\nhttp_unencrypted: true\n"), STATUS_OK);
+  assert_null(f->config->tls_certificate);
+  assert_int_equal(load(f, "http: 0.0.0.0:8420\ntls: {certificate: tls/a.crt, key: /x/a.key}\n"), STATUS_OK);
+  assert_non_null(strstr(f->config->tls_certificate, "/tls/a.crt"));
+  assert_string_equal(f->config->tls_key, "/x/a.key");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
       cmocka_unit_test_setup_teardown(test_everything, setup, teardown),
       cmocka_unit_test_setup_teardown(test_places, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_reached_by_others, setup, teardown),
       cmocka_unit_test_setup_teardown(test_checks, setup, teardown),
       cmocka_unit_test_setup_teardown(test_agents, setup, teardown),
       cmocka_unit_test_setup_teardown(test_absent_file, setup, teardown),
