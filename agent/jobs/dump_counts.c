@@ -11,7 +11,6 @@ typedef struct Counter {
   DumpCounts *counts;
   size_t session;
   pthread_t thread;
-  PGcancel *cancel;
 } Counter;
 
 struct DumpCounts {
@@ -32,9 +31,15 @@ static bool is_stopping(DumpCounts *counts) {
   return stopping;
 }
 
-static Status count(PGconn *session, const char *sql, int64_t *rows, Error *err) {
+/* Whoever waits for the threads to end does not wait for a count. */
+static Status check_stopping(void *user, Error *err) {
+  return is_stopping(user) ? error_set(err, ERR_CANCELED, "the counts are not wanted any more") : STATUS_OK;
+}
+
+static Status count(DumpCounts *counts, size_t session, const char *sql, int64_t *rows, Error *err) {
   CLEANUP(postgres_clear) PGresult *result = NULL;
-  Status status = postgres_query(session, &result, err, sql);
+  const PostgresWatch watch = {check_stopping, counts};
+  Status status = postgres_query_watched(counts->run->sessions[session], &result, err, sql, &watch);
   if (status == STATUS_OK)
     *rows = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
   return status;
@@ -42,10 +47,11 @@ static Status count(PGconn *session, const char *sql, int64_t *rows, Error *err)
 
 /* As pg_dump reads it: COPY of a table is of that table ONLY, COPY of an extension's filtered table is a SELECT with
  * the extension's own condition. */
-static Status count_table(DumpRun *run, DumpTable *table, Error *err) {
+static Status count_table(DumpCounts *counts, DumpTable *table, Error *err) {
+  const DumpRun *run = counts->run;
   CLEANUP_FREE char *sql = memory_format("SELECT pg_catalog.count(*) FROM %s%s %s", *table->condition ? "" : "ONLY ",
                                          table->quoted, table->condition);
-  Status status = count(run->sessions[table->session], sql, &table->rows, err);
+  Status status = count(counts, table->session, sql, &table->rows, err);
   if (status == STATUS_OK)
     return STATUS_OK;
   if (status == ERR_QUERY && run->source.in_recovery && strstr(err->message, "SQLSTATE 40001")) {
@@ -70,7 +76,7 @@ static Status count_share(Counter *counter, Error *err) {
   if (status != STATUS_OK)
     return status;
   if (counter->session == 0 && run->large_objects < 0) {
-    status = count(run->sessions[0], "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata",
+    status = count(counter->counts, 0, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata",
                    &run->large_objects, err);
     if (status != STATUS_OK)
       return error_prefix(err, "counting the large objects");
@@ -79,7 +85,7 @@ static Status count_share(Counter *counter, Error *err) {
     DumpTable *table = &run->tables.items[i];
     if (table->session != counter->session || !table->data || table->rows >= 0)
       continue;
-    status = count_table(run, table, err);
+    status = count_table(counter->counts, table, err);
     if (status != STATUS_OK)
       return status;
   }
@@ -117,13 +123,11 @@ Status dump_counts_start(DumpRun *run, bool heap, DumpCounts **out, Error *err) 
     Counter *counter = &counts->counters[i];
     counter->counts = counts;
     counter->session = i;
-    counter->cancel = PQgetCancel(run->sessions[i]);
     pthread_mutex_lock(&counts->lock);
     counts->running++;
     pthread_mutex_unlock(&counts->lock);
     int failed = pthread_create(&counter->thread, NULL, work, counter);
     if (failed) {
-      PQfreeCancel(counter->cancel);
       pthread_mutex_lock(&counts->lock);
       counts->running--;
       pthread_mutex_unlock(&counts->lock);
@@ -161,31 +165,15 @@ Status dump_counts_wait(DumpCounts *counts, Error *err) {
   return STATUS_OK;
 }
 
-/* Asked again each tick: a cancel that comes between two statements is lost. */
-static void cancel_queries(const DumpCounts *counts) {
-  char reason[256];
-  for (size_t i = 0; i < counts->started; i++)
-    if (counts->counters[i].cancel)
-      (void)PQcancel(counts->counters[i].cancel, reason, sizeof reason);
-}
-
 void dump_counts_stop(DumpCounts **counts_pointer) {
   DumpCounts *counts = STEAL(*counts_pointer);
   if (!counts)
     return;
   pthread_mutex_lock(&counts->lock);
   counts->stopping = true;
-  while (counts->running > 0) {
-    pthread_mutex_unlock(&counts->lock);
-    cancel_queries(counts);
-    pthread_mutex_lock(&counts->lock);
-    wait_a_tick(counts);
-  }
   pthread_mutex_unlock(&counts->lock);
-  for (size_t i = 0; i < counts->started; i++) {
+  for (size_t i = 0; i < counts->started; i++)
     pthread_join(counts->counters[i].thread, NULL);
-    PQfreeCancel(counts->counters[i].cancel);
-  }
   pthread_cond_destroy(&counts->changed);
   pthread_mutex_destroy(&counts->lock);
   free(counts);

@@ -80,7 +80,7 @@ def cluster_over_its_disk_when_made(world):
 
 
 def count_stands_still(world):
-    """The server falls silent where the job cannot look up from its wait: its agent ends it, half a minute over its time."""
+    """The server falls silent while rows are counted."""
     server = world.server
     databases = world.database("budget_g", ROWS.format(400_000))
     proxy = world.kept.enter_context(Proxy(str(server.dir / ".s.PGSQL.5432")))
