@@ -82,7 +82,8 @@ Status repository_put_hashed(Repository *repository, const char *key, const void
   if (status)
     return status;
   status = named(repository->ops->put(repository->backend, key, data, size, sha256, err), key, err);
-  if (status == ERR_DISK_FULL)
+  if (status == ERR_DISK_FULL &&
+      strcmp(err->remedy, error_default_remedy(status)) == 0) /* the backend says no better */
     error_remedy(err, "Free space in the repository (%s), or give it a larger disk.", repository->description);
   return status;
 }

@@ -304,7 +304,7 @@ static void test_full(void **state) {
     CLEANUP_FREE char *key = memory_format("db/%d", stored);
     status = put(repository, key, "x", &err);
   }
-  expect(status, ERR_DISK_FULL, &err, "quota");
+  expect(status, ERR_DISK_FULL, &err, "Raise the quota");
   assert_int_equal(error_class(status), ERROR_CLASS_TRANSIENT);
   repository_close(repository);
 }
