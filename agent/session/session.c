@@ -156,8 +156,8 @@ static Status open_parts(Session *session, Error *err) {
     return status;
   status = spool_list(config->data_dir, on_spooled, session, err);
   if (!status)
-    status =
-        bus_client_open(session->loop, config->coordinators, config->coordinator_count, RESEND_MS, &session->bus, err);
+    status = bus_client_open(session->loop, config->coordinators, config->coordinator_count, NULL, RESEND_MS,
+                             &session->bus, err);
   if (status)
     supervisor_close(session->supervisor);
   return status;

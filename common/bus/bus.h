@@ -16,6 +16,16 @@
 
 enum { BUS_MESSAGE_LIMIT = 4 << 20 };
 
+/* What a side of tls+tcp:// shows and whom it admits: PEM texts. TLS 1.2, both sides with a certificate of one
+ * authority (mutual; mbedTLS inside nng). It admits a connection and no more: nng 1.5.2 does not say whose certificate
+ * it saw, so who the peer *is* has to be shown inside (the gateway's sessions: a signed challenge). */
+typedef struct BusTls {
+  const char *authority;   /* certificate of whom the peer's must be */
+  const char *revocations; /* the authority's list, or NULL; servers only */
+  const char *certificate, *key;
+  const char *peer_name; /* the name in the server's certificate; clients only */
+} BusTls;
+
 /* ---- server (coordinator) ---- */
 typedef struct BusServer BusServer;
 typedef struct BusRequest BusRequest; /* one request that waits for its reply; may be kept (parked) */
@@ -24,9 +34,14 @@ typedef struct BusRequest BusRequest; /* one request that waits for its reply; m
  * bus_request_reply or bus_request_drop. data is valid during the call only. */
 typedef void BusRequestCallback(void *user, BusRequest *request, const uint8_t *data, size_t size);
 
-/* url: "tcp://127.0.0.1:8421". Plain tcp off loopback is ERR_CONFIG. At most `parallel` requests are held at once. */
-Status bus_server_open(uv_loop_t *loop, const char *url, size_t parallel, BusRequestCallback *callback, void *user,
-                       BusServer **out, Error *err) MUST_CHECK;
+/* url: "tls+tcp://0.0.0.0:8421", or "tcp://127.0.0.1:8421"; what address.h refuses is ERR_CONFIG, and so is tls+tcp
+ * without `tls` (which is copied; else it may be NULL). At most `parallel` requests are held at once. */
+Status bus_server_open(uv_loop_t *loop, const char *url, const BusTls *tls, size_t parallel,
+                       BusRequestCallback *callback, void *user, BusServer **out, Error *err) MUST_CHECK;
+/* From now on with this certificate, authority and list of revocations. Every connection is closed and made anew by
+ * whoever is still admitted; requests under way are resent by their clients, and sessions outlive it.
+ * ERR_KEY_UNREADABLE, with the old one still in use. */
+Status bus_server_admit(BusServer *server, const BusTls *tls, Error *err) MUST_CHECK;
 void bus_request_reply(BusRequest *request, const void *data, size_t size);
 void bus_request_drop(BusRequest *request); /* no answer: the peer resends later */
 /* Is the connection it came by still open? If not, a reply would reach nobody. Not known at once: a host that vanishes
@@ -40,9 +55,12 @@ typedef struct BusClient BusClient;
 typedef void BusReplyCallback(void *user, const Error *err, const uint8_t *data, size_t size);
 
 /* urls: one or more coordinators; connections are made and made again in the background, REQ resends after resend_ms.
- */
-Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, int resend_ms, BusClient **out,
-                       Error *err) MUST_CHECK;
+ * tls: as for the server; needed when one of the urls is tls+tcp. */
+Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, const BusTls *tls, int resend_ms,
+                       BusClient **out, Error *err) MUST_CHECK;
+/* New connections with this certificate, then the old ones are closed. Requests under way are sent again by the new
+ * ones. ERR_KEY_UNREADABLE, with the old one still in use. */
+Status bus_client_admit(BusClient *client, const BusTls *tls, Error *err) MUST_CHECK;
 void bus_client_request(BusClient *client, const void *data, size_t size, int timeout_ms, BusReplyCallback *callback,
                         void *user);
 void bus_client_close(BusClient *client, void (*closed)(void *user),

@@ -1,6 +1,7 @@
 /* The client side: one nng context and one aio per open request; made for it, and freed on the loop when it ended. */
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
@@ -9,6 +10,7 @@
 #include "common/bus/bus.h"
 #include "common/bus/closing.h"
 #include "common/bus/queue.h"
+#include "common/bus/tls.h"
 
 typedef struct Call {
   QueueItem item; /* first */
@@ -23,8 +25,17 @@ typedef struct Call {
   struct Call *previous, *next;
 } Call;
 
+/* The dialers of one certificate. */
+typedef struct Dialers {
+  size_t count;
+  nng_dialer items[];
+} Dialers;
+
 struct BusClient {
   nng_socket socket;
+  char **urls;
+  size_t url_count;
+  Dialers *dialers;
   Queue queue;
   Call *calls;
   void (*closed)(void *user);
@@ -85,31 +96,98 @@ static void on_event(void *user, QueueItem *item) {
   finish(call, rc, message);
 }
 
-Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, int resend_ms, BusClient **out,
-                       Error *err) {
+/* ---- dialing ---- */
+
+static void *close_dialers(void *arg) {
+  Dialers *dialers = arg;
+  for (size_t i = 0; i < dialers->count; i++)
+    nng_dialer_close(dialers->items[i]);
+  free(dialers);
+  return NULL;
+}
+
+/* On a thread of its own, as a socket is closed (closing.h): it may wait for a connection that is being made. */
+static void drop_dialers(Dialers *dialers) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, close_dialers, dialers) == 0)
+    pthread_detach(thread);
+  else
+    close_dialers(dialers);
+}
+
+static int dial_one(BusClient *client, const char *url, nng_tls_config *tls, Dialers *dialers) {
+  nng_dialer dialer;
+  int rc = nng_dialer_create(&dialer, client->socket, url);
+  if (rc)
+    return rc;
+  dialers->items[dialers->count++] = dialer;
+  if (bus_address_secure(url))
+    rc = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls);
+  return rc ? rc : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
+}
+
+static Status dial(BusClient *client, const BusTls *tls, Error *err) {
+  nng_tls_config *config = NULL;
+  bool secure = false;
+  for (size_t i = 0; i < client->url_count; i++)
+    secure = secure || bus_address_secure(client->urls[i]);
+  Status status = secure ? bus_tls_config(tls, NNG_TLS_MODE_CLIENT, &config, err) : STATUS_OK;
+  if (status)
+    return status;
+  Dialers *dialers = memory_alloc(sizeof *dialers + client->url_count * sizeof *dialers->items);
+  int rc = 0;
+  for (size_t i = 0; i < client->url_count && !rc; i++)
+    rc = dial_one(client, client->urls[i], config, dialers);
+  if (config)
+    nng_tls_config_free(config);
+  if (rc) {
+    drop_dialers(dialers);
+    return error_set(err, ERR_UNAVAILABLE, "cannot dial the coordinator: %s", nng_strerror(rc));
+  }
+  if (client->dialers)
+    drop_dialers(client->dialers);
+  client->dialers = dialers;
+  return STATUS_OK;
+}
+
+Status bus_client_admit(BusClient *client, const BusTls *tls, Error *err) {
+  return dial(client, tls, err);
+}
+
+static void free_client(BusClient *client) {
+  for (size_t i = 0; i < client->url_count; i++)
+    free(client->urls[i]);
+  free(client->urls);
+  free(client->dialers);
+  free(client);
+}
+
+Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, const BusTls *tls, int resend_ms,
+                       BusClient **out, Error *err) {
   for (size_t i = 0; i < url_count; i++) {
     Status status = bus_address_check(urls[i], err);
     if (status)
       return status;
   }
   BusClient *client = memory_alloc(sizeof *client);
+  for (size_t i = 0; i < url_count; i++)
+    ARRAY_PUSH(client->urls, client->url_count, memory_strdup(urls[i]));
   int rc = nng_req0_open(&client->socket);
   if (rc) {
-    free(client);
+    free_client(client);
     return error_set(err, ERR_UNAVAILABLE, "cannot open the bus: %s", nng_strerror(rc));
   }
   nng_socket_set_size(client->socket, NNG_OPT_RECVMAXSZ, BUS_MESSAGE_LIMIT);
   nng_socket_set_ms(client->socket, NNG_OPT_REQ_RESENDTIME, resend_ms);
   nng_socket_set_ms(client->socket, NNG_OPT_RECONNMINT, 100);
   nng_socket_set_ms(client->socket, NNG_OPT_RECONNMAXT, 3000);
-  for (size_t i = 0; i < url_count && !rc; i++)
-    rc = nng_dial(client->socket, urls[i], NULL, NNG_FLAG_NONBLOCK);
-  if (!rc && queue_open(&client->queue, loop, on_event, client) != 0)
-    rc = NNG_EINTERNAL;
-  if (rc) {
+  Status status = dial(client, tls, err);
+  if (!status && queue_open(&client->queue, loop, on_event, client) != 0)
+    status = error_set(err, ERR_INTERNAL, "the event loop takes no more");
+  if (status) {
     nng_close(client->socket);
-    free(client);
-    return error_set(err, ERR_UNAVAILABLE, "cannot dial the coordinator: %s", nng_strerror(rc));
+    free_client(client);
+    return status;
   }
   *out = client;
   return STATUS_OK;
@@ -146,7 +224,7 @@ static void on_closed(uv_handle_t *handle) {
   pthread_mutex_destroy(&client->queue.lock);
   if (client->closed)
     client->closed(client->closed_user);
-  free(client);
+  free_client(client);
 }
 
 static void on_socket_closed(void *user) {

@@ -2,17 +2,25 @@
  * The server side. One nng context and one aio per request that may be held at once. An aio's life:
  * RECEIVING (nng owns it) -> ready (in the queue) -> HELD (the user has the request) -> SENDING -> RECEIVING ...
  * nng's callback does nothing but push to the queue; all state is the loop's.
+ *
+ * A TLS configuration cannot be changed once it is in use: to admit others, the listener is closed, with its
+ * connections, and another one opened. The port is free again a moment later (nng frees it on a thread of its own), so
+ * that is tried until it works.
  */
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/bus/address.h"
 #include "common/bus/bus.h"
 #include "common/bus/closing.h"
 #include "common/bus/queue.h"
+#include "common/bus/tls.h"
+
+enum { LISTEN_AGAIN_MS = 20, LISTEN_COMPLAIN = 500 };
 
 typedef enum RequestState { RECEIVING, HELD, SENDING } RequestState;
 
@@ -28,6 +36,11 @@ struct BusRequest {
 struct BusServer {
   uv_loop_t *loop;
   nng_socket socket;
+  char *url;
+  nng_listener listener;
+  nng_tls_config *tls; /* NULL: plain */
+  uv_timer_t again;    /* active: there is no listener, it is tried again */
+  unsigned tries;
   BusRequest *requests;
   size_t count;
   Queue queue;
@@ -93,20 +106,71 @@ static int open_requests(BusServer *server, size_t parallel) {
   return 0;
 }
 
-Status bus_server_open(uv_loop_t *loop, const char *url, size_t parallel, BusRequestCallback *callback, void *user,
-                       BusServer **out, Error *err) {
+static int listen_on(BusServer *server) {
+  int rc = nng_listener_create(&server->listener, server->socket, server->url);
+  if (rc)
+    return rc;
+  if (server->tls)
+    rc = nng_listener_set_ptr(server->listener, NNG_OPT_TLS_CONFIG, server->tls);
+  if (!rc)
+    rc = nng_listener_start(server->listener, 0);
+  if (rc)
+    nng_listener_close(server->listener);
+  return rc;
+}
+
+static void free_server(BusServer *server) {
+  if (server->tls)
+    nng_tls_config_free(server->tls);
+  free(server->requests);
+  free(server->url);
+  free(server);
+}
+
+static void on_again(uv_timer_t *timer) {
+  BusServer *server = timer->data;
+  int rc = listen_on(server);
+  if (rc == 0) {
+    uv_timer_stop(timer);
+    return;
+  }
+  if (++server->tries % LISTEN_COMPLAIN == 0)
+    log_error("cannot listen for agents; trying on", "url", server->url, "reason", nng_strerror(rc), NULL);
+}
+
+Status bus_server_admit(BusServer *server, const BusTls *tls, Error *err) {
+  nng_tls_config *config = NULL;
+  if (!server->tls) /* plain: nothing to do */
+    return STATUS_OK;
+  Status status = bus_tls_config(tls, NNG_TLS_MODE_SERVER, &config, err);
+  if (status)
+    return status;
+  nng_tls_config_free(server->tls);
+  server->tls = config;
+  if (!uv_is_active((uv_handle_t *)&server->again))
+    nng_listener_close(server->listener);
+  server->tries = 0;
+  uv_timer_start(&server->again, on_again, 0, LISTEN_AGAIN_MS);
+  return STATUS_OK;
+}
+
+Status bus_server_open(uv_loop_t *loop, const char *url, const BusTls *tls, size_t parallel,
+                       BusRequestCallback *callback, void *user, BusServer **out, Error *err) {
+  nng_tls_config *config = NULL;
   Status status = bus_address_check(url, err);
+  if (!status && bus_address_secure(url))
+    status = bus_tls_config(tls, NNG_TLS_MODE_SERVER, &config, err);
   if (status)
     return status;
   BusServer *server = memory_alloc(sizeof *server);
-  *server = (BusServer){.loop = loop, .callback = callback, .user = user};
+  *server = (BusServer){.loop = loop, .callback = callback, .user = user, .url = memory_strdup(url), .tls = config};
   int rc = nng_rep0_open(&server->socket);
   if (rc) {
-    free(server);
+    free_server(server);
     return nng_failed(err, "cannot open the bus", url, rc);
   }
   nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, BUS_MESSAGE_LIMIT);
-  rc = nng_listen(server->socket, url, NULL, 0);
+  rc = listen_on(server);
   if (!rc)
     rc = open_requests(server, parallel);
   if (!rc)
@@ -115,10 +179,11 @@ Status bus_server_open(uv_loop_t *loop, const char *url, size_t parallel, BusReq
     nng_close(server->socket);
     for (size_t i = 0; i < server->count; i++)
       nng_aio_free(server->requests[i].aio);
-    free(server->requests);
-    free(server);
+    free_server(server);
     return nng_failed(err, "cannot listen for agents on", url, rc);
   }
+  uv_timer_init(loop, &server->again);
+  server->again.data = server;
   for (size_t i = 0; i < parallel; i++)
     receive(&server->requests[i]);
   *out = server;
@@ -156,13 +221,15 @@ static void on_closed(uv_handle_t *handle) {
   pthread_mutex_destroy(&server->queue.lock);
   if (server->closed)
     server->closed(server->closed_user);
-  free(server->requests);
-  free(server);
+  free_server(server);
+}
+
+static void on_again_closed(uv_handle_t *handle) {
+  queue_close(&((BusServer *)handle->data)->queue, on_closed);
 }
 
 static void on_socket_closed(void *user) {
-  BusServer *server = user;
-  queue_close(&server->queue, on_closed);
+  uv_close((uv_handle_t *)&((BusServer *)user)->again, on_again_closed);
 }
 
 /* nng_aio_stop waits for the aio's callback: after it nothing of nng's can reach the queue. */
@@ -170,6 +237,7 @@ void bus_server_close(BusServer *server, void (*closed)(void *user), void *user)
   server->closing = true;
   server->closed = closed;
   server->closed_user = user;
+  uv_timer_stop(&server->again);
   for (size_t i = 0; i < server->count; i++) {
     BusRequest *request = &server->requests[i];
     nng_aio_stop(request->aio);

@@ -68,7 +68,7 @@ static Status write_public(const char *path, EVP_PKEY *key, X509 *certificate, E
 }
 
 /* Both files or neither: half a pair would stand in the way of the next try. */
-static Status write_pair(const char *private_path, const char *public_path, EVP_PKEY *key, X509 *certificate,
+Status crypto_write_pair(const char *private_path, const char *public_path, EVP_PKEY *key, X509 *certificate,
                          Error *err) {
   Status status = write_private(private_path, key, err);
   if (status)
@@ -83,20 +83,20 @@ Status signing_key_generate(const char *private_path, const char *public_path, E
   CLEANUP(free_pkey) EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
   if (!key)
     return crypto_error(err, ERR_INTERNAL, "cannot make a signing key");
-  return write_pair(private_path, public_path, key, NULL, err);
+  return crypto_write_pair(private_path, public_path, key, NULL, err);
 }
 
-static bool add_extension(X509 *certificate, int nid, const char *value) {
+bool crypto_add_extension(X509 *certificate, X509 *issuer, int nid, const char *value) {
   X509V3_CTX context;
   X509V3_set_ctx_nodb(&context);
-  X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
+  X509V3_set_ctx(&context, issuer, certificate, NULL, NULL, 0);
   X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
   bool good = extension && X509_add_ext(certificate, extension, -1) == 1;
   X509_EXTENSION_free(extension);
   return good;
 }
 
-static bool set_serial(X509 *certificate) {
+bool crypto_set_serial(X509 *certificate) {
   uint8_t random[16];
   BIGNUM *number = RAND_bytes(random, sizeof random) == 1 ? BN_bin2bn(random, sizeof random, NULL) : NULL;
   bool good = number && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate));
@@ -104,18 +104,19 @@ static bool set_serial(X509 *certificate) {
   return good;
 }
 
-static bool set_name(X509 *certificate, const char *common_name) {
+bool crypto_set_name(X509 *certificate, const char *common_name) {
   return X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_UTF8,
                                     (const unsigned char *)common_name, -1, -1, 0) == 1;
 }
 
 static bool fill(X509 *certificate, EVP_PKEY *key, int days) {
-  return X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
+  return X509_set_version(certificate, X509_VERSION_3) == 1 && crypto_set_serial(certificate) &&
          X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
          X509_time_adj_ex(X509_getm_notAfter(certificate), days, 0, NULL) &&
          X509_set_issuer_name(certificate, X509_get_subject_name(certificate)) == 1 &&
-         X509_set_pubkey(certificate, key) == 1 && add_extension(certificate, NID_subject_key_identifier, "hash") &&
-         add_extension(certificate, NID_key_usage, "critical,keyAgreement") &&
+         X509_set_pubkey(certificate, key) == 1 &&
+         crypto_add_extension(certificate, certificate, NID_subject_key_identifier, "hash") &&
+         crypto_add_extension(certificate, certificate, NID_key_usage, "critical,keyAgreement") &&
          X509_sign(certificate, key, EVP_sha256()) > 0;
 }
 
@@ -125,9 +126,9 @@ Status recipient_generate(const char *key_path, const char *certificate_path, co
   CLEANUP(free_x509) X509 *certificate = X509_new();
   if (!key || !certificate)
     return crypto_error(err, ERR_INTERNAL, "cannot make a recipient key");
-  if (!set_name(certificate, common_name))
+  if (!crypto_set_name(certificate, common_name))
     return crypto_error(err, ERR_INVALID_ARGUMENT, "the common name must have 1 to 64 characters");
   if (!fill(certificate, key, days))
     return crypto_error(err, ERR_INTERNAL, "cannot make a recipient certificate");
-  return write_pair(key_path, certificate_path, key, certificate, err);
+  return crypto_write_pair(key_path, certificate_path, key, certificate, err);
 }

@@ -26,4 +26,12 @@ Status crypto_error(Error *err, Status status, const char *what);
 Status crypto_open_pem(const char *path, FILE **file, Error *err) MUST_CHECK;
 Status crypto_load_private(const char *path, EVP_PKEY **out, Error *err) MUST_CHECK;
 
+/* generate.c. Both files (private mode 0600, public 0644) or neither, never over existing ones. certificate NULL: the
+ * public file holds the bare key. */
+Status crypto_write_pair(const char *private_path, const char *public_path, EVP_PKEY *key, X509 *certificate,
+                         Error *err) MUST_CHECK;
+bool crypto_add_extension(X509 *certificate, X509 *issuer, int nid, const char *value);
+bool crypto_set_serial(X509 *certificate); /* 128 random bits */
+bool crypto_set_name(X509 *certificate, const char *common_name);
+
 #endif

@@ -291,7 +291,7 @@ Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *
   sessions_init(&gateway->sessions, config);
   gateway->parked = memory_alloc((config->agent_count + 1) * sizeof *gateway->parked);
   size_t parallel = PARALLEL_MINIMUM + config->agent_count * PARALLEL_PER_AGENT;
-  Status status = bus_server_open(loop, config->bus, parallel, on_request, gateway, &gateway->server, err);
+  Status status = bus_server_open(loop, config->bus, NULL, parallel, on_request, gateway, &gateway->server, err);
   if (status) {
     gateway_free(gateway);
     return status;

@@ -1,6 +1,7 @@
 /*
- * The life of a checkpoint and of a job: one table each, one function that walks it. Nothing else assigns a state.
- * The tables are in checkpoint_state.c and job_state.c; tests/unit/coordinator/state checks the tables themselves.
+ * The life of a checkpoint, of a job and of an agent: one table each, one function that walks it. Nothing else assigns
+ * a state. The tables are in checkpoint_state.c, job_state.c and agent_state.c; tests/unit/coordinator/state checks the
+ * tables themselves.
  */
 #ifndef PGSEAL_COORDINATOR_STATE_STATE_H
 #define PGSEAL_COORDINATOR_STATE_STATE_H
@@ -58,6 +59,25 @@ typedef enum JobEvent {
   JOB_EVENT_COUNT
 } JobEvent;
 
+/* An agent that joined by invitation. (One that coordinator.yaml lists has no such life: it is there, or it is not.) */
+typedef enum AgentState {
+  AGENT_INVITED,  /* a token was made for it; nobody has it yet */
+  AGENT_ENROLLED, /* it has its certificate: the only state, with renewing, in which it may open a session */
+  AGENT_RENEWING, /* a new certificate was issued; it has not said yet that it uses it, and may use the old one */
+  AGENT_REVOKED,  /* by an administrator: its certificates and its signing key are worth nothing any more */
+  AGENT_EXPIRED,  /* its invitation, or its last certificate, ran out */
+  AGENT_STATE_COUNT
+} AgentState;
+typedef enum AgentEvent {
+  AGENT_EVENT_INVITE, /* also anew, under the same name: with new keys */
+  AGENT_EVENT_ENROLL,
+  AGENT_EVENT_RENEW,   /* a new certificate is issued */
+  AGENT_EVENT_RENEWED, /* and in use */
+  AGENT_EVENT_REVOKE,
+  AGENT_EVENT_EXPIRE,
+  AGENT_EVENT_COUNT
+} AgentEvent;
+
 typedef struct CheckpointTransition {
   CheckpointState from;
   CheckpointEvent event;
@@ -68,10 +88,17 @@ typedef struct JobTransition {
   JobEvent event;
   JobState to;
 } JobTransition;
+typedef struct AgentTransition {
+  AgentState from;
+  AgentEvent event;
+  AgentState to;
+} AgentTransition;
 extern const CheckpointTransition checkpoint_transitions[];
 extern const size_t checkpoint_transition_count;
 extern const JobTransition job_transitions[];
 extern const size_t job_transition_count;
+extern const AgentTransition agent_transitions[];
+extern const size_t agent_transition_count;
 
 /*
  * Checkpoint, in words (the table in checkpoint_state.c is the truth):
@@ -87,6 +114,8 @@ extern const size_t job_transition_count;
 /* *state moves if the table has (from, event); false, and *state untouched, if not. */
 bool checkpoint_walk(CheckpointState *state, CheckpointEvent event);
 bool job_walk(JobState *state, JobEvent event);
+bool agent_walk(AgentState *state, AgentEvent event);
+bool agent_state_admitted(AgentState state); /* enrolled, renewing */
 bool checkpoint_state_final(
     CheckpointState state); /* nothing more will happen by itself: sealed, failed, errored, canceled */
 bool job_state_final(JobState state);
@@ -94,5 +123,7 @@ const char *checkpoint_state_name(CheckpointState state); /* "requested", ... as
 const char *job_state_name(JobState state);
 bool checkpoint_state_from_name(const char *name, CheckpointState *state);
 bool job_state_from_name(const char *name, JobState *state);
+const char *agent_state_name(AgentState state);
+bool agent_state_from_name(const char *name, AgentState *state);
 
 #endif

@@ -87,14 +87,14 @@ static void on_closed(void *user) {
 
 static void open_server(Fixture *f, size_t parallel) {
   Error err;
-  if (bus_server_open(&f->loop, f->url, parallel, on_request, f, &f->server, &err) != STATUS_OK)
+  if (bus_server_open(&f->loop, f->url, NULL, parallel, on_request, f, &f->server, &err) != STATUS_OK)
     fail_msg("%s", err.message);
 }
 
 static void open_client(Fixture *f, int resend_ms) {
   Error err;
   const char *urls[] = {f->url};
-  assert_int_equal(bus_client_open(&f->loop, urls, 1, resend_ms, &f->client, &err), STATUS_OK);
+  assert_int_equal(bus_client_open(&f->loop, urls, 1, NULL, resend_ms, &f->client, &err), STATUS_OK);
 }
 
 static void close_server(Fixture *f) {
@@ -359,13 +359,13 @@ static void test_addresses_are_checked(void **state) {
   Fixture *f = *state;
   Error err;
   const char *urls[] = {"tcp://127.0.0.1:1", "tcp://10.1.2.3:8421"};
-  assert_int_equal(bus_server_open(&f->loop, "tcp://0.0.0.0:0", 1, on_request, f, &f->server, &err), ERR_CONFIG);
-  assert_int_equal(bus_client_open(&f->loop, urls, 2, 1000, &f->client, &err), ERR_CONFIG);
+  assert_int_equal(bus_server_open(&f->loop, "tcp://0.0.0.0:0", NULL, 1, on_request, f, &f->server, &err), ERR_CONFIG);
+  assert_int_equal(bus_client_open(&f->loop, urls, 2, NULL, 1000, &f->client, &err), ERR_CONFIG);
   assert_null(f->server);
   assert_null(f->client);
   open_server(f, 1);
   BusServer *second = NULL;
-  assert_int_equal(bus_server_open(&f->loop, f->url, 1, on_request, f, &second, &err), ERR_UNAVAILABLE);
+  assert_int_equal(bus_server_open(&f->loop, f->url, NULL, 1, on_request, f, &second, &err), ERR_UNAVAILABLE);
   assert_non_null(strstr(err.message, f->url));
 }
 

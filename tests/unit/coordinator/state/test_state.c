@@ -26,6 +26,12 @@ static size_t job_edges(Edge *edges) {
   return job_transition_count;
 }
 
+static size_t agent_edges(Edge *edges) {
+  for (size_t i = 0; i < agent_transition_count; i++)
+    edges[i] = (Edge){(int)agent_transitions[i].from, (int)agent_transitions[i].event, (int)agent_transitions[i].to};
+  return agent_transition_count;
+}
+
 static void reach(const Edge *edges, size_t count, int from, bool *reached) {
   reached[from] = true;
   for (bool more = true; more;) {
@@ -81,6 +87,31 @@ static void test_job_table(void **state) {
   check_table(edges, job_edges(edges), JOB_STATE_COUNT, JOB_EVENT_COUNT, final);
   for (size_t i = 0; i < job_transition_count; i++)
     assert_false(job_state_final(job_transitions[i].from)); /* a job that ended has ended */
+}
+
+static void test_agent_table(void **state) {
+  (void)state;
+  Edge edges[128] = {0};
+  const bool final[AGENT_STATE_COUNT] = {[AGENT_REVOKED] = true, [AGENT_EXPIRED] = true};
+  assert_true(agent_transition_count < 128);
+  check_table(edges, agent_edges(edges), AGENT_STATE_COUNT, AGENT_EVENT_COUNT, final);
+  for (size_t i = 0; i < agent_transition_count; i++) {
+    const AgentTransition *t = &agent_transitions[i];
+    /* In by a token alone, and everybody can be thrown out at any time. */
+    if (!agent_state_admitted(t->from) && agent_state_admitted(t->to))
+      assert_int_equal(t->event, AGENT_EVENT_ENROLL);
+    if (t->event == AGENT_EVENT_ENROLL)
+      assert_int_equal(t->from, AGENT_INVITED);
+    if (t->event == AGENT_EVENT_REVOKE)
+      assert_int_equal(t->to, AGENT_REVOKED);
+  }
+  for (int from = 0; from < AGENT_STATE_COUNT; from++) {
+    AgentState at = (AgentState)from, named;
+    assert_true(agent_state_from_name(agent_state_name(at), &named));
+    assert_int_equal(named, at);
+    assert_true(agent_walk(&at, AGENT_EVENT_REVOKE) || from == AGENT_REVOKED);
+    assert_int_equal(at, AGENT_REVOKED);
+  }
 }
 
 /* Invariant 1, as far as a table can hold it: sealed is entered by DRILL_PROVEN alone, and only from drilling. */
@@ -164,6 +195,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_checkpoint_table),
       cmocka_unit_test(test_job_table),
+      cmocka_unit_test(test_agent_table),
       cmocka_unit_test(test_only_a_proof_seals),
       cmocka_unit_test(test_sealed_only_leaves_by_failing),
       cmocka_unit_test(test_drilled_anew),
