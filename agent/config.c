@@ -77,6 +77,23 @@ static Status take_capabilities(Loaded *loaded, Error *err) {
   return STATUS_OK;
 }
 
+static Status take_tls(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  const RawTls *tls = loaded->raw->agent.tls;
+  if (tls) {
+    config->tls_ca = resolve(loaded, tls->ca);
+    config->tls_identity = resolve(loaded, tls->identity);
+  }
+  for (size_t i = 0; !tls && i < config->coordinator_count; i++) {
+    if (!bus_address_secure(config->coordinators[i]))
+      continue;
+    config_error(err, config->path, "agent.coordinators: %s needs agent.tls", config->coordinators[i]);
+    error_remedy(err, "`pgseal-agent enroll` gets the certificate, and writes this part of the file.");
+    return err->status;
+  }
+  return STATUS_OK;
+}
+
 static Status take_agent(Loaded *loaded, Error *err) {
   AgentConfig *config = &loaded->config;
   const RawAgentConfig *raw = loaded->raw;
@@ -96,7 +113,9 @@ static Status take_agent(Loaded *loaded, Error *err) {
       if (strcmp(config->coordinators[i], config->coordinators[j]) == 0)
         return config_error(err, config->path, "agent.coordinators: %s is there twice", config->coordinators[i]);
   }
-  Status status = take_capabilities(loaded, err);
+  Status status = take_tls(loaded, err);
+  if (!status)
+    status = take_capabilities(loaded, err);
   if (!status)
     status = take_int(loaded, "agent.slots.dump", raw->agent.slots.dump, 1, 1, 64, &config->dump_slots, err);
   if (!status)

@@ -43,8 +43,10 @@ typedef struct AgentConfig {
   const char *name;
   const char **coordinators; /* bus URLs */
   size_t coordinator_count;
-  const char *data_dir;    /* spool (results until acknowledged), scratch */
-  const char *signing_key; /* PEM path */
+  const char *data_dir;              /* spool (results until acknowledged), scratch */
+  const char *signing_key;           /* PEM path */
+  const char *tls_ca, *tls_identity; /* PEM paths: the deployment's authority; key and certificate in one file, which is
+                                        exchanged whole when the certificate is renewed. NULL: none */
   bool can_dump, can_drill;
   int dump_slots, drill_slots;      /* default 1 each */
   const char *repository_directory; /* NULL: in a bucket, */

@@ -26,13 +26,18 @@ static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_P
 static const cyaml_schema_field_t slots_fields[] = {OPTIONAL_INT("dump", RawSlots, dump),
                                                     OPTIONAL_INT("drill", RawSlots, drill), CYAML_FIELD_END};
 
-static const cyaml_schema_field_t agent_fields[] = {TEXT("name", RawAgent, name),
-                                                    LIST("coordinators", RawAgent, coordinators, &text_schema, 1),
-                                                    TEXT("data", RawAgent, data),
-                                                    TEXT("signing_key", RawAgent, signing_key),
-                                                    LIST("capabilities", RawAgent, capabilities, &text_schema, 1),
-                                                    OPTIONAL_MAPPING("slots", RawAgent, slots, slots_fields),
-                                                    CYAML_FIELD_END};
+static const cyaml_schema_field_t tls_fields[] = {TEXT("ca", RawTls, ca), TEXT("identity", RawTls, identity),
+                                                  CYAML_FIELD_END};
+
+static const cyaml_schema_field_t agent_fields[] = {
+    TEXT("name", RawAgent, name),
+    LIST("coordinators", RawAgent, coordinators, &text_schema, 1),
+    TEXT("data", RawAgent, data),
+    TEXT("signing_key", RawAgent, signing_key),
+    LIST("capabilities", RawAgent, capabilities, &text_schema, 1),
+    OPTIONAL_MAPPING("slots", RawAgent, slots, slots_fields),
+    CYAML_FIELD_MAPPING_PTR("tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAgent, tls, tls_fields),
+    CYAML_FIELD_END};
 
 static const cyaml_schema_field_t keys_fields[] = {
     LIST("recipients", RawKeys, recipients, &text_schema, 1), OPTIONAL_TEXT("decryption_key", RawKeys, decryption_key),

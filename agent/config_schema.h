@@ -15,6 +15,10 @@ typedef struct RawMajorPath {
   char *path; /* of bin_dirs; the image of images */
 } RawMajorPath;
 
+typedef struct RawTls {
+  char *ca, *identity;
+} RawTls;
+
 typedef struct RawAgentConfig {
   struct {
     char *name, **coordinators, *data, *signing_key, **capabilities;
@@ -22,6 +26,7 @@ typedef struct RawAgentConfig {
     struct {
       int *dump, *drill;
     } slots;
+    RawTls *tls;
   } agent;
   RawRepository repository;
   struct {

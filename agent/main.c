@@ -4,9 +4,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <uv.h>
 
 #include "agent/doctor/doctor.h"
+#include "agent/enroll.h"
 #include "agent/jobs/job.h"
 #include "agent/session/session.h"
 #include "common/base/log.h"
@@ -16,14 +18,20 @@ enum { STOP_GRACE_MS = 10000 };
 static const char HELP[] =
     "Usage: pgseal-agent --config FILE            run the agent in the foreground\n"
     "       pgseal-agent check --config FILE      try everything the configuration names (pgseal doctor)\n"
+    "       pgseal-agent enroll --coordinator URL --token-file FILE --dir DIR [--http-ca FILE]\n"
+    "                                             join by an invitation: makes keys and the beginning of agent.yaml\n"
     "\n"
     "An agent dials the coordinators in its configuration and runs the jobs it is given: dump jobs near the\n"
     "databases, drill jobs where a disposable PostgreSQL can run. It stops on SIGTERM or SIGINT.\n"
     "An annotated example of FILE: deploy/agent.yaml.\n"
     "\n"
-    "  --config FILE   agent.yaml\n"
-    "  --help          this text\n"
-    "  --version       the version\n";
+    "  --config FILE        agent.yaml\n"
+    "  --coordinator URL    its HTTP API: https://HOST:8420, or on its own machine http://127.0.0.1:8420\n"
+    "  --token-file FILE    what `pgseal agent invite` gave\n"
+    "  --dir DIR            keys and agent.yaml come into it\n"
+    "  --http-ca FILE       for https: the authority, if it is not the deployment's own\n"
+    "  --help               this text\n"
+    "  --version            the version\n";
 
 typedef struct Agent {
   Session *session;
@@ -83,24 +91,20 @@ static int run(const char *config_path) {
   return 0;
 }
 
-int main(int argc, char **argv) {
-  static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {0}};
-  const char *config = NULL;
-  for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
-    if (c == 'c')
-      config = optarg;
-    else if (c == 'h')
-      return fputs(HELP, stdout) < 0;
-    else if (c == 'v')
-      return printf("pgseal-agent %s\n", PGSEAL_VERSION) < 0;
-    else
-      return fputs(HELP, stderr), 2;
-  }
-  const char *command = optind < argc ? argv[optind] : "run";
-  if (!config || optind + 1 < argc)
+static int enroll(const EnrollOptions *options) {
+  Error err;
+  if (!options->coordinator || !options->token_file || !options->dir)
+    return fputs(HELP, stderr), 2;
+  umask(077);
+  setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+  if (agent_enroll(options, &err) == STATUS_OK)
+    return 0;
+  fprintf(stderr, "pgseal-agent: %s\n  %s\n", err.message, err.remedy);
+  return err.status == ERR_INVALID_ARGUMENT ? 2 : 1;
+}
+
+static int run_command(const char *command, const char *config) {
+  if (!config)
     return fputs(HELP, stderr), 2;
   if (strcmp(command, "run") == 0)
     return run(config);
@@ -110,4 +114,36 @@ int main(int argc, char **argv) {
     return doctor(config);
   fprintf(stderr, "pgseal-agent: there is no command '%s'\n\n%s", command, HELP);
   return 2;
+}
+
+int main(int argc, char **argv) {
+  static const struct option options[] = {
+      {"config", required_argument, NULL, 'c'},     {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'v'},          {"coordinator", required_argument, NULL, 'u'},
+      {"token-file", required_argument, NULL, 't'}, {"dir", required_argument, NULL, 'd'},
+      {"http-ca", required_argument, NULL, 'a'},    {0}};
+  const char *config = NULL;
+  EnrollOptions wish = {0};
+  for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+    if (c == 'c')
+      config = optarg;
+    else if (c == 'u')
+      wish.coordinator = optarg;
+    else if (c == 't')
+      wish.token_file = optarg;
+    else if (c == 'd')
+      wish.dir = optarg;
+    else if (c == 'a')
+      wish.http_ca = optarg;
+    else if (c == 'h')
+      return fputs(HELP, stdout) < 0;
+    else if (c == 'v')
+      return printf("pgseal-agent %s\n", PGSEAL_VERSION) < 0;
+    else
+      return fputs(HELP, stderr), 2;
+  }
+  const char *command = optind < argc ? argv[optind] : "run";
+  if (optind + 1 < argc)
+    return fputs(HELP, stderr), 2;
+  return strcmp(command, "enroll") == 0 ? enroll(&wish) : run_command(command, config);
 }

@@ -76,6 +76,8 @@ ExitCode command_token_create(Cli *cli, int argc, char **argv);
 ExitCode command_token_list(Cli *cli, int argc, char **argv);
 ExitCode command_token_rotate(Cli *cli, int argc, char **argv);
 ExitCode command_token_revoke(Cli *cli, int argc, char **argv);
+ExitCode command_agent_invite(Cli *cli, int argc, char **argv);
+ExitCode command_agent_revoke(Cli *cli, int argc, char **argv);
 ExitCode command_key_generate(Cli *cli, int argc, char **argv);
 ExitCode command_verify(Cli *cli, int argc, char **argv);
 ExitCode command_key_check(Cli *cli, int argc, char **argv);

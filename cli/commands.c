@@ -117,6 +117,19 @@ static const char help_token_revoke[] =
     "Both of its secrets, should it have two, at once: what waits or streams with them ends too.\n\n"
     "  pgseal token revoke deploy-pipeline";
 
+static const char help_agent_invite[] =
+    "Makes an invitation: a token that is good once, and not for long. Whoever enrolls with it is that agent, so give "
+    "it\n"
+    "to the agent's machine alone. The coordinator keeps its hash only.\n\n"
+    "  pgseal agent invite dump-1 --capability dump --databases 'prod-*' --output dump-1.token\n"
+    "  pgseal agent invite drill-1 --capability drill --expires 30m";
+
+static const char help_agent_revoke[] =
+    "At once: its session ends, its certificates open no connection, its jobs go to others, and what it signs from "
+    "then\n"
+    "on is refused. What it proved before stays proven. It can be invited again, with new keys.\n\n"
+    "  pgseal agent revoke dump-1";
+
 static const char help_key_generate[] =
     "Private keys are written with mode 0600 and never overwritten. Nothing leaves this machine.\n\n"
     "  pgseal key generate --kind recipient --out keys/escrow --name \"pgseal escrow\"   # escrow.key, escrow.crt\n"
@@ -143,6 +156,9 @@ const Command cli_commands[] = {
      command_doctor},
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
     {"agents", "", "the agents, and whether they are live", help_agents, command_agents},
+    {"agent invite", "NAME --capability dump|drill ... [--databases GLOB ...] [--expires 1h]",
+     "let an agent join; the token is shown once", help_agent_invite, command_agent_invite},
+    {"agent revoke", "NAME", "throw an agent out, at once", help_agent_revoke, command_agent_revoke},
     {"token create", "--name NAME [--role ROLE] [--databases GLOB] [--expires 90d]", "make a token; it is shown once",
      help_token_create, command_token_create},
     {"token list", "", "tokens by name, role and use", help_token_list, command_token_list},

@@ -55,26 +55,34 @@ static void status_join(Buffer *out, const json_t *list) {
 }
 
 static void status_agents(const Cli *cli, const json_t *json) {
-  static const char *const heading[] = {"AGENT", "STATE", "CAPABILITIES", "JOBS", "HOST", "VERSION", NULL};
+  static const char *const heading[] = {"AGENT", "STATE", "CAPABILITIES", "JOBS", "EXPIRES", "HOST", "VERSION", NULL};
   CLEANUP(table_release) Table table = {0};
   status_heading(&table, heading);
   const json_t *agents = json_object_get(json, "agents"), *agent;
   size_t index;
+  char expires[FORMAT_SIZE];
   json_array_foreach(agents, index, agent) {
     bool live = api_true(agent, "live");
     const json_t *jobs = json_object_get(agent, "jobs");
     CLEANUP(buffer_release) Buffer capabilities = {0};
     status_join(&capabilities, json_object_get(agent, "capabilities"));
     table_add(&table, "%s", api_text(agent, "name"));
-    table_add(&table, "%s%s%s", cli_style(cli->color_out, live ? STYLE_GOOD : STYLE_BAD), live ? "live" : "lost",
+    const char *state = api_text(agent, "state");
+    bool admitted =
+        !*state || strcmp(state, "listed") == 0 || strcmp(state, "enrolled") == 0 || strcmp(state, "renewing") == 0;
+    table_add(&table, "%s%s%s", cli_style(cli->color_out, live ? STYLE_GOOD : STYLE_BAD),
+              !admitted ? state
+              : live    ? "live"
+                        : "lost",
               cli_reset(cli->color_out));
     table_add(&table, "%s", buffer_text(&capabilities));
     table_add(&table, "%" PRId64, json_is_array(jobs) ? (int64_t)json_array_size(jobs) : api_integer(agent, "jobs"));
+    table_add(&table, "%s", format_time(api_text(agent, "expires_at"), expires));
     table_add(&table, "%s", *api_text(agent, "host") ? api_text(agent, "host") : "-");
     table_add(&table, "%s", *api_text(agent, "version") ? api_text(agent, "version") : "-");
   }
   if (json_array_size(agents) == 0)
-    printf("No agents: name them under `agents` in coordinator.yaml, and start pgseal-agent.\n");
+    printf("No agents: `pgseal agent invite` lets one join.\n");
   else
     table_print(&table, stdout, cli->color_out);
 }

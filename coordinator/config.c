@@ -7,10 +7,16 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
+#include "common/bus/address.h"
 #include "common/config/yaml.h"
 #include "common/crypto/signing.h"
 
-enum { CONFIG_LIST_LIMIT = 10000, CONFIG_SQL_LIMIT = 64 << 10, CONFIG_TEXT_LIMIT = 4096 };
+enum {
+  CONFIG_LIST_LIMIT = 10000,
+  CONFIG_SQL_LIMIT = 64 << 10,
+  CONFIG_TEXT_LIMIT = 4096,
+  AGENT_CERTIFICATE_SECONDS = 90 * 86400
+};
 
 /* ---- the file's shape, as libcyaml loads it ---- */
 
@@ -37,6 +43,11 @@ typedef struct RawDispatch {
   int *lease_seconds, *poll_seconds, *max_attempts, *agent_wait_seconds;
 } RawDispatch;
 
+typedef struct RawBusTls {
+  char *ca, *ca_key, *certificate, *key;
+  int *agent_certificate_seconds;
+} RawBusTls;
+
 typedef struct RawLog {
   char *level, *format;
 } RawLog;
@@ -49,6 +60,7 @@ typedef struct RawConfig {
   RawTls tls;
   bool http_unencrypted;
   char *http, *bus, *ledger, *admin_token_file;
+  RawBusTls *bus_tls;
   RawDispatch dispatch;
   RawDatabase *databases;
   unsigned databases_count;
@@ -111,6 +123,15 @@ static const cyaml_schema_field_t dispatch_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t bus_tls_fields[] = {
+    REQUIRED_TEXT("ca", RawBusTls, ca),
+    OPTIONAL_TEXT("ca_key", RawBusTls, ca_key),
+    REQUIRED_TEXT("certificate", RawBusTls, certificate),
+    REQUIRED_TEXT("key", RawBusTls, key),
+    OPTIONAL_INT("agent_certificate_seconds", RawBusTls, agent_certificate_seconds),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t log_fields[] = {
     OPTIONAL_TEXT("level", RawLog, level),
     OPTIONAL_TEXT("format", RawLog, format),
@@ -130,6 +151,7 @@ static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("bus", RawConfig, bus),
     OPTIONAL_TEXT("ledger", RawConfig, ledger),
     OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
+    CYAML_FIELD_MAPPING_PTR("bus_tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, bus_tls, bus_tls_fields),
     CYAML_FIELD_MAPPING("dispatch", CYAML_FLAG_OPTIONAL, RawConfig, dispatch, dispatch_fields),
     CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, databases, &database_schema,
                          0, CONFIG_LIST_LIMIT),
@@ -220,11 +242,31 @@ static Status take_tls(Loaded *loaded, Error *err) {
   return ERR_CONFIG;
 }
 
+static Status take_bus(Loaded *loaded, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  const RawBusTls *tls = loaded->raw->bus_tls;
+  config->bus = loaded->raw->bus ? loaded->raw->bus : "tcp://127.0.0.1:8421";
+  if (bus_address_check(config->bus, err) != STATUS_OK)
+    return error_prefix(err, "%s: bus", config->path);
+  if (bus_address_secure(config->bus) && !tls) {
+    config_error(err, config->path, "bus is '%s', but there is no bus_tls", config->bus);
+    error_remedy(err, "`pgseal-coordinator init --dir DIR` makes the certificates, and shows how they are named.");
+    return err->status;
+  }
+  if (!tls)
+    return STATUS_OK;
+  config->ca = resolve(loaded, tls->ca);
+  config->ca_key = tls->ca_key ? resolve(loaded, tls->ca_key) : NULL;
+  config->certificate = resolve(loaded, tls->certificate);
+  config->certificate_key = resolve(loaded, tls->key);
+  return take_int(loaded, "bus_tls.agent_certificate_seconds", tls->agent_certificate_seconds,
+                  AGENT_CERTIFICATE_SECONDS, 10, 10 * 365 * 86400, &config->agent_certificate_seconds, err);
+}
+
 static Status take_settings(Loaded *loaded, Error *err) {
   CoordinatorConfig *config = &loaded->config;
   const RawConfig *raw = loaded->raw;
   config->http = raw->http ? raw->http : "127.0.0.1:8420";
-  config->bus = raw->bus ? raw->bus : "tcp://127.0.0.1:8421";
   config->ledger = resolve(loaded, raw->ledger ? raw->ledger : "ledger.db");
   config->admin_token_file = resolve(loaded, raw->admin_token_file ? raw->admin_token_file : "token");
   config->log_level = raw->log.level ? raw->log.level : "info";
@@ -235,9 +277,9 @@ static Status take_settings(Loaded *loaded, Error *err) {
                         config->log_level);
   if (strcmp(config->log_format, "text") != 0 && strcmp(config->log_format, "json") != 0)
     return config_error(err, loaded->config.path, "log.format is '%s'; it must be text or json", config->log_format);
-  if (strncmp(config->bus, "tcp://", 6) != 0 && strncmp(config->bus, "tls+tcp://", 10) != 0)
-    return config_error(err, loaded->config.path, "bus is '%s'; it must be tcp://ADDRESS:PORT", config->bus);
-  Status status = check_address(loaded, config->http, err);
+  Status status = take_bus(loaded, err);
+  if (status == STATUS_OK)
+    status = check_address(loaded, config->http, err);
   if (status == STATUS_OK)
     status = take_tls(loaded, err);
   const RawDispatch *d = &raw->dispatch;

@@ -35,8 +35,12 @@ typedef struct CoordinatorConfig {
   const char *path;
   const char *http;                      /* "127.0.0.1:8420" */
   const char *tls_certificate, *tls_key; /* PEM files, for the HTTP API; both or none: NULL */
-  const char *bus;                       /* "tcp://127.0.0.1:8421" */
-  const char *ledger;                    /* SQLite file */
+  const char *bus;                       /* "tcp://127.0.0.1:8421", "tls+tcp://0.0.0.0:8421" */
+  const char *ca, *ca_key; /* of bus_tls: the deployment's authority. ca NULL: there is no bus_tls; ca_key NULL: its
+                              key is elsewhere, and agents can neither join nor renew here */
+  const char *certificate, *certificate_key; /* of bus_tls: this coordinator's own */
+  int agent_certificate_seconds;             /* how long an agent's certificate is valid; default 90 days */
+  const char *ledger;                        /* SQLite file */
   const char *admin_token_file; /* the first admin token; its hash is kept when no token of name "admin" exists yet */
   int lease_seconds;            /* default 30 */
   int poll_seconds;             /* default 20 */

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <uv.h>
 
@@ -11,23 +12,32 @@
 #include "coordinator/api/api.h"
 #include "coordinator/config.h"
 #include "coordinator/dispatch/dispatch.h"
+#include "coordinator/gateway/admission.h"
 #include "coordinator/gateway/gateway.h"
+#include "coordinator/init.h"
 #include "coordinator/ledger/ledger.h"
 
-enum { TICK_MS = 1000, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2 };
+enum { TICK_MS = 1000, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2, HOSTS_LIMIT = 32 };
 
 static const char usage_text[] =
     "Usage: pgseal-coordinator [COMMAND] --config FILE\n"
+    "       pgseal-coordinator init --dir DIR [--name HOST ...]\n"
     "\n"
-    "Without a command it runs in the foreground until SIGTERM or SIGINT, and logs to stderr.\n"
-    "SIGHUP loads the certificate of the HTTP API anew.\n"
+    "Without a command it runs in the foreground until SIGTERM or SIGINT, and logs to stderr. On SIGHUP it reads its\n"
+    "certificates anew: those of the HTTP API and of the bus.\n"
     "\n"
     "Commands:\n"
     "  check           check the configuration, keys and certificates included, and exit\n"
+    "  init            make a deployment in DIR: its certificate authority, this coordinator's certificate for the "
+    "names\n"
+    "                  given (default: this machine's), the first token, and coordinator.yaml\n"
+    "  certificate     make a new key and certificate for this coordinator, with --name HOST ...; SIGHUP takes them\n"
     "  ledger verify   verify the ledger's chain of events and exit; may run beside a coordinator\n"
     "\n"
     "Options:\n"
     "  -c, --config FILE   the coordinator's configuration (see coordinator.yaml in the documentation)\n"
+    "      --dir DIR       of init\n"
+    "      --name HOST     a name or address under which agents and clients reach it; may be repeated\n"
     "      --help          show this help\n"
     "      --version       show the version\n"
     "\n"
@@ -100,6 +110,13 @@ static void on_reload(uv_signal_t *handle, int number) {
   log_info("reloading", "signal", "SIGHUP", NULL);
   if (coordinator->api)
     api_reload(coordinator->api);
+  Error err;
+  if (!coordinator->gateway || coordinator->stopping)
+    return;
+  if (gateway_readmit(coordinator->gateway, &err) != STATUS_OK)
+    log_failure(LOG_LEVEL_ERROR, "the bus's new certificate is not used; the old one still is", &err);
+  else
+    log_info("the bus's certificates are read anew", NULL);
 }
 
 static void handles_init(Coordinator *coordinator) {
@@ -154,11 +171,22 @@ static LogLevel level_of(const CoordinatorConfig *config) {
   return log_level_from_name(config->log_level, &level) ? level : LOG_LEVEL_INFO;
 }
 
+/* Connections that say nothing cost a descriptor each until they are closed: there must be some left for agents,
+ * clients and the ledger. */
+static void raise_descriptors(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run(CoordinatorConfig *config) {
   Coordinator coordinator = {.config = config};
   Error err;
   log_init("coordinator", level_of(config),
            strcmp(config->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+  raise_descriptors();
   sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
   if (uv_loop_init(&coordinator.loop) != 0)
     return complain((error_set(&err, ERR_INTERNAL, "the event loop could not be made"), &err));
@@ -177,7 +205,7 @@ static int run(CoordinatorConfig *config) {
 
 static int check(const CoordinatorConfig *config) {
   Error err;
-  if (api_check(config, &err) != STATUS_OK)
+  if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK)
     return complain(&err);
   printf("%s is valid: %zu database%s, %zu agent%s\n", config->path, config->database_count,
          config->database_count == 1 ? "" : "s", config->agent_count, config->agent_count == 1 ? "" : "s");
@@ -211,28 +239,51 @@ static void config_cleanup(CoordinatorConfig **config) {
   coordinator_config_free(*config);
 }
 
-static int command(const char *path, char *const *words, int count) {
-  bool is_check = count == 1 && strcmp(words[0], "check") == 0;
-  bool is_verify = count == 2 && strcmp(words[0], "ledger") == 0 && strcmp(words[1], "verify") == 0;
-  if (count > 0 && !is_check && !is_verify)
+typedef struct Words { /* of the command line */
+  const char *path, *dir;
+  const char *hosts[HOSTS_LIMIT];
+  size_t host_count;
+  char *const *commands;
+  int count;
+} Words;
+
+static bool is(const Words *words, const char *command) {
+  return words->count == 1 && strcmp(words->commands[0], command) == 0;
+}
+
+static int init(const Words *words) {
+  Error err;
+  if (!words->dir)
+    return usage_error("--dir DIR is missing");
+  return coordinator_init(words->dir, words->hosts, words->host_count, &err) ? complain(&err) : 0;
+}
+
+static int command(const Words *words) {
+  bool is_verify =
+      words->count == 2 && strcmp(words->commands[0], "ledger") == 0 && strcmp(words->commands[1], "verify") == 0;
+  if (is(words, "init"))
+    return init(words);
+  if (words->count > 0 && !is(words, "check") && !is(words, "certificate") && !is_verify)
     return usage_error("unknown command");
-  if (!path)
+  if (!words->path)
     return usage_error("--config FILE is missing");
   CLEANUP(config_cleanup) CoordinatorConfig *config = NULL;
   Error err;
-  if (coordinator_config_load(path, &config, &err) != STATUS_OK)
+  if (coordinator_config_load(words->path, &config, &err) != STATUS_OK)
     return complain(&err);
-  if (is_check)
+  if (is(words, "check"))
     return check(config);
+  if (is(words, "certificate"))
+    return coordinator_certificate(config, words->hosts, words->host_count, &err) ? complain(&err) : 0;
   return is_verify ? verify(config) : run(config);
 }
 
 int main(int argc, char **argv) {
-  static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {0}};
-  const char *path = NULL;
+  static const struct option options[] = {
+      {"config", required_argument, NULL, 'c'}, {"dir", required_argument, NULL, 'd'},
+      {"name", required_argument, NULL, 'n'},   {"help", no_argument, NULL, 'h'},
+      {"version", no_argument, NULL, 'v'},      {0}};
+  Words words = {0};
   umask(077);
   opterr = 0;
   for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
@@ -244,9 +295,16 @@ int main(int argc, char **argv) {
       printf("pgseal-coordinator %s\n", PGSEAL_VERSION);
       return 0;
     }
-    if (option != 'c')
+    if (option == 'c')
+      words.path = optarg;
+    else if (option == 'd')
+      words.dir = optarg;
+    else if (option == 'n' && words.host_count < HOSTS_LIMIT)
+      words.hosts[words.host_count++] = optarg;
+    else
       return usage_error("unknown option, or an option without its value");
-    path = optarg;
   }
-  return command(path, argv + optind, argc - optind);
+  words.commands = argv + optind;
+  words.count = argc - optind;
+  return command(&words);
 }

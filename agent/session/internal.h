@@ -2,6 +2,7 @@
 #ifndef PGSEAL_AGENT_SESSION_INTERNAL_H
 #define PGSEAL_AGENT_SESSION_INTERNAL_H
 
+#include "agent/session/identity.h"
 #include "agent/session/session.h"
 #include "agent/session/tools.h"
 #include "common/bus/bus.h"
@@ -36,6 +37,10 @@ struct Session {
   Supervisor *supervisor;
   SigningKey *key;
   AgentTools tools;
+  Identity identity;
+  bool certifying, tell_certificate; /* a request about it is under way; which one is in use is to be told */
+  char *new_key;                     /* of the certificate that is asked for; owned */
+  int64_t next_renew_us;             /* wall clock */
   uv_timer_t timer;
   bool joining_in_flight, polling, complained;
   uint64_t poll_serial;               /* of the newest poll; only its answer ends `polling` */
@@ -67,6 +72,9 @@ void session_add_result(Session *session, Pgseal__Result *result); /* takes it *
 void session_track_news(Session *session, const char *job_id);
 void session_untrack(Session *session, const char *job_id);
 void session_release_results(Session *session);
+
+/* session_renew.c: the certificate, when it is due. */
+void session_renew(Session *session);
 
 /* Sends one envelope with the session's id and a new request id. callback's reply is checked by session_reply. */
 void session_request(Session *session, Pgseal__Envelope *envelope, int timeout_ms, BusReplyCallback *callback,

@@ -111,6 +111,8 @@ static void on_timer_closed(uv_handle_t *handle) {
     session_untrack(session, session->jobs->job_id);
   session_release_results(session);
   signing_key_free(session->key);
+  identity_release(&session->identity);
+  secret_text_free(&session->new_key);
   agent_tools_release(&session->tools);
   free(session);
 }
@@ -148,16 +150,20 @@ static void on_timer(uv_timer_t *timer) {
 static Status open_parts(Session *session, Error *err) {
   const AgentConfig *config = session->config;
   Status status = signing_key_load(config->signing_key, &session->key, err);
+  if (!status)
+    status = identity_load(config, &session->identity, err);
   if (status)
     return status;
+  BusTls tls = identity_tls(&session->identity);
+  session->next_renew_us = identity_renew_us(&session->identity);
   SupervisorEvents events = {session, on_progress, on_finished};
   status = supervisor_open(session->loop, config, &events, &session->supervisor, err);
   if (status)
     return status;
   status = spool_list(config->data_dir, on_spooled, session, err);
   if (!status)
-    status = bus_client_open(session->loop, config->coordinators, config->coordinator_count, NULL, RESEND_MS,
-                             &session->bus, err);
+    status = bus_client_open(session->loop, config->coordinators, config->coordinator_count,
+                             session->identity.authority ? &tls : NULL, RESEND_MS, &session->bus, err);
   if (status)
     supervisor_close(session->supervisor);
   return status;
@@ -170,6 +176,7 @@ Status session_open(uv_loop_t *loop, const AgentConfig *config, Session **out, E
   if (status) {
     session_release_results(session);
     signing_key_free(session->key);
+    identity_release(&session->identity);
     free(session);
     return status;
   }

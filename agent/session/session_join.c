@@ -21,6 +21,7 @@ static void on_welcome(void *user, const Error *err, const uint8_t *data, size_t
     session->lease_seconds = (int)envelope->welcome->lease_seconds;
     session->poll_seconds = (int)envelope->welcome->poll_seconds;
     session->state = SESSION_JOINED;
+    session->tell_certificate = session->identity.authority != NULL;
     session->epoch++;
     session->polling = false; /* a poll of the former session gets no job */
     session->poll_serial++;

@@ -296,5 +296,6 @@ void session_work(Session *session) {
   if (session->state != SESSION_JOINED)
     return;
   send_due_progress(session);
+  session_renew(session);
   poll(session);
 }

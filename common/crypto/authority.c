@@ -15,8 +15,6 @@
 #include "common/base/text.h"
 #include "common/crypto/keys.h"
 
-enum { SKEW_SECONDS = 3600 }; /* clocks of the deployment may differ by so much */
-
 struct Authority {
   EVP_PKEY *key; /* NULL: not here */
   X509 *certificate;
@@ -109,7 +107,7 @@ Status certificate_facts(const char *pem, CertificateFacts *out, Error *err) {
 
 static bool begin(X509 *certificate, const char *name, EVP_PKEY *key, int64_t seconds) {
   return X509_set_version(certificate, X509_VERSION_3) == 1 && crypto_set_serial(certificate) &&
-         X509_gmtime_adj(X509_getm_notBefore(certificate), -SKEW_SECONDS) &&
+         X509_gmtime_adj(X509_getm_notBefore(certificate), -AUTHORITY_SKEW_SECONDS) &&
          X509_time_adj_ex(X509_getm_notAfter(certificate), (int)(seconds / 86400), (long)(seconds % 86400), NULL) &&
          crypto_set_name(certificate, name) && X509_set_pubkey(certificate, key) == 1;
 }
@@ -279,7 +277,7 @@ static bool add_revoked(X509_CRL *crl, const char *serial) {
   ASN1_INTEGER *integer = BN_hex2bn(&number, serial) > 0 ? BN_to_ASN1_INTEGER(number, NULL) : NULL;
   X509_REVOKED *revoked = X509_REVOKED_new();
   /* A moment ago: mbedTLS takes a revocation for one only once its time is past. */
-  ASN1_TIME *when = ASN1_TIME_adj(NULL, time(NULL), 0, -SKEW_SECONDS);
+  ASN1_TIME *when = ASN1_TIME_adj(NULL, time(NULL), 0, -AUTHORITY_SKEW_SECONDS);
   bool good = integer && revoked && when && X509_REVOKED_set_serialNumber(revoked, integer) == 1 &&
               X509_REVOKED_set_revocationDate(revoked, when) == 1 && X509_CRL_add0_revoked(crl, revoked) == 1;
   if (!good)
@@ -291,7 +289,7 @@ static bool add_revoked(X509_CRL *crl, const char *serial) {
 }
 
 static bool fill_revocations(const Authority *authority, X509_CRL *crl, const char *const *serials, size_t count) {
-  ASN1_TIME *from = ASN1_TIME_adj(NULL, time(NULL), 0, -SKEW_SECONDS),
+  ASN1_TIME *from = ASN1_TIME_adj(NULL, time(NULL), 0, -AUTHORITY_SKEW_SECONDS),
             *until = ASN1_TIME_adj(NULL, time(NULL), 3650, 0);
   /* It is made anew whenever it is needed and never travels: its own end means nothing. */
   bool good = from && until && X509_CRL_set_version(crl, 1) == 1 &&

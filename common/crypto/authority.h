@@ -17,7 +17,11 @@
 
 #define AUTHORITY_COORDINATOR_NAME "coordinator.pgseal.internal"
 
-enum { SERIAL_HEX_SIZE = 41, PEM_LIMIT = 64 << 10 }; /* serials: at most 20 bytes */
+enum {
+  SERIAL_HEX_SIZE = 41, /* at most 20 bytes */
+  PEM_LIMIT = 64 << 10,
+  AUTHORITY_SKEW_SECONDS = 3600 /* certificates are valid from so long before they are made: clocks differ */
+};
 
 typedef struct Authority Authority;
 

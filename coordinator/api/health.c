@@ -35,8 +35,9 @@ enum MHD_Result health_metrics(Request *request) {
                          (long long)count);
   }
   int live = 0;
-  for (size_t i = 0; i < api->config->agent_count; i++)
-    live += dispatch_agent_live(api->dispatch, api->config->agents[i].name);
+  const Agents *agents = dispatch_agents(api->dispatch);
+  for (size_t i = 0; i < agents_count(agents); i++)
+    live += dispatch_agent_live(api->dispatch, agents_at(agents, i)->who.name);
   buffer_append_format(
       &text,
       "# HELP pgseal_agents_live Agents that are connected.\n# TYPE pgseal_agents_live gauge\npgseal_agents_live %d\n",

@@ -126,6 +126,8 @@ unsigned respond_status(Status status);
 json_t *render_checkpoint(Api *api, const Checkpoint *checkpoint, bool whole); /* whole: with detail and jobs */
 json_t *render_job(const LedgerJob *job);
 json_t *render_event(const LedgerEvent *event);
+json_t *render_agent(Api *api, const Scope *scope, const Agent *agent, const LedgerAgent *row /* or NULL */,
+                     json_t *jobs /* stolen */);
 json_t *render_time(int64_t wall_us); /* null if 0 */
 json_t *render_error(const char *code, const char *message, const char *remedy, const char *object);
 json_t *render_text(const char *text); /* null if NULL; what is no UTF-8 is shown with question marks */
@@ -174,6 +176,7 @@ Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoin
 enum MHD_Result checkpoint_answer(Request *request); /* of a request that waited */
 Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,
     token_revoke;
+Handler agent_invite, agent_revoke, agent_enroll, authority_show;
 Handler health_alive, health_ready, health_metrics, health_home, events_all, events_checkpoint;
 
 /* ---- waiting and streams ---- */

@@ -85,9 +85,32 @@ static json_t *seen_of(const Scope *scope, json_t *names) {
   return list;
 }
 
-/* Those of the configuration, whether they ever came or not. */
-static json_t *agent_json(Api *api, const Scope *scope, const ConfigAgent *agent, const LedgerAgent *row,
-                          json_t *jobs) {
+static json_t *texts(const char *const *items, size_t count) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < count; i++)
+    json_array_append_new(list, json_string(items[i]));
+  return list;
+}
+
+/* What it may do, and until when. */
+static void add_identity(json_t *json, const Scope *scope, const Agent *agent) {
+  char key[PUBLIC_KEY_HEX_SIZE];
+  bool keyed = agent->listed || agent->row.public_key;
+  text_hex(agent->who.key, sizeof agent->who.key, key);
+  json_object_set_new(json, "public_key", keyed ? json_string(key) : json_null());
+  json_object_set_new(json, "state", json_string(agent->listed ? "listed" : agent_state_name(agent->row.state)));
+  json_object_set_new(json, "certificate", render_text(agent->row.serial));
+  json_object_set_new(
+      json, "expires_at",
+      render_time(agent->row.state == AGENT_INVITED ? agent->row.token_expires_us : agent->row.expires_us));
+  json_object_set_new(json, "allowed_capabilities", texts(agent->who.capabilities, agent->who.capability_count));
+  if (!scope->text) /* globs tell of what others have */
+    json_object_set_new(json, "allowed_databases", texts(agent->who.databases, agent->who.database_count));
+}
+
+/* Those that are known, whether they ever came or not. */
+json_t *render_agent(Api *api, const Scope *scope, const Agent *known, const LedgerAgent *row, json_t *jobs) {
+  const ConfigAgent *agent = &known->who;
   json_t *json =
       json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", agent->name, "live",
                 dispatch_agent_live(api->dispatch, agent->name), "version", render_text(row ? row->version : NULL),
@@ -100,15 +123,9 @@ static json_t *agent_json(Api *api, const Scope *scope, const ConfigAgent *agent
       json_object_set_new(json, from_detail[i],
                           strcmp(from_detail[i], "databases") == 0 ? seen_of(scope, value) : json_incref(value));
   }
-  char key[PUBLIC_KEY_HEX_SIZE];
-  text_hex(agent->key, sizeof agent->key, key);
-  json_object_set_new(json, "public_key", json_string(key));
-  if (!row) {
-    json_t *capabilities = json_array();
-    for (size_t i = 0; i < agent->capability_count; i++)
-      json_array_append_new(capabilities, json_string(agent->capabilities[i]));
-    json_object_set_new(json, "capabilities", capabilities);
-  }
+  add_identity(json, scope, known);
+  if (!row)
+    json_object_set_new(json, "capabilities", texts(agent->capabilities, agent->capability_count));
   return json;
 }
 
@@ -122,12 +139,13 @@ enum MHD_Result agent_list(Request *request) {
   if (!status)
     status = ledger_job_open(api->ledger, &jobs, &job_count, &err);
   json_t *list = json_array();
-  for (size_t i = 0; !status && i < api->config->agent_count; i++) {
-    const ConfigAgent *agent = &api->config->agents[i];
-    if (!agent_seen(request, agent))
+  const Agents *agents = dispatch_agents(api->dispatch);
+  for (size_t i = 0; !status && i < agents_count(agents); i++) {
+    const Agent *agent = agents_at(agents, i);
+    if (!agent_seen(request, &agent->who))
       continue;
-    json_array_append_new(list, agent_json(api, &request->scope, agent, seen(rows, row_count, agent->name),
-                                           jobs_of(&request->scope, jobs, job_count, agent->name)));
+    json_array_append_new(list, render_agent(api, &request->scope, agent, seen(rows, row_count, agent->who.name),
+                                             jobs_of(&request->scope, jobs, job_count, agent->who.name)));
   }
   ledger_agent_list_free(rows, row_count);
   ledger_job_list_free(jobs, job_count);

@@ -18,13 +18,14 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
   dispatch->ledger = ledger;
   dispatch->wall_us = clock_wall_us;
   dispatch->monotonic_us = clock_monotonic_us;
-  dispatch->seen_us = memory_alloc((config->agent_count + 1) * sizeof *dispatch->seen_us);
-  for (size_t i = 0; i < config->agent_count; i++)
-    dispatch->seen_us[i] = -1;
   dispatch->ticked_us = dispatch->wall_us();
   LedgerJob *jobs;
   size_t count;
-  Status status = ledger_job_open(ledger, &jobs, &count, err);
+  Status status = agents_open(config, ledger, &dispatch->agents, err);
+  if (status != STATUS_OK)
+    return status;
+  agents_observe(dispatch->agents, dispatch_agent_changed, dispatch);
+  status = ledger_job_open(ledger, &jobs, &count, err);
   if (status != STATUS_OK)
     return status;
   for (size_t i = 0; i < count; i++)
@@ -47,6 +48,7 @@ void dispatch_close(Dispatch *dispatch) {
   free(dispatch->tracks);
   free(dispatch->observers);
   free(dispatch->seen_us);
+  agents_close(dispatch->agents);
   free(dispatch);
 }
 
@@ -107,16 +109,22 @@ bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *databas
   return capable && wanted;
 }
 
+Agents *dispatch_agents(Dispatch *dispatch) {
+  return dispatch->agents;
+}
+
 void dispatch_agent_seen(Dispatch *dispatch, const char *agent) {
-  const ConfigAgent *known = coordinator_config_agent(dispatch->config, agent);
-  if (known)
-    dispatch->seen_us[known - dispatch->config->agents] = dispatch->monotonic_us();
+  const Agent *known = agents_find(dispatch->agents, agent);
+  if (!known)
+    return;
+  while (dispatch->seen_count <= known->index)
+    ARRAY_PUSH(dispatch->seen_us, dispatch->seen_count, 0);
+  dispatch->seen_us[known->index] = dispatch->monotonic_us();
 }
 
 bool dispatch_agent_live(Dispatch *dispatch, const char *agent) {
-  const ConfigAgent *known = coordinator_config_agent(dispatch->config, agent);
-  if (!known)
-    return false;
-  int64_t seen = dispatch->seen_us[known - dispatch->config->agents];
-  return seen >= 0 && dispatch->monotonic_us() - seen <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
+  const Agent *known = agents_find(dispatch->agents, agent);
+  int64_t seen =
+      known && agent_admitted(known) && known->index < dispatch->seen_count ? dispatch->seen_us[known->index] : 0;
+  return seen > 0 && dispatch->monotonic_us() - seen <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
 }

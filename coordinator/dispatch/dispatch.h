@@ -28,6 +28,7 @@
 #ifndef PGSEAL_COORDINATOR_DISPATCH_DISPATCH_H
 #define PGSEAL_COORDINATOR_DISPATCH_DISPATCH_H
 
+#include "coordinator/agents/agents.h"
 #include "coordinator/config.h"
 #include "coordinator/ledger/ledger.h"
 #include "proto/pgseal.pb-c.h"
@@ -51,6 +52,7 @@ typedef struct DispatchObserver { /* called after commit, on the loop; must not 
 } DispatchObserver;
 
 Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch **out, Error *err) MUST_CHECK;
+Agents *dispatch_agents(Dispatch *dispatch); /* opened and closed with it; one that is revoked loses its jobs at once */
 void dispatch_close(Dispatch *dispatch);
 void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer); /* copied; several may be added */
 

@@ -12,6 +12,7 @@
  *   verdict.c   when a drill's result counts
  *   outcome.c   walks the tables: retry, end, stored, sealed
  *   intake.c    what agents send, made bounded and valid
+ *   gone.c      an agent that may nothing any more: its jobs go to others
  *   tick.c      time: expired leases, nobody to take a job, backoff that ran out
  */
 #ifndef PGSEAL_COORDINATOR_DISPATCH_INTERNAL_H
@@ -41,7 +42,9 @@ struct Dispatch {
   size_t observer_count;
   Track *tracks;
   size_t track_count;
-  int64_t *seen_us;  /* per config->agents; monotonic, -1 never */
+  Agents *agents;   /* owned */
+  int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
+  size_t seen_count;
   int64_t ticked_us; /* wall clock of the last tick */
   int64_t (*wall_us)(void);
   int64_t (*monotonic_us)(void);
@@ -119,6 +122,9 @@ VerdictUse verdict_failed(Dispatch *dispatch, Work *work, const LedgerJob *job, 
 /* message.c */
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) MUST_CHECK;
 Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work);
+
+/* gone.c: an observer of the agents; user is the Dispatch. */
+void dispatch_agent_changed(void *user, const Agent *agent);
 
 /* intake.c */
 enum { INTAKE_JSON_LIMIT = 256 << 10 };

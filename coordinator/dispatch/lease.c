@@ -184,9 +184,9 @@ static void take_crossed(Dispatch *dispatch, const ConfigAgent *agent, const Job
 }
 
 Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job, Error *err) {
-  const ConfigAgent *known = coordinator_config_agent(dispatch->config, agent);
+  const ConfigAgent *known = agents_admitted(dispatch->agents, agent);
   if (!known)
-    return error_set(err, ERR_FORBIDDEN, "agent %s is not in the coordinator's configuration", agent);
+    return error_set(err, ERR_FORBIDDEN, "agent %s is not admitted (any more)", agent);
   dispatch_agent_seen(dispatch, agent);
   CLEANUP(job_list_release) JobList open = {0};
   Status status = ledger_job_open(dispatch->ledger, &open.items, &open.count, err);

@@ -23,8 +23,7 @@ static bool dump_key(const Dispatch *dispatch, const Checkpoint *checkpoint, uin
   const char *hex = json_string_value(json_object_get(checkpoint->detail, "dump_public_key"));
   if (checkpoint->manifest_sha256 && hex)
     return text_unhex(hex, key, PUBLIC_KEY_SIZE);
-  const ConfigAgent *agent =
-      checkpoint->dump_agent ? coordinator_config_agent(dispatch->config, checkpoint->dump_agent) : NULL;
+  const ConfigAgent *agent = checkpoint->dump_agent ? agents_admitted(dispatch->agents, checkpoint->dump_agent) : NULL;
   if (agent)
     memcpy(key, agent->key, PUBLIC_KEY_SIZE);
   return agent != NULL;

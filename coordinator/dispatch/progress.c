@@ -60,8 +60,8 @@ static Status take(Dispatch *dispatch, Work *work, LedgerJob *job, const Pgseal_
 
 Status dispatch_progress(Dispatch *dispatch, const char *agent, const Pgseal__Progress *message,
                          Pgseal__ProgressReply **out, Error *err) {
-  if (!coordinator_config_agent(dispatch->config, agent))
-    return error_set(err, ERR_FORBIDDEN, "agent %s is not in the coordinator's configuration", agent);
+  if (!agents_admitted(dispatch->agents, agent))
+    return error_set(err, ERR_FORBIDDEN, "agent %s is not admitted (any more)", agent);
   dispatch_agent_seen(dispatch, agent);
   CLEANUP(ledger_job_release) LedgerJob found = {0};
   CLEANUP(work_release) Work work = {0};

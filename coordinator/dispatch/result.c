@@ -138,8 +138,8 @@ static Status take_result(Dispatch *dispatch, const LedgerJob *found, const Pgse
 
 Status dispatch_result(Dispatch *dispatch, const char *agent, const Pgseal__Result *message, bool *accepted,
                        const char **reason, Error *err) {
-  if (!coordinator_config_agent(dispatch->config, agent))
-    return error_set(err, ERR_FORBIDDEN, "agent %s is not in the coordinator's configuration", agent);
+  if (!agents_admitted(dispatch->agents, agent))
+    return error_set(err, ERR_FORBIDDEN, "agent %s is not admitted (any more)", agent);
   dispatch_agent_seen(dispatch, agent);
   CLEANUP(ledger_job_release) LedgerJob job = {0};
   Error missing;

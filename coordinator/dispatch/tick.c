@@ -52,8 +52,8 @@ static void check_lease(Dispatch *dispatch, const LedgerJob *job) {
 }
 
 static bool somebody_can(Dispatch *dispatch, const LedgerJob *job) {
-  for (size_t i = 0; i < dispatch->config->agent_count; i++) {
-    const ConfigAgent *agent = &dispatch->config->agents[i];
+  for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
+    const ConfigAgent *agent = &agents_at(dispatch->agents, i)->who;
     if (agent_can(agent, job->kind, job->database) && dispatch_agent_live(dispatch, agent->name))
       return true;
   }
@@ -106,6 +106,7 @@ void dispatch_tick(Dispatch *dispatch) {
   LedgerJob *jobs;
   size_t count;
   Error err;
+  agents_tick(dispatch->agents);
   if (ledger_job_open(dispatch->ledger, &jobs, &count, &err) != STATUS_OK) {
     log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);
     return;

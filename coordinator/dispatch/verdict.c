@@ -26,7 +26,7 @@ static VerdictUse obsolete(const LedgerJob *job, Error *err) {
 
 static bool signature_valid(Dispatch *dispatch, const Work *work, const LedgerJob *job,
                             const Pgseal__DrillResult *result, Outcome outcome) {
-  const ConfigAgent *agent = coordinator_config_agent(dispatch->config, job->agent);
+  const ConfigAgent *agent = agents_admitted(dispatch->agents, job->agent);
   if (!agent || result->verdict_signature.len != SIGNATURE_SIZE)
     return false;
   CLEANUP_FREE char *drill_id = drill_id_of(job);

@@ -5,21 +5,22 @@
 
 #include "common/base/clock.h"
 #include "common/base/cleanup.h"
+#include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/bus/bus.h"
+#include "coordinator/gateway/admission.h"
 #include "coordinator/gateway/joining.h"
 #include "coordinator/gateway/sessions.h"
 
-enum { PARALLEL_MINIMUM = 64, PARALLEL_PER_AGENT = 6, TICK_MS = 500 };
-
-/* A poll that waits for work: one per agent; a newer one of the same agent replaces it. */
-typedef struct Parked {
-  BusRequest *request; /* NULL: none */
-  Pgseal__Envelope *envelope;
-  int64_t until_us; /* monotonic */
-} Parked;
+enum {
+  PARALLEL_MINIMUM = 512,
+  PARALLEL_PER_AGENT = 6,
+  TICK_MS = 500,
+  REFUSALS_LOGGED = 20,
+  REFUSALS_US = 10 * 1000 * 1000
+};
 
 struct Gateway {
   const CoordinatorConfig *config;
@@ -27,10 +28,13 @@ struct Gateway {
   Ledger *ledger;
   BusServer *server;
   Sessions sessions;
-  Parked *parked; /* by the agent's index */
+  Agents *agents;
   uv_timer_t timer;
   uv_async_t work; /* the observer may not call back into dispatch: it only wakes the loop */
-  int handles;     /* still to be closed */
+  bool closing;
+  int64_t refusals_since_us;
+  unsigned refusals;
+  int handles; /* still to be closed */
   void (*closed)(void *user);
   void *closed_user;
 };
@@ -55,6 +59,19 @@ static void reply_failure(BusRequest *request, const char *request_id, const Err
   answer.body_case = PGSEAL__ENVELOPE__BODY_FAILURE;
   answer.failure = &failure;
   reply(request, NULL, request_id, &answer); /* never cached: the next try may succeed */
+}
+
+/* What was refused is logged, but not without bound: who is refused may ask again as fast as it likes. */
+static void log_refusal(Gateway *gateway, const char *what, const Session *session, const char *job, const char *why) {
+  char clean[ID_SIZE];
+  int64_t now = clock_monotonic_us();
+  if (now - gateway->refusals_since_us > REFUSALS_US) {
+    gateway->refusals_since_us = now;
+    gateway->refusals = 0;
+  }
+  if (gateway->refusals++ < REFUSALS_LOGGED)
+    log_warn(what, "agent", session ? session->agent->name : "", "job", text_clean(job ? job : "", clean, sizeof clean),
+             "reason", why, NULL);
 }
 
 /* ---- parked polls ---- */
@@ -102,7 +119,7 @@ static void on_authenticate(Gateway *gateway, BusRequest *request, const Pgseal_
   char version[64];
   log_info("agent joined", "agent", session->agent->name, "version",
            text_clean(envelope->authenticate->version, version, sizeof version), NULL);
-  drop_parked(&gateway->parked[session - gateway->sessions.items]); /* it was the former session's */
+  drop_parked(&session->parked); /* it was the former session's */
   dispatch_agent_seen(gateway->dispatch, session->agent->name);
   Pgseal__Welcome welcome = PGSEAL__WELCOME__INIT;
   welcome.session = (ProtobufCBinaryData){sizeof session->id, session->id};
@@ -143,7 +160,7 @@ static bool try_poll(Gateway *gateway, BusRequest *request, Session *session, co
 
 /* Takes the envelope. */
 static void on_poll(Gateway *gateway, BusRequest *request, Session *session, Pgseal__Envelope *envelope) {
-  Parked *parked = &gateway->parked[session - gateway->sessions.items];
+  Parked *parked = &session->parked;
   int64_t until_us = clock_monotonic_us() + (int64_t)gateway->config->poll_seconds * 1000000;
   if (parked->request && strcmp(parked->envelope->request_id, envelope->request_id) == 0) {
     until_us = parked->until_us; /* resent: it must end in time all the same */
@@ -161,9 +178,11 @@ static void on_poll(Gateway *gateway, BusRequest *request, Session *session, Pgs
 
 static void serve_parked(Gateway *gateway) {
   int64_t now = clock_monotonic_us();
-  for (size_t i = 0; i < gateway->config->agent_count; i++) {
-    Parked *parked = &gateway->parked[i];
-    Session *session = &gateway->sessions.items[i];
+  for (size_t i = 0; i < gateway->sessions.count; i++) {
+    Session *session = gateway->sessions.items[i];
+    if (!session)
+      continue;
+    Parked *parked = &session->parked;
     if (parked->request && !bus_request_alive(parked->request))
       drop_parked(parked); /* no job for an agent that is gone */
     if (!parked->request)
@@ -203,6 +222,9 @@ static void on_progress(Gateway *gateway, BusRequest *request, Session *session,
   Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
   answer.body_case = PGSEAL__ENVELOPE__BODY_PROGRESS_REPLY;
   answer.progress_reply = progress;
+  if (progress->lease_lost)
+    log_refusal(gateway, "progress was refused", session, envelope->progress->job_id,
+                "the agent does not hold this job");
   reply(request, session, envelope->request_id, &answer);
   pgseal__progress_reply__free_unpacked(progress, NULL);
 }
@@ -216,6 +238,8 @@ static void on_result(Gateway *gateway, BusRequest *request, Session *session, c
     reply_failure(request, envelope->request_id, &err); /* the agent keeps the result and sends it again */
     return;
   }
+  if (!accepted)
+    log_refusal(gateway, "a result was refused", session, envelope->result->job_id, reason);
   Pgseal__ResultReply result = PGSEAL__RESULT_REPLY__INIT;
   result.accepted = accepted;
   result.reason = (char *)(reason ? reason : "");
@@ -225,11 +249,39 @@ static void on_result(Gateway *gateway, BusRequest *request, Session *session, c
   reply(request, session, envelope->request_id, &answer);
 }
 
+/* ---- certificates ---- */
+
+static void on_certify(Gateway *gateway, BusRequest *request, Session *session, const Pgseal__Envelope *envelope) {
+  const Agent *agent = agents_find(gateway->agents, session->agent->name);
+  const Pgseal__Certify *message = envelope->certify;
+  CLEANUP(issued_release) Issued issued = {0};
+  Error err;
+  Status status = *message->in_use ? agents_renewed(gateway->agents, agent, message->in_use, &err) : STATUS_OK;
+  if (!status && *message->request)
+    status = agents_renew(gateway->agents, agent, message->request, &issued, &err);
+  if (status) {
+    log_failure(LOG_LEVEL_WARN, "an agent's certificate was not renewed", &err);
+    reply_failure(request, envelope->request_id, &err);
+    return;
+  }
+  Pgseal__Certified certified = PGSEAL__CERTIFIED__INIT;
+  const Authority *authority = agents_authority(gateway->agents);
+  if (issued.pem) {
+    certified.certificate = issued.pem;
+    certified.authority = (char *)authority_pem(authority);
+  }
+  Pgseal__Envelope answer = PGSEAL__ENVELOPE__INIT;
+  answer.body_case = PGSEAL__ENVELOPE__BODY_CERTIFIED;
+  answer.certified = &certified;
+  reply(request, session, envelope->request_id, &answer);
+}
+
 static void on_session_request(Gateway *gateway, BusRequest *request, Pgseal__Envelope **envelope) {
   Error err;
   Session *session = sessions_find(&gateway->sessions, &(*envelope)->session);
   if (!session) {
     error_set(&err, ERR_UNAUTHORIZED, "no such session; authenticate first");
+    log_refusal(gateway, "a request of no session was refused", NULL, NULL, "");
     reply_failure(request, (*envelope)->request_id, &err);
     return;
   }
@@ -248,6 +300,9 @@ static void on_session_request(Gateway *gateway, BusRequest *request, Pgseal__En
     break;
   case PGSEAL__ENVELOPE__BODY_RESULT:
     on_result(gateway, request, session, *envelope);
+    break;
+  case PGSEAL__ENVELOPE__BODY_CERTIFY:
+    on_certify(gateway, request, session, *envelope);
     break;
   default:
     error_set(&err, ERR_PROTOCOL, "not a request");
@@ -274,11 +329,40 @@ static void on_request(void *user, BusRequest *request, const uint8_t *data, siz
     pgseal__envelope__free_unpacked(envelope, NULL);
 }
 
+/* ---- who is admitted ---- */
+
+static Status load_admission(const Gateway *gateway, Admission *admission, Error *err) {
+  CLEANUP_FREE char *revocations = NULL;
+  Status status = agents_revocations(gateway->agents, &revocations, err);
+  return status ? status : admission_load(gateway->config, revocations, admission, err);
+}
+
+Status gateway_readmit(Gateway *gateway, Error *err) {
+  CLEANUP(admission_release) Admission admission = {0};
+  Status status = load_admission(gateway, &admission, err);
+  return status || !admission.authority ? status : bus_server_admit(gateway->server, &admission.tls, err);
+}
+
+/* A revocation is both at once: the session ends, and no connection with one of its certificates stays or comes back.
+ * (One that ran out is refused by the connection anyway.) */
+static void on_agent_changed(void *user, const Agent *agent) {
+  Gateway *gateway = user;
+  Session *session = sessions_of(&gateway->sessions, agent);
+  if (agent_admitted(agent) || gateway->closing)
+    return;
+  if (session) {
+    drop_parked(&session->parked);
+    sessions_end(session);
+  }
+  Error err;
+  if (agent->row.state == AGENT_REVOKED && gateway_readmit(gateway, &err) != STATUS_OK)
+    log_failure(LOG_LEVEL_ERROR, "the agent's session is ended, but its certificate still opens connections", &err);
+}
+
 /* ---- opening and closing ---- */
 
 static void gateway_free(Gateway *gateway) {
   sessions_release(&gateway->sessions);
-  free(gateway->parked);
   free(gateway);
 }
 
@@ -288,10 +372,14 @@ Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *
   gateway->config = config;
   gateway->dispatch = dispatch;
   gateway->ledger = ledger;
-  sessions_init(&gateway->sessions, config);
-  gateway->parked = memory_alloc((config->agent_count + 1) * sizeof *gateway->parked);
-  size_t parallel = PARALLEL_MINIMUM + config->agent_count * PARALLEL_PER_AGENT;
-  Status status = bus_server_open(loop, config->bus, NULL, parallel, on_request, gateway, &gateway->server, err);
+  gateway->agents = dispatch_agents(dispatch);
+  sessions_init(&gateway->sessions, gateway->agents);
+  size_t parallel = PARALLEL_MINIMUM + agents_count(gateway->agents) * PARALLEL_PER_AGENT;
+  CLEANUP(admission_release) Admission admission = {0};
+  Status status = load_admission(gateway, &admission, err);
+  if (!status)
+    status = bus_server_open(loop, config->bus, admission.authority ? &admission.tls : NULL, parallel, on_request,
+                             gateway, &gateway->server, err);
   if (status) {
     gateway_free(gateway);
     return status;
@@ -302,6 +390,7 @@ Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *
   uv_async_init(loop, &gateway->work, on_work);
   gateway->work.data = gateway;
   dispatch_observe(dispatch, &(DispatchObserver){.user = gateway, .work = wake});
+  agents_observe(gateway->agents, on_agent_changed, gateway);
   *out = gateway;
   return STATUS_OK;
 }
@@ -328,9 +417,10 @@ void gateway_close(Gateway *gateway, void (*closed)(void *user), void *user) {
   gateway->closed = closed;
   gateway->closed_user = user;
   gateway->handles = 3;
-  for (size_t i = 0; i < gateway->config->agent_count; i++)
-    if (gateway->parked[i].request)
-      unpark(&gateway->parked[i]); /* the server drops the request itself */
+  gateway->closing = true;
+  for (size_t i = 0; i < gateway->sessions.count; i++)
+    if (gateway->sessions.items[i] && gateway->sessions.items[i]->parked.request)
+      unpark(&gateway->sessions.items[i]->parked); /* the server drops the request itself */
   uv_close((uv_handle_t *)&gateway->timer, on_handle_closed);
   uv_close((uv_handle_t *)&gateway->work, on_handle_closed);
   bus_server_close(gateway->server, on_server_closed, gateway);

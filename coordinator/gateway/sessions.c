@@ -12,18 +12,38 @@
 
 enum { CHALLENGE_US = 30 * 1000 * 1000 };
 
-void sessions_init(Sessions *sessions, const CoordinatorConfig *config) {
-  *sessions = (Sessions){.config = config};
-  sessions->items = memory_alloc((config->agent_count + 1) * sizeof *sessions->items);
+void sessions_init(Sessions *sessions, Agents *agents) {
+  *sessions = (Sessions){.agents = agents};
 }
 
 void sessions_release(Sessions *sessions) {
-  for (size_t i = 0; i < sessions->config->agent_count; i++) {
-    buffer_release(&sessions->items[i].assignment.reply);
+  for (size_t i = 0; i < sessions->count; i++) {
+    Session *session = sessions->items[i];
+    if (!session)
+      continue;
+    buffer_release(&session->assignment.reply);
     for (size_t j = 0; j < SESSION_REPLIES; j++)
-      buffer_release(&sessions->items[i].replies[j].reply);
+      buffer_release(&session->replies[j].reply);
+    free(session);
   }
   free(sessions->items);
+}
+
+Session *sessions_of(Sessions *sessions, const Agent *agent) {
+  return agent->index < sessions->count ? sessions->items[agent->index] : NULL;
+}
+
+void sessions_end(Session *session) {
+  session->live = false;
+  explicit_bzero(session->id, sizeof session->id);
+}
+
+static Session *session_for(Sessions *sessions, const Agent *agent) {
+  while (sessions->count <= agent->index)
+    ARRAY_PUSH(sessions->items, sessions->count, NULL);
+  if (!sessions->items[agent->index])
+    sessions->items[agent->index] = memory_alloc(sizeof(Session));
+  return sessions->items[agent->index];
 }
 
 static Status random_bytes(uint8_t *out, size_t size, Error *err) {
@@ -69,21 +89,21 @@ static bool signature_good(const ConfigAgent *agent, const Pgseal__Authenticate 
 }
 
 Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *message, Session **out, Error *err) {
-  const ConfigAgent *agent = coordinator_config_agent(sessions->config, message->agent);
+  const Agent *agent = agents_find(sessions->agents, message->agent);
   bool fresh = spend_challenge(sessions, &message->challenge);
-  if (!agent || !fresh || !signature_good(agent, message)) {
+  if (!agent || !agent_admitted(agent) || !fresh || !signature_good(&agent->who, message)) {
     char name[64];
     error_set(err, ERR_UNAUTHORIZED, "the coordinator does not know this agent by this key");
     error_object(err, "%s", text_clean(message->agent, name, sizeof name)); /* what it calls itself */
-    error_remedy(
-        err, "Add the agent's name and public key under `agents` in coordinator.yaml, and restart the coordinator.");
+    error_remedy(err, "If it should join: `pgseal agent invite`, and `pgseal-agent enroll`; or add its name and public "
+                      "key under `agents` in coordinator.yaml, and restart the coordinator.");
     return err->status;
   }
-  Session *session = &sessions->items[agent - sessions->config->agents];
+  Session *session = session_for(sessions, agent);
   Status status = random_bytes(session->id, sizeof session->id, err);
   if (status)
     return status;
-  session->agent = agent;
+  session->agent = &agent->who;
   session->live = true;
   session->assignment.request_id[0] = 0;
   for (size_t i = 0; i < SESSION_REPLIES; i++)
@@ -95,9 +115,9 @@ Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *mes
 Session *sessions_find(Sessions *sessions, const ProtobufCBinaryData *id) {
   if (id->len != ENVELOPE_SESSION_SIZE)
     return NULL;
-  for (size_t i = 0; i < sessions->config->agent_count; i++) {
-    Session *session = &sessions->items[i];
-    if (session->live && CRYPTO_memcmp(session->id, id->data, id->len) == 0)
+  for (size_t i = 0; i < sessions->count; i++) {
+    Session *session = sessions->items[i];
+    if (session && session->live && CRYPTO_memcmp(session->id, id->data, id->len) == 0)
       return session;
   }
   return NULL;

@@ -100,3 +100,24 @@ Status ledger_agent_put(Ledger *ledger, const LedgerAgent *agent, Error *err) {
 Status ledger_agent_list(Ledger *ledger, LedgerAgent **items, size_t *count, Error *err) {
   return ledger->ops->agent_list(ledger->backend, items, count, err);
 }
+
+Status ledger_enrollment_put(Ledger *ledger, const LedgerEnrollment *row, Error *err) {
+  return ledger->ops->enrollment_put(ledger->backend, row, err);
+}
+
+Status ledger_enrollment_list(Ledger *ledger, LedgerEnrollment **items, size_t *count, Error *err) {
+  return ledger->ops->enrollment_list(ledger->backend, items, count, err);
+}
+
+Status ledger_certificate_insert(Ledger *ledger, const char *serial, const char *agent, int64_t expires_us,
+                                 Error *err) {
+  return ledger->ops->certificate_insert(ledger->backend, serial, agent, expires_us, err);
+}
+
+Status ledger_certificate_revoke(Ledger *ledger, const char *agent, int64_t now_us, Error *err) {
+  return ledger->ops->certificate_revoke(ledger->backend, agent, now_us, err);
+}
+
+Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serials, size_t *count, Error *err) {
+  return ledger->ops->certificate_revoked(ledger->backend, now_us, serials, count, err);
+}

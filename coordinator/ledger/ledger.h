@@ -74,6 +74,19 @@ typedef struct LedgerAgent {
   int64_t first_seen_us, last_seen_us;
 } LedgerAgent;
 
+/* An agent that joins by invitation (coordinator/agents). Its row stays when it is revoked. */
+typedef struct LedgerEnrollment {
+  char *name;
+  AgentState state;
+  json_t *capabilities, *databases; /* owned: arrays of texts; what it may do, and the globs of what it may do it to */
+  char *public_key;                 /* hex; NULL until it is enrolled */
+  char *serial;                     /* of its newest certificate; NULL until then */
+  char token_hash[65];              /* of the invitation; "" once it is used */
+  int64_t invited_us, token_expires_us, enrolled_us, issued_us, expires_us,
+      revoked_us; /* issued, expires: of the newest
+                     certificate; 0: not yet */
+} LedgerEnrollment;
+
 typedef struct CheckpointFilter {
   const char *database, *tag, *state;
   const char *before_id;
@@ -152,5 +165,17 @@ void ledger_token_list_free(LedgerToken *items, size_t count);
 Status ledger_agent_put(Ledger *ledger, const LedgerAgent *agent, Error *err) MUST_CHECK; /* insert or update */
 Status ledger_agent_list(Ledger *ledger, LedgerAgent **items, size_t *count, Error *err) MUST_CHECK;
 void ledger_agent_list_free(LedgerAgent *items, size_t count);
+
+Status ledger_enrollment_put(Ledger *ledger, const LedgerEnrollment *row, Error *err) MUST_CHECK; /* insert or update */
+Status ledger_enrollment_list(Ledger *ledger, LedgerEnrollment **items, size_t *count, Error *err) MUST_CHECK;
+void ledger_enrollment_release(LedgerEnrollment *row);
+/* Every certificate that was issued to an agent, since all of them have to be revoked with it. */
+Status ledger_certificate_insert(Ledger *ledger, const char *serial, const char *agent, int64_t expires_us,
+                                 Error *err) MUST_CHECK;
+Status ledger_certificate_revoke(Ledger *ledger, const char *agent, int64_t now_us,
+                                 Error *err) MUST_CHECK; /* all its */
+/* Serials of those revoked that would still be valid; each and the list are freed by the caller. */
+Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serials, size_t *count,
+                                  Error *err) MUST_CHECK;
 
 #endif

@@ -52,6 +52,12 @@ typedef struct LedgerOps {
 
   Status (*agent_put)(void *backend, const LedgerAgent *agent, Error *err);
   Status (*agent_list)(void *backend, LedgerAgent **items, size_t *count, Error *err);
+
+  Status (*enrollment_put)(void *backend, const LedgerEnrollment *row, Error *err);
+  Status (*enrollment_list)(void *backend, LedgerEnrollment **items, size_t *count, Error *err);
+  Status (*certificate_insert)(void *backend, const char *serial, const char *agent, int64_t expires_us, Error *err);
+  Status (*certificate_revoke)(void *backend, const char *agent, int64_t now_us, Error *err);
+  Status (*certificate_revoked)(void *backend, int64_t now_us, char ***serials, size_t *count, Error *err);
 } LedgerOps;
 
 struct Ledger {

@@ -82,3 +82,12 @@ void ledger_agent_list_free(LedgerAgent *items, size_t count) {
   }
   free(items);
 }
+
+void ledger_enrollment_release(LedgerEnrollment *row) {
+  free(row->name);
+  json_decref(row->capabilities);
+  json_decref(row->databases);
+  free(row->public_key);
+  free(row->serial);
+  memset(row, 0, sizeof *row);
+}

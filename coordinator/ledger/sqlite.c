@@ -75,6 +75,11 @@ static const LedgerOps sqlite_ops = {
     .token_list = sqlite_token_list,
     .agent_put = sqlite_agent_put,
     .agent_list = sqlite_agent_list,
+    .enrollment_put = sqlite_enrollment_put,
+    .enrollment_list = sqlite_enrollment_list,
+    .certificate_insert = sqlite_certificate_insert,
+    .certificate_revoke = sqlite_certificate_revoke,
+    .certificate_revoked = sqlite_certificate_revoked,
 };
 
 static void ledger_cleanup(Ledger **ledger) {

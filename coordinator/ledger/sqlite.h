@@ -5,6 +5,7 @@
  *   sqlite_schema.c      numbered migrations
  *   sqlite_statement.c   prepared statements, binding, reading
  *   sqlite_checkpoint.c  sqlite_job.c  sqlite_event.c  sqlite_people.c (tokens and agents)
+ *   sqlite_enrollment.c  (agents that join by invitation, and their certificates)
  */
 #ifndef PGSEAL_COORDINATOR_LEDGER_SQLITE_H
 #define PGSEAL_COORDINATOR_LEDGER_SQLITE_H
@@ -88,5 +89,11 @@ Status sqlite_token_update(void *backend, const LedgerToken *token, Error *err);
 Status sqlite_token_list(void *backend, LedgerToken **items, size_t *count, Error *err);
 Status sqlite_agent_put(void *backend, const LedgerAgent *agent, Error *err);
 Status sqlite_agent_list(void *backend, LedgerAgent **items, size_t *count, Error *err);
+
+Status sqlite_enrollment_put(void *backend, const LedgerEnrollment *row, Error *err);
+Status sqlite_enrollment_list(void *backend, LedgerEnrollment **items, size_t *count, Error *err);
+Status sqlite_certificate_insert(void *backend, const char *serial, const char *agent, int64_t expires_us, Error *err);
+Status sqlite_certificate_revoke(void *backend, const char *agent, int64_t now_us, Error *err);
+Status sqlite_certificate_revoked(void *backend, int64_t now_us, char ***serials, size_t *count, Error *err);
 
 #endif

@@ -100,7 +100,33 @@ static const char migration_0002[] =
     "DROP INDEX token_name;"
     "CREATE UNIQUE INDEX token_name ON token (name) WHERE revoked_us = 0 AND replaced_us = 0;";
 
-static const char *const migrations[] = {migration_0001, migration_0002};
+/* Agents that join by invitation. */
+static const char migration_0003[] =
+    "CREATE TABLE enrollment ("
+    "  name TEXT PRIMARY KEY,"
+    "  state TEXT NOT NULL CHECK (state IN ('invited', 'enrolled', 'renewing', 'revoked', 'expired')),"
+    "  capabilities TEXT NOT NULL,"
+    "  databases TEXT NOT NULL,"
+    "  public_key TEXT,"
+    "  serial TEXT,"
+    "  token_hash TEXT NOT NULL,"
+    "  invited_us INTEGER NOT NULL,"
+    "  token_expires_us INTEGER NOT NULL,"
+    "  enrolled_us INTEGER NOT NULL,"
+    "  issued_us INTEGER NOT NULL,"
+    "  expires_us INTEGER NOT NULL,"
+    "  revoked_us INTEGER NOT NULL,"
+    "  CHECK (state NOT IN ('enrolled', 'renewing') OR (public_key IS NOT NULL AND serial IS NOT NULL))"
+    ") STRICT;"
+    "CREATE TABLE certificate ("
+    "  serial TEXT PRIMARY KEY,"
+    "  agent TEXT NOT NULL REFERENCES enrollment (name),"
+    "  expires_us INTEGER NOT NULL,"
+    "  revoked_us INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX certificate_agent ON certificate (agent);";
+
+static const char *const migrations[] = {migration_0001, migration_0002, migration_0003};
 
 static Status read_pragma(SqliteLedger *ledger, const char *sql, int64_t *value, Error *err) {
   STATEMENT(statement);

@@ -41,6 +41,7 @@ class Stack:
         self.bucket = options.get("s3")  # a support.s3.Bucket; else a directory is the repository
         self.repository = self.dir / ("repository.yaml" if self.bucket else "repository")
         self.running = {}
+        self.join = options.get("join")  # agents join by invitation, over TLS; else coordinator.yaml lists them
         self._keys()
         self._configs()
 
@@ -51,7 +52,9 @@ class Stack:
         keys.mkdir(mode=0o700)
         for name in ("drill", "escrow", "foreign"):
             self.cli("key", "generate", "--kind", "recipient", "--out", keys / name, "--name", name)
-        for name in self.agents:
+        if self.join:
+            run([BIN / "pgseal-coordinator", "init", "--dir", self.dir / "deployment", "--name", "127.0.0.1", "--name", "localhost"])
+        for name in [] if self.join else self.agents:
             self.cli("key", "generate", "--kind", "signing", "--out", keys / f"agent-{name}")
         self.token = "pgseal_" + os.urandom(24).hex()
         token = self.dir / "token"
@@ -79,14 +82,15 @@ class Stack:
         if self.bucket:
             self.bucket.write_keys(self.dir / "keys/bucket")
             self.repository.write_text(yaml({"repository": {"s3": self.bucket.config("keys/bucket", **self.options.get("s3_options", {}))}}))
-        for name in self.agents:
+        for name in [] if self.join else self.agents:
             self.write_agent(name)
 
     def write_coordinator(self):
         o = self.options
         names = list(self.databases)
         coordinator = {
-            "http": f"127.0.0.1:{self.http}", "bus": f"tcp://127.0.0.1:{self.bus}",
+            "http": f"127.0.0.1:{self.http}", "bus": f"{'tls+' if self.join else ''}tcp://127.0.0.1:{self.bus}",
+            **({"bus_tls": self.bus_tls()} if self.join else {}),
             "ledger": o.get("ledger", "ledger.db"),
             **({"tls": {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}} if self.tls else {}),
             "admin_token_file": "token",
@@ -94,12 +98,34 @@ class Stack:
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
             "databases": [self._database(n) for n in names],
             "agents": [{"name": a, "public_key": f"keys/agent-{a}.pub", "capabilities": c, "databases": ["*"]}
-                       for a, c in self.agents.items()],
+                       for a, c in self.agents.items() if not self.join],
             "log": {"level": "debug", "format": "text"},
         }
         (self.dir / "coordinator.yaml").write_text(yaml(coordinator))
 
-    def write_agent(self, name, **changes):
+    def bus_tls(self):
+        return {"ca": "deployment/ca.crt", "ca_key": "deployment/ca.key", "certificate": "deployment/coordinator.crt",
+                "key": "deployment/coordinator.key",
+                "agent_certificate_seconds": self.options.get("agent_certificate_seconds", 3600)}
+
+    def invite(self, name, capabilities=("dump", "drill"), databases=("*",), expires="1h"):
+        """A file with the invitation's token."""
+        token = self.dir / f"{name}.invitation"
+        token.unlink(missing_ok=True)
+        self.cli("agent", "invite", name, *[w for c in capabilities for w in ("--capability", c)],
+                 *[w for d in databases for w in ("--databases", d)], "--expires", expires, "--output", token)
+        return token
+
+    def enroll(self, name, token, check=True, place=None):
+        return run([BIN / "pgseal-agent", "enroll", "--coordinator", self.url, "--token-file", token,
+                    "--dir", self.dir / (place or f"joined-{name}"), *(["--http-ca", self.tls.ca] if self.tls else [])], check=check)
+
+    def joins(self, name, place=None, **invitation):
+        """Invited, enrolled, and its agent.yaml completed."""
+        self.enroll(name, self.invite(name, self.agents[name], **invitation), place=place)
+        self.write_agent(name, place=place)
+
+    def write_agent(self, name, place=None, **changes):
         """Writes NAME.yaml; changes replace whole top-level sections."""
         o = self.options
         drill = {"engine": "docker" if self.engine else "local", "memory_mb": o.get("memory_mb", 2048), "jobs": o.get("jobs", 2),
@@ -123,6 +149,11 @@ class Stack:
             "segments": {"size_mb": o.get("segment_mb", 4), "zstd_level": o.get("zstd_level", 1), "workers": 2},
             "log": {"level": "debug", "format": "text"},
         }
+        if self.join:
+            place = place or f"joined-{name}"
+            config["agent"] |= {"coordinators": [f"tls+tcp://127.0.0.1:{p}" for p in o.get("buses", [self.bus])],
+                                "signing_key": f"{place}/keys/signing.key",
+                                "tls": {"ca": f"{place}/keys/ca.crt", "identity": f"{place}/keys/tls.pem"}}
         config.update(changes)
         (self.dir / f"{name}.yaml").write_text(yaml(config))
 
@@ -147,6 +178,8 @@ class Stack:
     def start(self):
         self.start_coordinator()
         for name in self.agents:
+            if self.join:
+                self.joins(name)
             self.start_agent(name)
         return self
 

@@ -204,6 +204,7 @@ static void test_agents_take_only_their_databases(void **state) {
   Fixture *f = *state;
   static const char *only[] = {"prod-*"};
   f->agents[1].databases = only;
+  restart(f);
   CLEANUP_FREE char *id = request(f, "shop", "t");
   assert_null(poll_as(f, 1, 1, 1, NULL));
   pass(f, 0, 2);

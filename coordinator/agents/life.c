@@ -1,0 +1,314 @@
+/* What an agent's life consists of: invited, enrolled, renewed, revoked, expired. */
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/base/buffer.h"
+#include "common/base/clock.h"
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+#include "common/crypto/signing.h"
+#include "coordinator/agents/internal.h"
+
+enum { SECRET_BYTES = 32, INVITATION_MOST_SECONDS = 30 * 86400, RENEWALS = 20, GLOB_LIMIT = 128 };
+
+static Status walk(LedgerEnrollment *row, AgentEvent event, Error *err) {
+  if (agent_walk(&row->state, event))
+    return STATUS_OK;
+  return error_set(err, ERR_CONFLICT, "agent %s is %s", row->name, agent_state_name(row->state));
+}
+
+/* ---- invitations ---- */
+
+static bool capabilities_valid(const json_t *list) {
+  size_t count = json_array_size(list);
+  for (size_t i = 0; i < count; i++) {
+    const char *text = json_string_value(json_array_get(list, i));
+    if (!text || (strcmp(text, "dump") != 0 && strcmp(text, "drill") != 0) ||
+        (i > 0 && strcmp(text, json_string_value(json_array_get(list, 0))) == 0))
+      return false;
+  }
+  return count >= 1 && count <= 2;
+}
+
+static bool globs_valid(const json_t *list) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789._-*?[]!";
+  size_t count = json_array_size(list);
+  for (size_t i = 0; i < count; i++) {
+    const char *text = json_string_value(json_array_get(list, i));
+    if (!text || !*text || strlen(text) > GLOB_LIMIT || strspn(text, allowed) != strlen(text))
+      return false;
+  }
+  return count >= 1 && count <= AGENT_LIST_LIMIT;
+}
+
+static Status check_wish(const Agents *agents, const char *name, const json_t *capabilities, const json_t *databases,
+                         int64_t seconds, Error *err) {
+  if (!agents->authority || !agents->config->ca_key) {
+    error_set(err, ERR_CONFIG, "this coordinator has no certificate authority to admit agents with");
+    error_remedy(err, "Name it as bus_tls in coordinator.yaml; `pgseal-coordinator init` makes one.");
+    return err->status;
+  }
+  if (!text_name_valid(name))
+    return error_set(err, ERR_INVALID_ARGUMENT,
+                     "an agent's name must be 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first");
+  if (!capabilities_valid(capabilities))
+    return error_set(err, ERR_INVALID_ARGUMENT, "\"capabilities\" must be a list of dump, drill, or both");
+  if (!globs_valid(databases))
+    return error_set(err, ERR_INVALID_ARGUMENT,
+                     "\"databases\" must be a list of 1 to %d names or globs of databases, such as prod-*",
+                     AGENT_LIST_LIMIT);
+  if (seconds < 1 || seconds > INVITATION_MOST_SECONDS)
+    return error_set(err, ERR_INVALID_ARGUMENT, "an invitation lasts from 1 second to 30 days");
+  return STATUS_OK;
+}
+
+static Status make_token(const Agents *agents, char token[AGENT_TOKEN_SIZE], Error *err) {
+  uint8_t random[SECRET_BYTES];
+  char base64[64], fingerprint[SHA256_HEX_SIZE];
+  if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+    return error_set(err, ERR_INTERNAL, "no random bytes to be had");
+  EVP_EncodeBlock((unsigned char *)base64, random, sizeof random);
+  for (char *at = base64; *at; at++)
+    *at = *at == '+' ? '-' : *at == '/' ? '_' : *at == '=' ? '\0' : *at;
+  authority_fingerprint(agents->authority, fingerprint);
+  snprintf(token, AGENT_TOKEN_SIZE, AGENT_TOKEN_PREFIX "%s_%s", fingerprint, base64);
+  explicit_bzero(base64, sizeof base64);
+  explicit_bzero(random, sizeof random);
+  return STATUS_OK;
+}
+
+Status agents_invite(Agents *agents, const char *name, json_t *capabilities, json_t *databases, int64_t seconds,
+                     const char *actor, char token[AGENT_TOKEN_SIZE], const Agent **out, Error *err) {
+  Status status = check_wish(agents, name, capabilities, databases, seconds, err);
+  const Agent *known = status ? NULL : agents_find(agents, name);
+  if (known && (known->listed || agent_state_admitted(known->row.state))) {
+    error_set(err, ERR_CONFLICT, "agent %s is %s already", name,
+              known->listed ? "listed in coordinator.yaml" : "enrolled");
+    error_remedy(err, "Choose another name%s.", known->listed ? "" : ", or revoke it first");
+    return err->status;
+  }
+  LedgerEnrollment row = known ? agents_copy(&known->row) : (LedgerEnrollment){.state = AGENT_INVITED};
+  if (!status && known)
+    status = walk(&row, AGENT_EVENT_INVITE, err);
+  char text[AGENT_TOKEN_SIZE];
+  if (!status)
+    status = make_token(agents, text, err);
+  if (status) {
+    ledger_enrollment_release(&row);
+    return status;
+  }
+  if (!row.name)
+    row.name = memory_strdup(name);
+  json_decref(row.capabilities);
+  json_decref(row.databases);
+  row.capabilities = json_incref(capabilities);
+  row.databases = json_incref(databases);
+  row.invited_us = clock_wall_us();
+  row.token_expires_us = row.invited_us + seconds * 1000000;
+  sha256_hex(text, strlen(text), row.token_hash);
+  AgentsChange change = {.kind = "agent.invited",
+                         .actor = actor,
+                         .detail = json_pack("{s:O, s:O, s:I}", "capabilities", capabilities, "databases", databases,
+                                             "token_expires_us", (json_int_t)row.token_expires_us)};
+  status = agents_save(agents, &row, &change, out, err);
+  ledger_enrollment_release(&row);
+  if (!status)
+    memcpy(token, text, sizeof text);
+  explicit_bzero(text, sizeof text);
+  return status;
+}
+
+/* ---- enrolment ---- */
+
+static const Agent *invited_by(const Agents *agents, const char *token) {
+  char hash[SHA256_HEX_SIZE];
+  const Agent *found = NULL;
+  if (strlen(token) >= AGENT_TOKEN_SIZE)
+    return NULL;
+  sha256_hex(token, strlen(token), hash); /* hashes are compared: there is nothing to learn from how long it takes */
+  for (size_t i = 0; i < agents->count; i++) {
+    const Agent *agent = agents->items[i];
+    if (!agent->listed && agent->row.state == AGENT_INVITED && strcmp(agent->row.token_hash, hash) == 0)
+      found = agent;
+  }
+  return found && found->row.token_expires_us > clock_wall_us() ? found : NULL;
+}
+
+static bool signature_good(const AgentRequest *request) {
+  CLEANUP(buffer_release) Buffer statement = {0};
+  buffer_append(&statement, request->token, strlen(request->token) + 1);
+  buffer_append_text(&statement, request->request);
+  bool good = signing_verify(request->public_key, "enroll", statement.data, statement.size, request->signature);
+  explicit_bzero(statement.data, statement.size);
+  return good;
+}
+
+/* Who signed what must stay clear: no two agents have one key, and a key that was revoked stays so. */
+static Status check_key(const Agents *agents, const Agent *self, const AgentRequest *request, const char *hex,
+                        Error *err) {
+  for (size_t i = 0; i < agents->count; i++) {
+    const Agent *other = agents->items[i];
+    if (other != self && memcmp(other->who.key, request->public_key, sizeof request->public_key) == 0)
+      return error_set(err, ERR_CONFLICT, "agent %s has this signing key; each agent needs its own", other->who.name);
+  }
+  if (self->row.revoked_us && self->row.public_key && strcmp(self->row.public_key, hex) == 0) {
+    error_set(err, ERR_CONFLICT, "agent %s was revoked with this signing key", self->who.name);
+    error_remedy(err, "Enroll with a new one: in another --dir, or after the old key was moved away.");
+    return err->status;
+  }
+  return STATUS_OK;
+}
+
+Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **out, Issued *issued, Error *err) {
+  const Agent *agent = invited_by(agents, request->token);
+  if (!agent || !signature_good(request)) {
+    error_set(err, ERR_UNAUTHORIZED, "the invitation is unknown, used, revoked or expired");
+    error_remedy(err, "Ask for another one: `pgseal agent invite`. If nobody of yours has used this one, revoke the "
+                      "agent: somebody else has.");
+    return err->status;
+  }
+  char hex[PUBLIC_KEY_HEX_SIZE];
+  text_hex(request->public_key, sizeof request->public_key, hex);
+  CLEANUP(issued_release) Issued certificate = {0};
+  Status status = check_key(agents, agent, request, hex, err);
+  if (!status)
+    status = authority_issue_agent(agents->authority, request->request, agent->who.name,
+                                   agents->config->agent_certificate_seconds, &certificate, err);
+  if (status)
+    return status;
+  CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
+  status = walk(&row, AGENT_EVENT_ENROLL, err);
+  if (status)
+    return status;
+  free(row.public_key);
+  free(row.serial);
+  row.public_key = memory_strdup(hex);
+  row.serial = memory_strdup(certificate.serial);
+  row.token_hash[0] = 0;
+  row.enrolled_us = row.issued_us = clock_wall_us();
+  row.expires_us = certificate.expires_us;
+  row.revoked_us = 0;
+  AgentsChange change = {.kind = "agent.enrolled",
+                         .issued = &certificate,
+                         .detail = json_pack("{s:s, s:s, s:I, s:O, s:O}", "public_key", hex, "serial",
+                                             certificate.serial, "expires_us", (json_int_t)certificate.expires_us,
+                                             "capabilities", row.capabilities, "databases", row.databases)};
+  status = agents_save(agents, &row, &change, out, err);
+  if (!status) {
+    *issued = certificate;
+    certificate = (Issued){0};
+  }
+  return status;
+}
+
+/* ---- renewal ---- */
+
+Status agents_renew(Agents *agents, const Agent *agent, const char *request, Issued *issued, Error *err) {
+  if (agent->listed || !agents->authority)
+    return error_set(err, ERR_CONFIG, "agent %s is listed in coordinator.yaml: it has no certificate to renew",
+                     agent->who.name);
+  int64_t now = clock_wall_us();
+  /* A certificate is a row for good: an agent gets as many as it can need, not as many as it likes. */
+  if (now >= agent->row.issued_us &&
+      now - agent->row.issued_us < (agent->row.expires_us - agent->row.issued_us) / RENEWALS)
+    return error_set(err, ERR_TOO_MANY, "the certificate of agent %s was made a moment ago", agent->who.name);
+  CLEANUP(issued_release) Issued certificate = {0};
+  CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
+  Status status = walk(&row, AGENT_EVENT_RENEW, err);
+  if (!status)
+    status = authority_issue_agent(agents->authority, request, agent->who.name,
+                                   agents->config->agent_certificate_seconds, &certificate, err);
+  if (status)
+    return status;
+  free(row.serial);
+  row.serial = memory_strdup(certificate.serial);
+  row.issued_us = now;
+  row.expires_us = certificate.expires_us;
+  AgentsChange change = {.kind = "agent.renewed",
+                         .issued = &certificate,
+                         .detail = json_pack("{s:s, s:I}", "serial", certificate.serial, "expires_us",
+                                             (json_int_t)certificate.expires_us)};
+  status = agents_save(agents, &row, &change, NULL, err);
+  if (!status) {
+    *issued = certificate;
+    certificate = (Issued){0};
+  }
+  return status;
+}
+
+Status agents_renewed(Agents *agents, const Agent *agent, const char *serial, Error *err) {
+  if (agent->listed || agent->row.state != AGENT_RENEWING || strcmp(agent->row.serial, serial) != 0)
+    return STATUS_OK; /* said twice, or of a certificate that was never used */
+  CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
+  Status status = walk(&row, AGENT_EVENT_RENEWED, err);
+  AgentsChange change = {.kind = "agent.certificate_in_use", .detail = json_pack("{s:s}", "serial", row.serial)};
+  return status ? status : agents_save(agents, &row, &change, NULL, err);
+}
+
+/* ---- the end ---- */
+
+Status agents_revoke(Agents *agents, const char *name, const char *actor, Error *err) {
+  const Agent *agent = agents_find(agents, name);
+  if (!agent) {
+    error_set(err, ERR_NOT_FOUND, "there is no agent %s", name);
+    error_remedy(err, "`pgseal agents` lists them.");
+    return err->status;
+  }
+  if (agent->listed) {
+    error_set(err, ERR_CONFLICT, "agent %s is listed in coordinator.yaml", name);
+    error_remedy(err, "Take it out of `agents` there, and restart the coordinator.");
+    return err->status;
+  }
+  if (agent->row.state == AGENT_REVOKED)
+    return STATUS_OK;
+  CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
+  Status status = walk(&row, AGENT_EVENT_REVOKE, err);
+  row.token_hash[0] = 0;
+  row.revoked_us = clock_wall_us();
+  AgentsChange change = {.kind = "agent.revoked", .actor = actor, .revoke = true, .detail = NULL};
+  return status ? status : agents_save(agents, &row, &change, NULL, err);
+}
+
+static void expire(Agents *agents, const Agent *agent) {
+  CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
+  AgentsChange change = {.kind = "agent.expired", .detail = json_pack("{s:s}", "was", agent_state_name(row.state))};
+  Error err;
+  Status status = walk(&row, AGENT_EVENT_EXPIRE, &err);
+  row.token_hash[0] = 0;
+  if (!status)
+    status = agents_save(agents, &row, &change, NULL, &err);
+  if (status)
+    log_failure(LOG_LEVEL_ERROR, "an agent's end could not be recorded; it is tried again", &err);
+}
+
+void agents_tick(Agents *agents) {
+  int64_t now = clock_wall_us();
+  for (size_t i = 0; i < agents->count; i++) {
+    const Agent *agent = agents->items[i];
+    if (agent->listed)
+      continue;
+    bool over = (agent->row.state == AGENT_INVITED && agent->row.token_expires_us <= now) ||
+                (agent_admitted(agent) && agent->row.expires_us <= now);
+    if (over)
+      expire(agents, agent);
+  }
+}
+
+Status agents_revocations(const Agents *agents, char **pem, Error *err) {
+  char **serials = NULL;
+  size_t count = 0;
+  *pem = NULL;
+  if (!agents->authority || !agents->config->ca_key)
+    return STATUS_OK;
+  Status status = ledger_certificate_revoked(agents->ledger, clock_wall_us(), &serials, &count, err);
+  if (!status)
+    status = authority_revocations(agents->authority, (const char *const *)serials, count, pem, err);
+  for (size_t i = 0; i < count; i++)
+    free(serials[i]);
+  free(serials);
+  return status;
+}

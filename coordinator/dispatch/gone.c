@@ -1,0 +1,37 @@
+/* An agent was revoked, or its certificate ran out: what it holds goes to others, now. */
+#include "coordinator/dispatch/internal.h"
+
+#include <string.h>
+
+#include "common/base/log.h"
+
+static Status take_away(Dispatch *dispatch, const LedgerJob *found, const Error *cause, Error *err) {
+  CLEANUP(change_release) Change change = {0};
+  CLEANUP(work_release) Work work = {0};
+  Status status = change_begin(dispatch, &change, err);
+  if (status == STATUS_OK)
+    status = work_load(dispatch, found->checkpoint_id, &work, err);
+  LedgerJob *job = status == STATUS_OK ? work_job(&work, found->id) : NULL;
+  if (job && job_held(job) && job->fencing == found->fencing) /* another's end may have ended it */
+    status = job_retry(&change, &work, job, cause, true, err);
+  return status == STATUS_OK ? change_commit(&change, err) : status;
+}
+
+void dispatch_agent_changed(void *user, const Agent *agent) {
+  Dispatch *dispatch = user;
+  LedgerJob *jobs = NULL;
+  size_t count = 0;
+  Error err, cause;
+  if (agent_admitted(agent))
+    return;
+  Status status = ledger_job_open(dispatch->ledger, &jobs, &count, &err);
+  error_set(&cause, ERR_AGENT_LOST, "agent %s is %s", agent->who.name, agent_state_name(agent->row.state));
+  error_object(&cause, "%s", agent->who.name);
+  for (size_t i = 0; i < count; i++) {
+    if (status == STATUS_OK && job_held(&jobs[i]) && jobs[i].agent && strcmp(jobs[i].agent, agent->who.name) == 0)
+      status = take_away(dispatch, &jobs[i], &cause, &err);
+  }
+  ledger_job_list_free(jobs, count);
+  if (status != STATUS_OK) /* its leases run out all the same: it cannot renew them */
+    log_failure(LOG_LEVEL_ERROR, "a job was not taken away at once", &err);
+}
