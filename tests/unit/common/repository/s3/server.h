@@ -190,14 +190,19 @@ static inline char *server_user(const Server *server, char **name, char **access
   return file;
 }
 
-/* policy: of AWS, for one user, on the objects and the bucket. Returns the file of his keys. */
-static inline char *server_role(const Server *server, const char *bucket, const char *actions, char **access) {
+/* A new user and what he may do in the bucket, by AWS's names, each quoted. What he stored himself is his in Ceph, and
+ * also open to him for what is not in `may`; not for what is in `may_not` (or NULL). Returns the file of his keys. */
+static inline char *server_role(const Server *server, const char *bucket, const char *may, const char *may_not,
+                                char **access) {
   CLEANUP_FREE char *user = NULL;
   char *file = server_user(server, &user, access);
-  CLEANUP_FREE char *policy = memory_format(
-      "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":[\"arn:aws:iam:::user/"
-      "%s\"]},\"Action\":[%s],\"Resource\":[\"arn:aws:s3:::%s\",\"arn:aws:s3:::%s/*\"]}]}",
-      user, actions, bucket, bucket);
+  CLEANUP_FREE char *who = memory_format("\"Principal\":{\"AWS\":[\"arn:aws:iam:::user/%s\"]}", user);
+  CLEANUP_FREE char *where = memory_format("\"Resource\":[\"arn:aws:s3:::%s\",\"arn:aws:s3:::%s/*\"]", bucket, bucket);
+  CLEANUP_FREE char *deny =
+      may_not ? memory_format(",{\"Effect\":\"Deny\",%s,\"Action\":[%s],%s}", who, may_not, where) : memory_strdup("");
+  CLEANUP_FREE char *policy =
+      memory_format("{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Allow\",%s,\"Action\":[%s],%s}%s]}", who,
+                    may, where, deny);
   CLEANUP_FREE char *path = memory_format("%s?policy=", bucket);
   CLEANUP(buffer_release) Buffer answer = {0};
   long status = server_request(server, "PUT", path, policy, NULL, &answer);

@@ -189,7 +189,7 @@ static void test_own_upload_of_a_write_only_key(void **state) {
   Scene *scene = *state;
   Error err;
   CLEANUP_FREE char *access = NULL;
-  CLEANUP_FREE char *file = server_role(&server, scene->bucket, "\"s3:PutObject\"", &access);
+  CLEANUP_FREE char *file = server_role(&server, scene->bucket, "\"s3:PutObject\"", "\"s3:GetObject\"", &access);
   scene->options.credentials_file = file;
   must(put_through(scene, (Fault){LOSE_PUT, 0}, "db/1", "ours", 4, &err), &err);
   expect_found(scene->direct, "db/1:4 ");
