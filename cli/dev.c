@@ -12,30 +12,6 @@
 
 enum { DEV_CONNECT_SECONDS = 5 };
 
-static void dev_release(Dev *dev) {
-  process_release(&dev->agent);
-  process_release(&dev->coordinator);
-  for (size_t i = 0; i < dev->database_count; i++) {
-    free(dev->databases[i].name);
-    if (dev->databases[i].conninfo)
-      explicit_bzero(dev->databases[i].conninfo, strlen(dev->databases[i].conninfo));
-    free(dev->databases[i].conninfo);
-  }
-  for (size_t i = 0; i < dev->image_count; i++)
-    free(dev->images[i]);
-  char *owned[] = {dev->dir,  dev->http_kept, dev->engine_kept, dev->repository_kept, dev->repository_path,
-                   dev->host, dev->url,       dev->bus,         dev->coordinator_log, dev->agent_log};
-  for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
-    free(owned[i]);
-  free(dev->databases);
-  free(dev->images);
-  free(dev->database_options.items);
-  free(dev->image_options.items);
-  free(dev->production_options.items);
-  if (dev->lock_fd >= 0)
-    close(dev->lock_fd);
-}
-
 static void conninfo_cleanup(Conninfo **conninfo) {
   conninfo_free(*conninfo);
 }

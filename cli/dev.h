@@ -35,6 +35,7 @@ typedef struct Dev {
 /* Directory, lock, and what this run and the runs before asked for. ERR_INVALID_ARGUMENT, ERR_CONFLICT if it runs
  * already. */
 Status dev_plan(Dev *dev, Error *err) MUST_CHECK;
+void dev_release(Dev *dev); /* for CLEANUP() */
 /* Token, keys, connection strings, the two YAML files; what exists is kept, except what says it is written anew. */
 Status dev_write(const Cli *cli, Dev *dev, Error *err) MUST_CHECK;
 /* Looks whether the addresses are free; chooses the bus's port. */

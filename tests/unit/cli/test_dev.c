@@ -40,20 +40,8 @@ static Status plan(const char *dir, const char *const *databases, const char *pr
     status = dev_choose_ports(&dev, err);
   if (status == STATUS_OK)
     status = dev_write(&cli, &dev, err);
-  for (size_t i = 0; i < dev.database_count; i++) {
-    free(dev.databases[i].name);
-    free(dev.databases[i].conninfo);
-  }
-  for (size_t i = 0; i < dev.image_count; i++)
-    free(dev.images[i]);
-  char *owned[] = {dev.dir, dev.http_kept, dev.engine_kept,     dev.host,
-                   dev.url, dev.bus,       dev.coordinator_log, dev.agent_log};
-  for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
-    free(owned[i]);
-  free(dev.databases);
-  free(dev.images);
-  if (dev.lock_fd >= 0)
-    close(dev.lock_fd);
+  dev.database_options = dev.image_options = dev.production_options = (OptionList){0}; /* the test's own */
+  dev_release(&dev);
   return status;
 }
 
