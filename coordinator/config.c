@@ -56,7 +56,12 @@ typedef struct RawTls {
   char *certificate, *key;
 } RawTls;
 
+typedef struct RawLimits {
+  int *connections, *requests_per_second, *failures_per_minute;
+} RawLimits;
+
 typedef struct RawConfig {
+  RawLimits http_limits;
   RawTls tls;
   bool http_unencrypted;
   char *http, *bus, *ledger, *admin_token_file;
@@ -138,6 +143,13 @@ static const cyaml_schema_field_t log_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t limits_fields[] = {
+    OPTIONAL_INT("connections", RawLimits, connections),
+    OPTIONAL_INT("requests_per_second", RawLimits, requests_per_second),
+    OPTIONAL_INT("failures_per_minute", RawLimits, failures_per_minute),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t tls_fields[] = {
     OPTIONAL_TEXT("certificate", RawTls, certificate),
     OPTIONAL_TEXT("key", RawTls, key),
@@ -147,6 +159,7 @@ static const cyaml_schema_field_t tls_fields[] = {
 static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("http", RawConfig, http),
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
+    CYAML_FIELD_MAPPING("http_limits", CYAML_FLAG_OPTIONAL, RawConfig, http_limits, limits_fields),
     CYAML_FIELD_BOOL("http_unencrypted", CYAML_FLAG_OPTIONAL, RawConfig, http_unencrypted),
     OPTIONAL_TEXT("bus", RawConfig, bus),
     OPTIONAL_TEXT("ledger", RawConfig, ledger),
@@ -263,6 +276,20 @@ static Status take_bus(Loaded *loaded, Error *err) {
                   AGENT_CERTIFICATE_SECONDS, 10, 10 * 365 * 86400, &config->agent_certificate_seconds, err);
 }
 
+static Status take_limits(Loaded *loaded, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  const RawLimits *raw = &loaded->raw->http_limits;
+  Status status =
+      take_int(loaded, "http_limits.connections", raw->connections, 500, 1, 4000, &config->http_connections, err);
+  if (status == STATUS_OK)
+    status = take_int(loaded, "http_limits.requests_per_second", raw->requests_per_second, 200, 1, 100000,
+                      &config->http_requests_per_second, err);
+  if (status == STATUS_OK)
+    status = take_int(loaded, "http_limits.failures_per_minute", raw->failures_per_minute, 60, 1, 100000,
+                      &config->http_failures_per_minute, err);
+  return status;
+}
+
 static Status take_settings(Loaded *loaded, Error *err) {
   CoordinatorConfig *config = &loaded->config;
   const RawConfig *raw = loaded->raw;
@@ -282,6 +309,8 @@ static Status take_settings(Loaded *loaded, Error *err) {
     status = check_address(loaded, config->http, err);
   if (status == STATUS_OK)
     status = take_tls(loaded, err);
+  if (status == STATUS_OK)
+    status = take_limits(loaded, err);
   const RawDispatch *d = &raw->dispatch;
   if (status == STATUS_OK)
     status = take_int(loaded, "dispatch.lease_seconds", d->lease_seconds, 30, 1, 3600, &config->lease_seconds, err);

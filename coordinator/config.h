@@ -35,6 +35,9 @@ typedef struct CoordinatorConfig {
   const char *path;
   const char *http;                      /* "127.0.0.1:8420" */
   const char *tls_certificate, *tls_key; /* PEM files, for the HTTP API; both or none: NULL */
+  int http_connections;                  /* of one client; default 500; 0: as many as there may be at all */
+  int http_requests_per_second;          /* of one client; default 200; 0: no limit */
+  int http_failures_per_minute;          /* failed authentications of one client; default 60; 0: no limit */
   const char *bus;                       /* "tcp://127.0.0.1:8421", "tls+tcp://0.0.0.0:8421" */
   const char *ca, *ca_key; /* of bus_tls: the deployment's authority. ca NULL: there is no bus_tls; ca_key NULL: its
                               key is elsewhere, and agents can neither join nor renew here */

@@ -55,6 +55,9 @@ typedef struct Request {
   char *arg;         /* the path's variable part, decoded; owned */
   char *waiting_for; /* a checkpoint's id; owned */
   bool finished;     /* what it waits for has ended, or the api is closing */
+  bool gone;         /* the client closed while it waited */
+  int retry_after;   /* seconds, with a 429; 0: not said */
+  struct Peer *peer;
   struct Stream *stream;
   struct Request *next;
 } Request;
@@ -72,12 +75,36 @@ typedef struct Stream {
   struct Stream *next;
 } Stream;
 
+/* Where clients come from: an IPv4 address, or the /64 of an IPv6 one, of which everybody has 2^64 addresses. */
+typedef struct Origin {
+  uint8_t key[16];
+  unsigned connections;
+  double requests, failures; /* what is left in the buckets */
+  int64_t filled_us;         /* when they were last filled */
+  struct Origin *next;       /* of the same slot */
+} Origin;
+
+typedef enum PeerState {
+  PEER_READING,   /* nothing, or a part of a request, has come: it gives way when there is no room, and has to hurry */
+  PEER_ANSWERING, /* has its answer to read */
+  PEER_LASTING    /* waits for a checkpoint, or gets events */
+} PeerState;
+
 /* One connection, from its acceptance to its end. */
 typedef struct Peer {
   Api *api;
+  int fd;
+  Origin *origin;
+  PeerState state;
+  int64_t since_us;         /* when it came into this state; monotonic */
+  int closing;              /* sweeps in which the other side was found to have closed */
+  bool cut;                 /* shut down; libmicrohttpd is about to notice */
+  Request *request;         /* or NULL */
   Credentials *credentials; /* what it began with; NULL without TLS */
-  struct Peer *next, *previous;
+  struct Peer *newer, *older;
 } Peer;
+
+enum { ORIGIN_SLOTS = 1024 };
 
 struct Api {
   uv_loop_t *loop;
@@ -86,10 +113,14 @@ struct Api {
   Ledger *ledger;
   struct MHD_Daemon *daemon;
   uv_poll_t poll;
-  uv_timer_t timer, heartbeat;
+  uv_timer_t timer, heartbeat, sweep;
   Request *requests; /* all that are open */
   Stream *streams;
-  Peer *peers;
+  Peer *newest, *oldest;
+  unsigned peer_count, peer_limit;
+  Origin *origins[ORIGIN_SLOTS];
+  unsigned origin_count;
+  int64_t read_limit_us, answer_limit_us;
   Credentials *credentials; /* the newest; NULL without TLS */
   uint64_t stamp, failed_stamp;
   bool closing, resumed;
@@ -163,12 +194,27 @@ bool scope_sees(const void *scope, const char *database /* NULL: in no scope but
 Status scope_from_wish(const json_t *given, char **text, Error *err) MUST_CHECK;
 Requester scope_requester(const Request *request); /* valid as long as the request */
 
+/* ---- certificate.c ---- */
+gnutls_certificate_retrieve_function2 *certificate_callback(void);
+Status certificate_load(Api *api, Error *err) MUST_CHECK; /* nothing without TLS */
+void certificate_watch(Api *api);                         /* loads it anew if its files changed */
+
 /* ---- peers.c ---- */
-gnutls_certificate_retrieve_function2 *peers_certificate(void);
+void peers_open(Api *api); /* how many there may be */
+enum MHD_Result peers_accept(void *user, const struct sockaddr *address, socklen_t size);
 void peers_notify(void *user, struct MHD_Connection *connection, void **context,
                   enum MHD_ConnectionNotificationCode code);
-Status peers_load_certificate(Api *api, Error *err) MUST_CHECK; /* nothing without TLS */
-void peers_watch_certificate(Api *api);                         /* loads it anew if its files changed */
+Peer *peer_of(struct MHD_Connection *connection);
+void peer_set(Peer *peer, PeerState state);
+void peers_sweep(Api *api); /* every second: cuts those that are too slow, or that left */
+
+/* ---- origins.c ---- */
+Origin *origin_find(Api *api, const struct sockaddr *address); /* made if need be */
+void origins_sweep(Api *api);                                  /* forgets those of whom there is nothing to remember */
+void origins_free(Api *api);
+/* False: not so fast. *retry_after: seconds. */
+bool origin_may_request(const Api *api, Origin *origin, int *retry_after);
+bool origin_may_fail(const Api *api, Origin *origin, int *retry_after);
 
 /* ---- handlers ---- */
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,

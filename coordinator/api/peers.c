@@ -1,51 +1,101 @@
-/* The connections of the API: who is there, and with which certificate each began. */
+/*
+ * The connections of the API, so that none holds a place for nothing.
+ *
+ * Those that have not sent a whole request (PEER_READING: idle, in the TLS handshake, or slow) are many and cheap: they
+ * give way, the oldest first, when there is no room for a new one, of the same client or at all; and a request has to
+ * come within a time, however busy its sender seems. Cutting one is shutdown(2): libmicrohttpd then closes it.
+ *
+ * libmicrohttpd 0.9.75 with its edge-triggered epoll does not notice a FIN that comes together with data, nor anything
+ * about a suspended connection. So each second the kernel is asked whose other side has closed.
+ */
+#include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 
-#include "common/base/log.h"
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "coordinator/api/internal.h"
 
-/* GnuTLS asks for the certificate in the handshake, long after the connection began: it has to stay what it is until
- * the connection ends, so each holds a reference. */
-static int on_certificate(gnutls_session_t session, const gnutls_datum_t *authorities, int authority_count,
-                          const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **chain,
-                          unsigned *count, gnutls_privkey_t *key) {
-  (void)authorities, (void)authority_count, (void)algorithms, (void)algorithm_count;
-  const Peer *peer = gnutls_session_get_ptr(session);
-  if (!peer || !peer->credentials)
-    return -1;
-  *chain = peer->credentials->chain;
-  *count = peer->credentials->count;
-  *key = peer->credentials->key;
-  return 0;
+enum { PEER_LIMIT = 4096, PEER_LEAST = 64, OTHER_FILES = 256, CLOSING_SWEEPS = 2 };
+#define SECOND_US ((int64_t)1000000)
+#define READ_LIMIT_US (30 * SECOND_US)    /* for a request's head, and again for its body */
+#define ANSWER_LIMIT_US (300 * SECOND_US) /* for reading an answer, should somebody do so byte by byte */
+
+/* As many as this process may have files for. */
+void peers_open(Api *api) {
+  struct rlimit files;
+  rlim_t wanted = PEER_LIMIT + OTHER_FILES;
+  api->read_limit_us = READ_LIMIT_US;
+  api->answer_limit_us = ANSWER_LIMIT_US;
+  api->peer_limit = PEER_LEAST;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+    return;
+  if (files.rlim_cur < wanted) {
+    struct rlimit raised = {.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted, .rlim_max = files.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+      files = raised;
+  }
+  if (files.rlim_cur >= wanted)
+    api->peer_limit = PEER_LIMIT;
+  else if (files.rlim_cur > PEER_LEAST + OTHER_FILES)
+    api->peer_limit = (unsigned)files.rlim_cur - OTHER_FILES;
 }
 
-gnutls_certificate_retrieve_function2 *peers_certificate(void) {
-  return on_certificate;
+static void cut(Peer *peer) {
+  peer->cut = true;
+  shutdown(peer->fd, SHUT_RDWR);
+}
+
+/* Room for one more: of this origin, or (NULL) of all. False: all of them are at work. */
+static bool make_room(Api *api, const Origin *origin) {
+  for (Peer *peer = api->oldest; peer; peer = peer->newer)
+    if (peer->state == PEER_READING && !peer->cut && (!origin || peer->origin == origin)) {
+      cut(peer);
+      return true;
+    }
+  return false;
+}
+
+enum MHD_Result peers_accept(void *user, const struct sockaddr *address, socklen_t size) {
+  (void)size;
+  Api *api = user;
+  const Origin *origin = origin_find(api, address);
+  unsigned limit = api->config->http_connections ? (unsigned)api->config->http_connections : api->peer_limit;
+  if (origin->connections >= limit && !make_room(api, origin))
+    return MHD_NO;
+  return api->peer_count < api->peer_limit || make_room(api, NULL) ? MHD_YES : MHD_NO;
 }
 
 static void begin(Api *api, struct MHD_Connection *connection, void **context) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  if (!info || !info->client_addr)
+    return;
   Peer *peer = memory_alloc(sizeof *peer);
-  peer->api = api;
-  peer->credentials = tls_reference(api->credentials);
-  peer->next = api->peers;
-  if (api->peers)
-    api->peers->previous = peer;
-  api->peers = peer;
+  *peer = (Peer){.api = api, .since_us = clock_monotonic_us(), .origin = origin_find(api, info->client_addr)};
+  peer->origin->connections++;
+  info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  peer->fd = info ? info->connect_fd : -1;
+  peer->older = api->newest;
+  *(api->newest ? &api->newest->newer : &api->oldest) = peer;
+  api->newest = peer;
+  api->peer_count++;
   *context = peer;
-  const union MHD_ConnectionInfo *info =
-      api->credentials ? MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION) : NULL;
+  if (!api->credentials)
+    return;
+  peer->credentials = tls_reference(api->credentials);
+  info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
   if (info && info->tls_session)
     gnutls_session_set_ptr(info->tls_session, peer);
 }
 
 static void end(Api *api, Peer *peer) {
-  if (peer->previous)
-    peer->previous->next = peer->next;
-  else
-    api->peers = peer->next;
-  if (peer->next)
-    peer->next->previous = peer->previous;
+  peer->origin->connections--;
+  *(peer->older ? &peer->older->newer : &api->oldest) = peer->newer;
+  *(peer->newer ? &peer->newer->older : &api->newest) = peer->older;
+  api->peer_count--;
+  if (peer->request)
+    peer->request->peer = NULL;
   tls_release(peer->credentials);
   free(peer);
 }
@@ -58,40 +108,53 @@ void peers_notify(void *user, struct MHD_Connection *connection, void **context,
     end(user, *context);
 }
 
-/* ---- the certificate ---- */
-
-Status peers_load_certificate(Api *api, Error *err) {
-  const CoordinatorConfig *config = api->config;
-  if (!config->tls_certificate)
-    return STATUS_OK;
-  Credentials *credentials = NULL;
-  uint64_t stamp = tls_stamp(config->tls_certificate, config->tls_key);
-  Status status = tls_load(config->tls_certificate, config->tls_key, &credentials, err);
-  if (status)
-    return status;
-  tls_release(api->credentials);
-  api->credentials = credentials;
-  api->stamp = stamp;
-  tls_log(credentials, config->tls_certificate);
-  return STATUS_OK;
+Peer *peer_of(struct MHD_Connection *connection) {
+  const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  return info ? info->socket_context : NULL;
 }
 
-void api_reload(Api *api) {
-  Error err;
-  if (peers_load_certificate(api, &err) != STATUS_OK)
-    log_failure(LOG_LEVEL_ERROR, "the certificate cannot be loaded; the one before stays in use", &err);
+void peer_set(Peer *peer, PeerState state) {
+  peer->state = state;
+  peer->since_us = clock_monotonic_us();
+  peer->closing = 0;
 }
 
-/* Files that are being replaced are looked at again until they are in order; only the first failure is told. */
-void peers_watch_certificate(Api *api) {
-  const CoordinatorConfig *config = api->config;
-  uint64_t stamp = config->tls_certificate ? tls_stamp(config->tls_certificate, config->tls_key) : 0;
-  if (!stamp || stamp == api->stamp)
+/* The other side has sent its FIN, or is gone altogether. */
+static bool has_closed(const Peer *peer) {
+  struct tcp_info info = {0};
+  socklen_t size = sizeof info;
+  return getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+         (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE);
+}
+
+/* A client that waits and closes is not there any more: nothing speaks HTTP with one half of a connection. */
+static void let_go(Peer *peer) {
+  Request *request = peer->request;
+  if (!request || peer->state != PEER_LASTING) {
+    cut(peer);
     return;
-  Error err;
-  if (peers_load_certificate(api, &err) == STATUS_OK)
-    return;
-  if (stamp != api->failed_stamp)
-    log_failure(LOG_LEVEL_ERROR, "the new certificate cannot be loaded; the one before stays in use", &err);
-  api->failed_stamp = stamp;
+  }
+  request->gone = true;
+  if (request->stream)
+    request->stream->cut = true;
+  request_resume(request);
+}
+
+static bool is_late(const Api *api, const Peer *peer, int64_t now) {
+  int64_t age = now - peer->since_us;
+  return (peer->state == PEER_READING && age > api->read_limit_us) ||
+         (peer->state == PEER_ANSWERING && age > api->answer_limit_us);
+}
+
+void peers_sweep(Api *api) {
+  int64_t now = clock_monotonic_us();
+  for (Peer *peer = api->oldest; peer; peer = peer->newer) {
+    if (peer->cut)
+      continue;
+    if (is_late(api, peer, now))
+      cut(peer);
+    else if (peer->state != PEER_ANSWERING && has_closed(peer) && ++peer->closing >= CLOSING_SWEEPS)
+      let_go(peer);
+  }
+  origins_sweep(api);
 }

@@ -41,6 +41,11 @@ static enum MHD_Result send_text(Request *request, unsigned status, const char *
   MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
   if (location)
     MHD_add_response_header(response, "Location", location);
+  if (request->retry_after) {
+    char seconds[16];
+    snprintf(seconds, sizeof seconds, "%d", request->retry_after);
+    MHD_add_response_header(response, "Retry-After", seconds);
+  }
   if (request->allow[0])
     MHD_add_response_header(response, "Allow", request->allow);
   if (status == MHD_HTTP_UNAUTHORIZED)

@@ -72,8 +72,14 @@ static enum MHD_Result refuse(Request *request, unsigned status, Status code, co
   return respond_error(request, status, &err, NULL);
 }
 
+static void too_many(const Request *request, const char *what, Error *err) {
+  error_set(err, ERR_TOO_MANY, "too many %s from %s", what, request->address);
+  error_remedy(err, "Wait %d second%s and ask again; `http_limits` in coordinator.yaml has the limits.",
+               request->retry_after, request->retry_after == 1 ? "" : "s");
+}
+
 /* What was not allowed is logged, but not without bound: whoever is denied can ask again, as fast as he likes. */
-static enum MHD_Result deny(Request *request, const Error *err) {
+static enum MHD_Result deny(Request *request, Error *err) {
   Api *api = request->api;
   int64_t now = clock_monotonic_us();
   if (now - api->denied_since_us > DENIED_WINDOW_US) {
@@ -92,12 +98,22 @@ static enum MHD_Result deny(Request *request, const Error *err) {
   } else {
     api->denied_left_out++;
   }
+  bool failed = err->status == ERR_UNAUTHORIZED && request->peer;
+  if (failed && !origin_may_fail(api, request->peer->origin, &request->retry_after))
+    too_many(request, "failed authentications", err);
   return respond_failure(request, err);
 }
 
 enum MHD_Result router_dispatch(Request *request) {
   if (request->api->closing) /* nothing may be left waiting */
     return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, ERR_UNAVAILABLE, "the coordinator is stopping");
+  Error err;
+  /* Whether the process lives is asked by those who would restart it. */
+  if (request->peer && strcmp(request->path, "/healthz") != 0 &&
+      !origin_may_request(request->api, request->peer->origin, &request->retry_after)) {
+    too_many(request, "requests", &err);
+    return respond_failure(request, &err);
+  }
   const char *method = strcmp(request->method, "HEAD") == 0 ? "GET" : request->method;
   for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
     const char *arg;
@@ -109,7 +125,6 @@ enum MHD_Result router_dispatch(Request *request) {
       continue;
     }
     request->allow[0] = 0;
-    Error err;
     if (auth_check(request, &routes[i], &err) != STATUS_OK)
       return deny(request, &err);
     if (request->too_large) {

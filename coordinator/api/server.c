@@ -10,11 +10,11 @@
 #include "coordinator/api/internal.h"
 
 enum {
-  CONNECTION_LIMIT = 1000,
-  CONNECTIONS_PER_CLIENT = 500,
+  CONNECTION_SLACK = 64, /* those that were cut are still counted for a moment */
   IDLE_SECONDS = 30,
   MEMORY_PER_CONNECTION = 32 << 10,
   HEARTBEAT_MS = 15000,
+  SWEEP_MS = 1000,
   DRAIN_ROUNDS = 50
 };
 
@@ -43,7 +43,11 @@ static void on_timeout(uv_timer_t *timer) {
 
 static void on_heartbeat(uv_timer_t *timer) {
   events_heartbeat(timer->data);
-  peers_watch_certificate(timer->data);
+}
+
+static void on_sweep(uv_timer_t *timer) {
+  peers_sweep(timer->data);
+  certificate_watch(timer->data);
 }
 
 void request_suspend(Request *request) {
@@ -82,6 +86,10 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     }
   if (request->stream)
     request->stream->request = NULL;
+  if (request->peer) {
+    request->peer->request = NULL;
+    peer_set(request->peer, PEER_READING);
+  }
   buffer_release(&request->body);
   free(request->arg);
   free(request->waiting_for);
@@ -100,6 +108,13 @@ static void note_address(Request *request) {
     inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, request->address, sizeof request->address);
 }
 
+static enum MHD_Result serve(Request *request) {
+  enum MHD_Result result = request->phase == PHASE_WAITING ? checkpoint_answer(request) : router_dispatch(request);
+  if (request->peer)
+    peer_set(request->peer, request->phase == PHASE_ANSWERED ? PEER_ANSWERING : PEER_LASTING);
+  return result;
+}
+
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *data, size_t *size, void **state) {
   (void)version;
@@ -107,7 +122,12 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
   Request *request = *state;
   if (!request) {
     request = memory_alloc(sizeof *request);
-    *request = (Request){.api = api, .connection = connection, .method = method, .path = url};
+    *request =
+        (Request){.api = api, .connection = connection, .method = method, .path = url, .peer = peer_of(connection)};
+    if (request->peer) {
+      request->peer->request = request;
+      peer_set(request->peer, PEER_READING); /* its body has a time of its own */
+    }
     note_address(request);
     link_request(api, request);
     *state = request;
@@ -124,9 +144,11 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
     *size = 0;
     return request->discarded > API_BODY_PATIENCE ? MHD_NO : MHD_YES;
   }
+  if (request->gone)
+    return MHD_NO;
   if (request->phase == PHASE_WAITING)
-    return request->finished ? checkpoint_answer(request) : (request_suspend(request), MHD_YES);
-  return request->phase == PHASE_READING ? router_dispatch(request) : MHD_YES;
+    return request->finished ? serve(request) : (request_suspend(request), MHD_YES);
+  return request->phase == PHASE_READING ? serve(request) : MHD_YES;
 }
 
 /* libmicrohttpd's own complaints (a client that broke off, ...) are for debugging. */
@@ -180,27 +202,28 @@ static struct MHD_Daemon *start(Api *api) {
   unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                    (api->address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0) | (api->credentials ? MHD_USE_TLS : 0);
   const struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)TLS_PRIORITIES},
-                                       {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)peers_certificate()},
+                                       {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)certificate_callback()},
                                        {MHD_OPTION_END, 0, NULL}};
   const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-  return MHD_start_daemon(
-      flags, 0, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_SOCK_ADDR,
-      &api->address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_NOTIFY_CONNECTION, peers_notify, api,
-      MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-      (unsigned)CONNECTIONS_PER_CLIENT, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape,
-      NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_ARRAY, api->credentials ? tls : none, MHD_OPTION_END);
+  return MHD_start_daemon(flags, 0, peers_accept, api, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
+                          MHD_OPTION_SOCK_ADDR, &api->address, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
+                          MHD_OPTION_NOTIFY_CONNECTION, peers_notify, api, MHD_OPTION_CONNECTION_LIMIT,
+                          api->peer_limit + CONNECTION_SLACK, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION,
+                          MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+                          MHD_OPTION_ARRAY, api->credentials ? tls : none, MHD_OPTION_END);
 }
 
 Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,
                 Error *err) {
   Api *api = memory_alloc(sizeof *api);
   *api = (Api){.loop = loop, .config = config, .dispatch = dispatch, .ledger = ledger};
+  peers_open(api);
   Status status = auth_first_token(api, err);
   if (!status)
     status = parse_address(config->http, &api->address, err);
   if (!status)
-    status = peers_load_certificate(api, err);
+    status = certificate_load(api, err);
   if (!status && !(api->daemon = start(api)))
     status = error_set_errno(err, errno, "cannot listen for HTTP on %s", config->http);
   if (status) {
@@ -210,6 +233,7 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
                    "Is another program, or another coordinator, using this port? `http` in coordinator.yaml names it.");
     }
     tls_release(api->credentials);
+    origins_free(api);
     free(api);
     return status;
   }
@@ -217,9 +241,11 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
   uv_poll_init(loop, &api->poll, MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
   uv_timer_init(loop, &api->timer);
   uv_timer_init(loop, &api->heartbeat);
-  api->poll.data = api->timer.data = api->heartbeat.data = api;
+  uv_timer_init(loop, &api->sweep);
+  api->poll.data = api->timer.data = api->heartbeat.data = api->sweep.data = api;
   uv_poll_start(&api->poll, UV_READABLE, on_readable);
   uv_timer_start(&api->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
+  uv_timer_start(&api->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
   events_observe(api);
   *out = api;
   return STATUS_OK;
@@ -243,6 +269,7 @@ static void on_handle_closed(uv_handle_t *handle) {
   if (--api->handles > 0)
     return;
   tls_release(api->credentials);
+  origins_free(api);
   free(api);
 }
 
@@ -262,8 +289,9 @@ void api_close(Api *api) {
   MHD_stop_daemon(api->daemon);
   if (listener != MHD_INVALID_SOCKET)
     close(listener);
-  api->handles = 3;
+  api->handles = 4;
   uv_close((uv_handle_t *)&api->poll, on_handle_closed);
   uv_close((uv_handle_t *)&api->timer, on_handle_closed);
   uv_close((uv_handle_t *)&api->heartbeat, on_handle_closed);
+  uv_close((uv_handle_t *)&api->sweep, on_handle_closed);
 }

@@ -72,6 +72,10 @@ static void test_defaults(void **state) {
   assert_int_equal(c->poll_seconds, 20);
   assert_int_equal(c->max_attempts, 3);
   assert_int_equal(c->agent_wait_seconds, 60);
+  assert_int_equal(c->http_connections, 500);
+  assert_int_equal(c->http_requests_per_second, 200);
+  assert_int_equal(c->http_failures_per_minute, 60);
+  assert_null(c->tls_certificate);
   assert_string_equal(c->log_level, "info");
   assert_string_equal(c->log_format, "text");
   const ConfigDatabase *d = coordinator_config_database(c, "shop");
@@ -152,6 +156,10 @@ static void test_checks(void **state) {
   refuse(f, "http: 10.0.0.1:8420\nhttp_unencrypted: false\n", "there is no TLS");
   refuse(f, "tls: {certificate: a.crt}\n", "no key");
   refuse(f, "tls: {key: a.key}\n", "no certificate");
+  refuse(f, "http_limits: {connections: 0}\n", "http_limits.connections");
+  refuse(f, "http_limits: {connections: 4001}\n", "http_limits.connections");
+  refuse(f, "http_limits: {requests_per_second: 0}\n", "http_limits.requests_per_second");
+  refuse(f, "http_limits: {failures_per_minute: -1}\n", "http_limits.failures_per_minute");
   refuse(f, "tls: {certificate: a.crt, key: a.key, ca: b}\n", "coordinator.yaml");
   refuse(f, "http: 127.0.0.1:99999\n", "http");
   refuse(f, "bus: http://127.0.0.1:1\n", "bus");
