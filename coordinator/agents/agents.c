@@ -106,7 +106,12 @@ static Status write_change(Agents *agents, const LedgerEnrollment *row, const Ag
   return status ? status : ledger_event_append(agents->ledger, &event, err);
 }
 
-Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *change, const Agent **out, Error *err) {
+Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *given, const Agent **out, Error *err) {
+  AgentsChange whole = *given, *change = &whole;
+  if (change->address) {
+    change->detail = change->detail ? change->detail : json_object();
+    json_object_set_new(change->detail, "address", json_string(change->address));
+  }
   Status status = ledger_begin(agents->ledger, err);
   if (!status)
     status = write_change(agents, row, change, err);

@@ -49,15 +49,22 @@ bool agent_admitted(const Agent *agent);                          /* may it open
 /* NULL: unknown, or it may nothing (any more). */
 const ConfigAgent *agents_admitted(const Agents *agents, const char *name);
 
+/* Whose doing it is, for the ledger. */
+typedef struct AgentsActor {
+  const char *name;    /* of his token */
+  const char *address; /* of the client */
+} AgentsActor;
+
 /* capabilities, databases: JSON arrays, checked here. *token: shown once. ERR_CONFLICT: it is listed, or enrolled.
  * ERR_CONFIG: there is no bus_tls with the authority's key. ERR_INVALID_ARGUMENT. */
 Status agents_invite(Agents *agents, const char *name, json_t *capabilities, json_t *databases, int64_t seconds,
-                     const char *actor, char token[AGENT_TOKEN_SIZE], const Agent **out, Error *err) MUST_CHECK;
+                     const AgentsActor *actor, char token[AGENT_TOKEN_SIZE], const Agent **out, Error *err) MUST_CHECK;
 
 typedef struct AgentRequest {  /* what an agent brings; hostile until checked */
   const char *token, *request; /* the request for a certificate: PKCS#10, PEM */
   uint8_t public_key[32];      /* its signing key */
   uint8_t signature[64];       /* purpose "enroll", over the token, a zero byte, and the request */
+  const char *address;         /* where it came from, for the ledger; or NULL */
 } AgentRequest;
 /* ERR_UNAUTHORIZED: the token is not good (one answer for unknown, used, revoked and expired), or the signature is not.
  * ERR_CONFLICT: another agent has this key, or it was revoked with it. The token is spent by success alone. */
@@ -69,7 +76,7 @@ Status agents_renew(Agents *agents, const Agent *agent, const char *request, Iss
 Status agents_renewed(Agents *agents, const Agent *agent, const char *serial, Error *err) MUST_CHECK;
 
 /* ERR_NOT_FOUND; ERR_CONFLICT: it is listed in coordinator.yaml; revoked before: fine, nothing happens. */
-Status agents_revoke(Agents *agents, const char *name, const char *actor, Error *err) MUST_CHECK;
+Status agents_revoke(Agents *agents, const char *name, const AgentsActor *actor, Error *err) MUST_CHECK;
 void agents_tick(Agents *agents); /* every second: what runs out */
 
 const Authority *agents_authority(const Agents *agents); /* NULL without bus_tls */

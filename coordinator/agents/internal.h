@@ -24,7 +24,7 @@ LedgerEnrollment agents_copy(const LedgerEnrollment *row);
 /* One transaction: row, its certificate if it is new (issued, or NULL), revocation of its certificates (revoke), and
  * the event. Then the entry is that row's (taken over), and observers are told. detail: reference stolen. */
 typedef struct AgentsChange {
-  const char *kind, *actor;
+  const char *kind, *actor, *address; /* actor, address: or NULL */
   const Issued *issued;
   bool revoke;
   json_t *detail;

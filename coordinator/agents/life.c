@@ -82,7 +82,7 @@ static Status make_token(const Agents *agents, char token[AGENT_TOKEN_SIZE], Err
 }
 
 Status agents_invite(Agents *agents, const char *name, json_t *capabilities, json_t *databases, int64_t seconds,
-                     const char *actor, char token[AGENT_TOKEN_SIZE], const Agent **out, Error *err) {
+                     const AgentsActor *actor, char token[AGENT_TOKEN_SIZE], const Agent **out, Error *err) {
   Status status = check_wish(agents, name, capabilities, databases, seconds, err);
   const Agent *known = status ? NULL : agents_find(agents, name);
   if (known && (known->listed || agent_state_admitted(known->row.state))) {
@@ -111,7 +111,8 @@ Status agents_invite(Agents *agents, const char *name, json_t *capabilities, jso
   row.token_expires_us = row.invited_us + seconds * 1000000;
   sha256_hex(text, strlen(text), row.token_hash);
   AgentsChange change = {.kind = "agent.invited",
-                         .actor = actor,
+                         .actor = actor->name,
+                         .address = actor->address,
                          .detail = json_pack("{s:O, s:O, s:I}", "capabilities", capabilities, "databases", databases,
                                              "token_expires_us", (json_int_t)row.token_expires_us)};
   status = agents_save(agents, &row, &change, out, err);
@@ -193,6 +194,7 @@ Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **
   row.expires_us = certificate.expires_us;
   row.revoked_us = 0;
   AgentsChange change = {.kind = "agent.enrolled",
+                         .address = request->address,
                          .issued = &certificate,
                          .detail = json_pack("{s:s, s:s, s:I, s:O, s:O}", "public_key", hex, "serial",
                                              certificate.serial, "expires_us", (json_int_t)certificate.expires_us,
@@ -251,7 +253,7 @@ Status agents_renewed(Agents *agents, const Agent *agent, const char *serial, Er
 
 /* ---- the end ---- */
 
-Status agents_revoke(Agents *agents, const char *name, const char *actor, Error *err) {
+Status agents_revoke(Agents *agents, const char *name, const AgentsActor *actor, Error *err) {
   const Agent *agent = agents_find(agents, name);
   if (!agent) {
     error_set(err, ERR_NOT_FOUND, "there is no agent %s", name);
@@ -269,7 +271,7 @@ Status agents_revoke(Agents *agents, const char *name, const char *actor, Error 
   Status status = walk(&row, AGENT_EVENT_REVOKE, err);
   row.token_hash[0] = 0;
   row.revoked_us = clock_wall_us();
-  AgentsChange change = {.kind = "agent.revoked", .actor = actor, .revoke = true, .detail = NULL};
+  AgentsChange change = {.kind = "agent.revoked", .actor = actor->name, .address = actor->address, .revoke = true};
   return status ? status : agents_save(agents, &row, &change, NULL, err);
 }
 

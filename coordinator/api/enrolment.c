@@ -28,6 +28,7 @@ enum MHD_Result agent_invite(Request *request) {
   CLEANUP(free_json) json_t *body = NULL;
   char token[AGENT_TOKEN_SIZE];
   const Agent *agent = NULL;
+  const AgentsActor actor = {request->actor, request->address};
   Error err;
   Status status = query_body(request, &body, &err);
   if (!status)
@@ -38,10 +39,10 @@ enum MHD_Result agent_invite(Request *request) {
     status = error_set(&err, ERR_INVALID_ARGUMENT, "\"%s\" must be a %s", name ? "expires_seconds" : "name",
                        name ? "whole number" : "text");
   if (!status)
-    status = agents_invite(dispatch_agents(request->api->dispatch), name, json_object_get(body, "capabilities"),
-                           json_object_get(body, "databases"),
-                           seconds ? json_integer_value(seconds) : AGENT_INVITATION_SECONDS, request->actor, token,
-                           &agent, &err);
+    status =
+        agents_invite(dispatch_agents(request->api->dispatch), name, json_object_get(body, "capabilities"),
+                      json_object_get(body, "databases"),
+                      seconds ? json_integer_value(seconds) : AGENT_INVITATION_SECONDS, &actor, token, &agent, &err);
   if (status)
     return respond_failure(request, &err);
   json_t *json = render_agent(request->api, &request->scope, agent, NULL, json_array());
@@ -54,8 +55,9 @@ enum MHD_Result agent_invite(Request *request) {
 /* DELETE /api/v1/agents/{} */
 enum MHD_Result agent_revoke(Request *request) {
   Agents *agents = dispatch_agents(request->api->dispatch);
+  const AgentsActor actor = {request->actor, request->address};
   Error err;
-  if (agents_revoke(agents, request->arg, request->actor, &err) != STATUS_OK)
+  if (agents_revoke(agents, request->arg, &actor, &err) != STATUS_OK)
     return respond_failure(request, &err);
   json_t *json = render_agent(request->api, &request->scope, agents_find(agents, request->arg), NULL, json_array());
   json_object_set_new(json, "ok", json_true());
@@ -102,7 +104,7 @@ enum MHD_Result agent_enroll(Request *request) {
   Agents *agents = dispatch_agents(request->api->dispatch);
   CLEANUP(free_json) json_t *body = NULL;
   CLEANUP(issued_release) Issued issued = {0};
-  AgentRequest wish = {0};
+  AgentRequest wish = {.address = request->address};
   const Agent *agent = NULL;
   Error err;
   Status status = query_body(request, &body, &err);
@@ -110,6 +112,8 @@ enum MHD_Result agent_enroll(Request *request) {
     status = read_request(body, &wish, &err);
   if (!status)
     status = agents_enroll(agents, &wish, &agent, &issued, &err);
+  if (status == ERR_UNAUTHORIZED)
+    return router_deny(request, &err);
   if (status)
     return respond_failure(request, &err);
   json_t *json = json_pack("{s:b, s:s, s:s, s:s, s:s, s:O, s:O, s:o}", "ok", 1, "name", agent->who.name, "certificate",

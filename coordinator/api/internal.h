@@ -183,6 +183,8 @@ Status auth_first_token(Api *api, Error *err) MUST_CHECK;
 
 /* ---- router.c ---- */
 enum MHD_Result router_dispatch(Request *request);
+/* Answers what is not allowed: logged within bounds; failed authentications come to 429 if there are too many. */
+enum MHD_Result router_deny(Request *request, Error *err);
 const Route *router_routes(size_t *count);
 
 /* ---- scope.c ---- */

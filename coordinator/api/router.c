@@ -79,7 +79,7 @@ static void too_many(const Request *request, const char *what, Error *err) {
 }
 
 /* What was not allowed is logged, but not without bound: whoever is denied can ask again, as fast as he likes. */
-static enum MHD_Result deny(Request *request, Error *err) {
+enum MHD_Result router_deny(Request *request, Error *err) {
   Api *api = request->api;
   int64_t now = clock_monotonic_us();
   if (now - api->denied_since_us > DENIED_WINDOW_US) {
@@ -126,7 +126,7 @@ enum MHD_Result router_dispatch(Request *request) {
     }
     request->allow[0] = 0;
     if (auth_check(request, &routes[i], &err) != STATUS_OK)
-      return deny(request, &err);
+      return router_deny(request, &err);
     if (request->too_large) {
       error_set(&err, ERR_INVALID_ARGUMENT, "the body is larger than %d KiB", API_BODY_LIMIT >> 10);
       return respond_error(request, MHD_HTTP_CONTENT_TOO_LARGE, &err, NULL);

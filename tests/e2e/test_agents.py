@@ -78,8 +78,9 @@ def test_joins_seals_and_keeps_its_keys(make_stack, server):
     everything = stack.log("coordinator") + stack.log("dump") + (stack.dir / "ledger.db").read_bytes().decode("latin-1")
     secrets = [used, used.rsplit("_", 1)[1]] + [l for l in (stack.dir / "joined-dump/keys/tls.pem").read_text().split("-----")[2].split("\n") if l]
     assert not [s for s in secrets if s in everything]
-    kinds = [e["kind"] for e in stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"]]
-    assert "agent.invited" in kinds and "agent.enrolled" in kinds
+    events = {e["kind"]: e for e in stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"]}
+    assert events["agent.invited"]["actor"] == "admin"
+    assert events["agent.invited"]["detail"]["address"] == events["agent.enrolled"]["detail"]["address"] == "127.0.0.1"
     stack.assert_clean()
 
 

@@ -78,6 +78,22 @@ static void test_too_many_failures(void **state) {
   REFUSED(ask_from(s, 2, wrong), 401, "unauthorized");
 }
 
+/* An invitation is a secret to guess, too. */
+static void test_too_many_enrolments_that_fail(void **state) {
+  Server *s = *state;
+  CLEANUP_FREE char *body = memory_format("{\"token\": \"pgseal_x\", \"request\": \"r\", \"public_key\": \"%064d\", "
+                                          "\"signature\": \"%0128d\"}",
+                                          1, 1);
+  CLEANUP_FREE char *text =
+      memory_format("POST /api/v1/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body);
+  s->f->config.http_failures_per_minute = 6;
+  for (int i = 0; i < 6; i++)
+    REFUSED(ask_from(s, 2, text), 401, "unauthorized");
+  origin_of(s, 2)->failures = 0;
+  REFUSED(ask_from(s, 2, text), 429, "too_many");
+  REFUSED(ask_from(s, 3, text), 401, "unauthorized");
+}
+
 static void test_origins_are_forgotten(void **state) {
   Server *s = *state;
   s->f->config.http_requests_per_second = 5;
@@ -239,9 +255,9 @@ static void test_those_at_work_are_bounded(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, api_setup, api_teardown)
-      T(test_too_many_requests),     T(test_too_many_failures),         T(test_origins_are_forgotten),
-      T(test_slow_requests_are_cut), T(test_slow_readers_are_cut),      T(test_those_who_left),
-      T(test_idle_ones_give_way),    T(test_those_at_work_are_bounded),
+      T(test_too_many_requests),     T(test_too_many_failures),     T(test_too_many_enrolments_that_fail),
+      T(test_origins_are_forgotten), T(test_slow_requests_are_cut), T(test_slow_readers_are_cut),
+      T(test_those_who_left),        T(test_idle_ones_give_way),    T(test_those_at_work_are_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
