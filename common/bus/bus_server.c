@@ -19,6 +19,7 @@
 #include "common/bus/closing.h"
 #include "common/bus/queue.h"
 #include "common/bus/tls.h"
+#include "common/bus/unproven.h"
 
 enum { LISTEN_AGAIN_MS = 20, LISTEN_COMPLAIN = 500 };
 
@@ -41,6 +42,7 @@ struct BusServer {
   nng_tls_config *tls; /* NULL: plain */
   uv_timer_t again;    /* active: there is no listener, it is tried again */
   unsigned tries;
+  Unproven *unproven; /* with tls */
   BusRequest *requests;
   size_t count;
   Queue queue;
@@ -182,6 +184,8 @@ Status bus_server_open(uv_loop_t *loop, const char *url, const BusTls *tls, size
     free_server(server);
     return nng_failed(err, "cannot listen for agents on", url, rc);
   }
+  if (server->tls)
+    server->unproven = unproven_open(loop, server->socket, (int)strtol(strrchr(url, ':') + 1, NULL, 10));
   uv_timer_init(loop, &server->again);
   server->again.data = server;
   for (size_t i = 0; i < parallel; i++)
@@ -224,8 +228,18 @@ static void on_closed(uv_handle_t *handle) {
   free_server(server);
 }
 
+static void on_unproven_closed(uv_handle_t *handle) {
+  BusServer *server = handle->data;
+  unproven_free(server->unproven);
+  queue_close(&server->queue, on_closed);
+}
+
 static void on_again_closed(uv_handle_t *handle) {
-  queue_close(&((BusServer *)handle->data)->queue, on_closed);
+  BusServer *server = handle->data;
+  if (server->unproven)
+    unproven_close(server->unproven, on_unproven_closed, server);
+  else
+    queue_close(&server->queue, on_closed);
 }
 
 static void on_socket_closed(void *user) {
@@ -238,6 +252,8 @@ void bus_server_close(BusServer *server, void (*closed)(void *user), void *user)
   server->closed = closed;
   server->closed_user = user;
   uv_timer_stop(&server->again);
+  if (server->unproven)
+    unproven_stop(server->unproven);
   for (size_t i = 0; i < server->count; i++) {
     BusRequest *request = &server->requests[i];
     nng_aio_stop(request->aio);

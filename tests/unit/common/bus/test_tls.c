@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -435,6 +436,34 @@ static void test_idle_connections_starve_nobody(void **state) {
   until(f, &f->answered, 2);
 }
 
+/* Who connects and does not get on is shut; who is admitted and silent, is not. */
+static void test_silent_connections_are_shut(void **state) {
+  Fixture *f = *state;
+  BusTls tls = tls_of(&ours, &ours.agent, NULL);
+  open_server(f, &ours.coordinator);
+  open_client(f, 0, &tls);
+  ask(f, 0, "parked", 50000); /* resent, should its connection be lost */
+  until(f, &f->parked_count, 1);
+  int silent[3];
+  for (int i = 0; i < 3; i++)
+    assert_true((silent[i] = connect_to(f)) >= 0);
+  static const uint8_t begun[] = {0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3};
+  assert_int_equal(send(silent[1], begun, sizeof begun, MSG_NOSIGNAL), sizeof begun);
+  int64_t start = clock_monotonic_us();
+  for (int i = 0; i < 3; i++) {
+    char answer[64];
+    ssize_t got = -1;
+    while ((got = recv(silent[i], answer, sizeof answer, MSG_DONTWAIT)) != 0 && (got > 0 || errno == EAGAIN))
+      uv_run(&f->loop, UV_RUN_ONCE);
+    close(silent[i]);
+  }
+  int64_t took = clock_monotonic_us() - start;
+  assert_true(took > 5 * 1000000LL && took < 40 * 1000000LL);
+  bus_request_reply(f->parked, "still", 5);
+  f->parked = NULL;
+  until(f, &f->answered, 1);
+}
+
 static void test_needs_certificates(void **state) {
   Fixture *f = *state;
   Error err;
@@ -456,6 +485,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
       cmocka_unit_test_setup_teardown(test_huge_message_by_tls, setup, teardown),
       cmocka_unit_test_setup_teardown(test_idle_connections_starve_nobody, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_silent_connections_are_shut, setup, teardown),
       cmocka_unit_test_setup_teardown(test_needs_certificates, setup, teardown),
   };
   return cmocka_run_group_tests(tests, group_setup, group_teardown);
