@@ -1,0 +1,139 @@
+/* Agents that joined by invitation: revoked, in whatever they are about, and renewed in their own name alone. */
+#include "tests/unit/coordinator/gateway/support.h"
+
+static const Agent *enroll(World *w, const char *name, const SigningKey *key) {
+  Fixture *f = w->f;
+  json_t *capabilities = json_pack("[s]", "dump"), *databases = json_pack("[s]", "prod-*");
+  CLEANUP(secret_text_free) char *tls_key = NULL;
+  CLEANUP_FREE char *csr = NULL;
+  const Agent *agent = NULL;
+  AgentRequest wish = {.token = w->token};
+  OK(agents_invite(dispatch_agents(f->dispatch), name, capabilities, databases, 60, &admin, w->token, &agent, &f->err));
+  OK(certificate_request(name, &tls_key, &csr, &f->err));
+  wish.request = csr;
+  signing_key_public(key, wish.public_key);
+  Buffer statement = {0};
+  buffer_append(&statement, w->token, strlen(w->token) + 1);
+  buffer_append_text(&statement, csr);
+  OK(signing_sign(key, "enroll", statement.data, statement.size, wish.signature, &f->err));
+  buffer_release(&statement);
+  issued_release(&w->issued);
+  OK(agents_enroll(dispatch_agents(f->dispatch), &wish, &agent, &w->issued, &f->err));
+  json_decref(capabilities);
+  json_decref(databases);
+  return agent;
+}
+
+static SigningKey *new_key(World *w, const char *name) {
+  SigningKey *key = NULL;
+  CLEANUP_FREE char *path = memory_format("%s/%s.key", w->f->dir, name);
+  CLEANUP_FREE char *public = memory_format("%s/%s.pub", w->f->dir, name);
+  OK(signing_key_generate(path, public, &w->f->err));
+  OK(signing_key_load(path, &key, &w->f->err));
+  return key;
+}
+
+static void test_revoked(void **state) {
+  World *w = *state;
+  Fixture *f = w->f;
+  SigningKey *key = new_key(w, "joined");
+  Peer peer, other;
+  enroll(w, "joined", key);
+  assert_true(try_join(w, "joined", key, &peer));
+  CLEANUP_FREE char *id = request(f, "prod-api", "t");
+  HELD job = poll_peer(w, &peer, 1, 0, NULL, NULL);
+  assert_non_null(job);
+  assert_true(progress_peer(w, &peer, job->id, job->fencing, "progress-1"));
+  OK(agents_revoke(dispatch_agents(f->dispatch), "joined", &admin, &f->err));
+  int attempt = 0;
+  assert_int_equal(job_state_of(f, job->id, &attempt), JOB_QUEUED); /* at once, whatever its lease was */
+  assert_int_equal(attempt, 2);
+  worthless(w, &peer, job);
+  assert_false(progress_peer(w, &peer, job->id, job->fencing, "progress-1")); /* not what was answered before, either */
+  assert_true(refused_as(w, "unauthorized"));
+  assert_false(try_join(w, "joined", key, &other));
+  clock_moved_us += 60 * 1000000LL;
+  Peer good = join(w, 0);
+  HELD taken = poll_peer(w, &good, 1, 0, NULL, NULL);
+  assert_string_equal(taken->id, job->id);
+  assert_true(result_peer(w, &good, taken->id, taken->fencing, NULL));
+  close_gateway(w); /* and a coordinator that starts anew knows it */
+  restart(f);
+  open_gateway(w);
+  assert_false(try_join(w, "joined", key, &other));
+  signing_key_free(key);
+}
+
+/* A poll that waits when its agent is revoked gets no job any more. */
+static void test_revoked_while_it_waits(void **state) {
+  World *w = *state;
+  Fixture *f = w->f;
+  SigningKey *key = new_key(w, "joined");
+  Peer peer;
+  enroll(w, "joined", key);
+  assert_true(try_join(w, "joined", key, &peer));
+  Pgseal__Poll poll = PGSEAL__POLL__INIT;
+  Pgseal__Envelope envelope = PGSEAL__ENVELOPE__INIT;
+  poll.free_dump = 1;
+  envelope.body_case = PGSEAL__ENVELOPE__BODY_POLL;
+  envelope.poll = &poll;
+  envelope.version = ENVELOPE_VERSION;
+  envelope.request_id = (char *)"parked";
+  envelope.session = (ProtobufCBinaryData){sizeof peer.id, peer.id};
+  Buffer packed = {0};
+  envelope_pack(&envelope, &packed);
+  forget_answer(w);
+  bus_client_request(w->client, packed.data, packed.size, 5000, on_answer, w);
+  buffer_release(&packed);
+  while (!dispatch_agent_live(f->dispatch, "joined"))
+    uv_run(&w->loop, UV_RUN_ONCE);
+  for (int i = 0; i < 20; i++)
+    uv_run(&w->loop, UV_RUN_NOWAIT);
+  OK(agents_revoke(dispatch_agents(f->dispatch), "joined", &admin, &f->err));
+  CLEANUP_FREE char *id = request(f, "prod-api", "t");
+  while (!w->answered)
+    uv_run(&w->loop, UV_RUN_ONCE);
+  assert_true(!w->answer || refused_as(w, "unauthorized"));
+  assert_int_equal(state_of(f, id), CHECKPOINT_REQUESTED);
+  signing_key_free(key);
+}
+
+static void test_renewal_is_for_its_own(void **state) {
+  World *w = *state;
+  Fixture *f = w->f;
+  SigningKey *key = new_key(w, "joined");
+  CLEANUP(secret_text_free) char *tls_key = NULL;
+  CLEANUP_FREE char *csr = NULL;
+  Peer peer, listed = join(w, 0);
+  const Agent *agent = enroll(w, "joined", key);
+  assert_true(try_join(w, "joined", key, &peer));
+  OK(certificate_request("both", &tls_key, &csr, &f->err)); /* in another's name */
+  assert_false(certify_peer(w, &listed, csr, NULL));        /* has none */
+  assert_true(refused_as(w, "config"));
+  assert_false(certify_peer(w, &peer, csr, NULL)); /* has had one just now */
+  assert_true(refused_as(w, "too_many"));
+  ((Agent *)agent)->row.issued_us -= 3000 * 1000000LL; /* time passes */
+  assert_false(certify_peer(w, &peer, "no request", NULL));
+  assert_true(refused_as(w, "invalid_argument"));
+  assert_true(certify_peer(w, &peer, csr, NULL));
+  CertificateFacts facts;
+  OK(certificate_facts(w->answer->certified->certificate, &facts, &f->err));
+  assert_string_equal(facts.name, "joined"); /* its own name, whatever it asked for */
+  assert_int_equal(agent->row.state, AGENT_RENEWING);
+  assert_true(certify_peer(w, &peer, NULL, "0123")); /* one that was never issued */
+  assert_int_equal(agent->row.state, AGENT_RENEWING);
+  assert_true(certify_peer(w, &peer, NULL, facts.serial));
+  assert_int_equal(agent->row.state, AGENT_ENROLLED);
+  assert_string_equal(agent->row.serial, facts.serial);
+  signing_key_free(key);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+  const struct CMUnitTest tests[] = {
+      T(test_revoked),
+      T(test_revoked_while_it_waits),
+      T(test_renewal_is_for_its_own),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

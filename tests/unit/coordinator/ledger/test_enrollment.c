@@ -1,0 +1,100 @@
+/* Agents that joined by invitation, and their certificates: rows come back as they went in. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/crypto/digest.h"
+#include "coordinator/ledger/ledger.h"
+
+typedef struct Fixture {
+  char dir[64], path[96];
+  Ledger *ledger;
+  Error err;
+} Fixture;
+
+#define OK(call) assert_int_equal((call), STATUS_OK)
+
+static int setup(void **state) {
+  Fixture *f = memory_alloc(sizeof *f);
+  snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-ledger-XXXXXX");
+  assert_non_null(mkdtemp(f->dir));
+  snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
+  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  Fixture *f = *state;
+  ledger_close(f->ledger);
+  OK(file_remove_tree(f->dir, &f->err));
+  free(f);
+  return 0;
+}
+
+static void reopen(Fixture *f) {
+  ledger_close(f->ledger);
+  f->ledger = NULL;
+  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
+}
+
+static void test_rows_and_certificates(void **state) {
+  Fixture *f = *state;
+  LedgerEnrollment row = {.name = (char *)"dump-1", .state = AGENT_INVITED, .invited_us = 1, .token_expires_us = 2};
+  row.capabilities = json_pack("[s]", "dump");
+  row.databases = json_pack("[s]", "prod-*");
+  snprintf(row.token_hash, sizeof row.token_hash, "%064d", 7);
+  OK(ledger_enrollment_put(f->ledger, &row, &f->err));
+  row.state = AGENT_ENROLLED; /* without key and certificate: no such thing */
+  assert_int_equal(ledger_enrollment_put(f->ledger, &row, &f->err), ERR_CONFLICT);
+  row.public_key = (char *)"ab";
+  row.serial = (char *)"01";
+  row.token_hash[0] = 0;
+  row.expires_us = 100;
+  OK(ledger_enrollment_put(f->ledger, &row, &f->err));
+  const char *serials[] = {"01", "02", "03"};
+  for (int i = 0; i < 3; i++)
+    OK(ledger_certificate_insert(f->ledger, serials[i], "dump-1", 100 + i, &f->err));
+  assert_int_equal(ledger_certificate_insert(f->ledger, "01", "dump-1", 1, &f->err), ERR_CONFLICT);
+  char **revoked = NULL;
+  size_t count = 9;
+  OK(ledger_certificate_revoked(f->ledger, 0, &revoked, &count, &f->err));
+  assert_int_equal(count, 0);
+  OK(ledger_certificate_revoke(f->ledger, "nobody", 50, &f->err));
+  OK(ledger_certificate_revoke(f->ledger, "dump-1", 50, &f->err));
+  reopen(f);
+  OK(ledger_certificate_revoked(f->ledger, 100, &revoked, &count, &f->err)); /* those that would be valid still */
+  assert_int_equal(count, 2);
+  for (size_t i = 0; i < count; i++) {
+    assert_string_equal(revoked[i], serials[i + 1]);
+    free(revoked[i]);
+  }
+  free(revoked);
+  LedgerEnrollment *rows = NULL;
+  OK(ledger_enrollment_list(f->ledger, &rows, &count, &f->err));
+  assert_int_equal(count, 1);
+  assert_int_equal(rows[0].state, AGENT_ENROLLED);
+  assert_string_equal(rows[0].public_key, "ab");
+  assert_string_equal(rows[0].token_hash, "");
+  assert_true(json_equal(rows[0].databases, row.databases) && json_equal(rows[0].capabilities, row.capabilities));
+  assert_true(rows[0].expires_us == 100 && rows[0].invited_us == 1);
+  ledger_enrollment_release(&rows[0]);
+  free(rows);
+  json_decref(row.capabilities);
+  json_decref(row.databases);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_rows_and_certificates, setup, teardown)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
