@@ -129,7 +129,14 @@ static Status http_distrust(const Http *http, CURLcode code, const char *detail,
     error_object(err, "%s", http->url);
     return err->status;
   }
-  return STATUS_OK;
+  if (code != CURLE_SSL_CONNECT_ERROR)
+    return STATUS_OK;
+  /* What speaks plain HTTP answers, or closes at once; which of the two is seen here is chance. */
+  error_set(err, ERR_UNAVAILABLE,
+            "the coordinator at %s broke off the TLS handshake (%s): perhaps it does not speak TLS", http->url, detail);
+  error_remedy(err, "%s", tls_remedies[ARRAY_SIZE(tls_remedies) - 1].remedy);
+  error_object(err, "%s", http->url);
+  return err->status;
 }
 
 static Status http_unreachable(const Http *http, CURLcode code, const char *detail, Error *err) {
