@@ -189,6 +189,8 @@ void unproven_close(Unproven *unproven, uv_close_cb closed, void *data) {
 }
 
 void unproven_free(Unproven *unproven) {
+  pthread_mutex_lock(&unproven->lock); /* after whatever nng's threads did last */
+  pthread_mutex_unlock(&unproven->lock);
   pthread_mutex_destroy(&unproven->lock);
   free(unproven->proven);
   free(unproven->waiting);
