@@ -4,55 +4,27 @@
 
 #include "cli/api.h"
 #include "cli/http.h"
+#include "cli/secret.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
-/* "45m", "1h", "2d", "90" or "90s": seconds; 0 if it is none of them. */
-static int64_t duration(const char *text) {
-  char *end = NULL;
-  int64_t number = *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : 0;
-  static const struct {
-    const char *unit;
-    int64_t seconds;
-  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
-  for (size_t i = 0; end && number > 0 && number < 100000000 && i < ARRAY_SIZE(units); i++)
-    if (strcmp(end, units[i].unit) == 0)
-      return number * units[i].seconds;
-  return 0;
-}
-
 static void free_list(OptionList *list) {
   free(list->items);
 }
 
-static json_t *list_json(const OptionList *list) {
-  json_t *json = json_array();
-  for (size_t i = 0; i < list->count; i++)
-    json_array_append_new(json, json_string(list->items[i]));
-  return json;
-}
-
-static ExitCode show_token(Cli *cli, const json_t *json, const char *name, const char *output) {
-  const char *token = api_text(json, "token");
-  Error err;
-  if (output) {
-    CLEANUP_FREE char *line = memory_format("%s\n", token);
-    if (file_write_atomic(output, 0600, line, strlen(line), &err) != STATUS_OK) {
-      error_remedy(
-          &err, "Invite the agent again (`pgseal agent invite %s ...`): this invitation is worth nothing then.", name);
-      return cli_fail(cli, &err);
-    }
-    cli_note(cli, "the invitation of agent '%s' is in %s", name, output);
-  } else if (cli->json) {
-    cli_print_json(json);
-  } else {
-    printf("%s\n", token);
+static ExitCode hand_out(Cli *cli, const json_t *json, const char *name, const char *output) {
+  CLEANUP_FREE char *what = memory_format("the invitation of agent '%s'", name);
+  CLEANUP_FREE char *lost = memory_format(
+      "Invite the agent again (`pgseal agent invite %s ...`): this invitation is worth nothing then.", name);
+  bool shown = false;
+  ExitCode code = secret_hand_out(cli, json, output, what, lost, &shown);
+  if (shown) {
     cli_note(cli, "this is the only time it is shown. On the agent's machine, with this line in FILE:");
     cli_note(cli, "  pgseal-agent enroll --coordinator %s --token-file FILE --dir DIR", http_url(cli->http));
   }
-  return EXIT_DONE;
+  return code;
 }
 
 ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
@@ -69,10 +41,10 @@ ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
   ExitCode code;
   if (!cli_parse(cli, options, ARRAY_SIZE(options), true, argc, argv, 1, 1, &name, &code))
     return code;
-  int64_t seconds = duration(expires);
+  int64_t seconds = 0;
   if (capabilities.count == 0)
     return cli_usage(cli, "--capability is missing: dump, drill, or both");
-  if (seconds == 0)
+  if (!options_duration(expires, &seconds) || seconds == 0)
     return cli_usage(cli, "--expires is a time such as 30m, 1h or 2d, not '%s'", expires);
   if (!text_name_valid(name))
     return cli_usage(cli, "an agent's name is 1 to 63 of a-z, 0-9, '.', '_' and '-'");
@@ -80,29 +52,16 @@ ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
     return cli_usage(cli, "%s exists already", output);
   Error err;
   CLEANUP(api_release)
-  json_t *body = json_pack("{s:s, s:o, s:o, s:I}", "name", name, "capabilities", list_json(&capabilities), "databases",
-                           databases.count ? list_json(&databases) : json_pack("[s]", "*"), "expires_seconds",
-                           (json_int_t)seconds);
+  json_t *body = json_pack("{s:s, s:o, s:o, s:I}", "name", name, "capabilities", secret_list(&capabilities),
+                           "databases", databases.count ? secret_list(&databases) : json_pack("[s]", "*"),
+                           "expires_seconds", (json_int_t)seconds);
   CLEANUP(api_release) json_t *json = NULL;
   if (api_call(cli, "POST", "/api/v1/agents", body, NULL, &json, &err) != STATUS_OK)
     return cli_fail(cli, &err);
-  return show_token(cli, json, name, output);
+  return hand_out(cli, json, name, output);
 }
 
 ExitCode command_agent_revoke(Cli *cli, int argc, char **argv) {
-  const char *name = NULL;
-  ExitCode code;
-  if (!cli_parse(cli, NULL, 0, true, argc, argv, 1, 1, &name, &code))
-    return code;
-  Error err;
-  CLEANUP(api_release) json_t *json = NULL;
-  CLEANUP_FREE char *escaped = http_escape(name);
-  CLEANUP_FREE char *path = memory_format("/api/v1/agents/%s", escaped);
-  if (api_call(cli, "DELETE", path, NULL, NULL, &json, &err) != STATUS_OK)
-    return cli_fail(cli, &err);
-  if (cli->json)
-    cli_print_json(json);
-  else
-    printf("agent '%s' is revoked: its session is ended, its jobs go to others, its keys are worth nothing\n", name);
-  return EXIT_DONE;
+  return secret_revoke(cli, argc, argv, "/api/v1/agents", "agent",
+                       ": its session is ended, its jobs go to others, its keys are worth nothing");
 }

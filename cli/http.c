@@ -4,11 +4,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 
-enum { HTTP_REPLY_LIMIT = 64 << 20, HTTP_TIMEOUT_SECONDS = 30, HTTP_CONNECT_SECONDS = 10 };
+enum { HTTP_REPLY_LIMIT = 64 << 20, HTTP_TIMEOUT_SECONDS = 30, HTTP_CONNECT_SECONDS = 10, HTTP_PATIENCE_SECONDS = 120 };
 
 struct Http {
   CURL *curl;
@@ -224,7 +226,8 @@ static struct curl_slist *http_headers(const Http *http, const HttpRequest *requ
   return headers;
 }
 
-Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *err) {
+/* *retry_after: seconds, where the answer was "not now" (429) and says when; else 0. */
+static Status http_ask(Http *http, const HttpRequest *request, json_t **json, int64_t *retry_after, Error *err) {
   char detail[CURL_ERROR_SIZE] = "";
   CLEANUP(buffer_release) Buffer received = {0};
   CLEANUP_FREE char *url = memory_format("%s%s", http->url, request->path);
@@ -237,11 +240,15 @@ Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *e
   else if (strcmp(request->method, "POST") == 0)
     curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, "");
   http->interrupted = false;
+  *retry_after = 0;
   CURLcode code = curl_easy_perform(http->curl);
   if (code != CURLE_OK)
     return http_unreachable(http, code, detail, err);
   long answer = 0;
+  curl_off_t seconds = 0;
   curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &answer);
+  if (answer == 429 && curl_easy_getinfo(http->curl, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK)
+    *retry_after = (int64_t)seconds;
   json_t *parsed = received.size ? json_loadb((const char *)received.data, received.size, 0, NULL) : NULL;
   if (answer < 200 || answer > 299 || (received.size && !parsed)) {
     Status status = http_refused(http, answer, parsed, err);
@@ -250,6 +257,29 @@ Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *e
   }
   *json = parsed ? parsed : json_null();
   return STATUS_OK;
+}
+
+/* False if a signal that is watched for came meanwhile. */
+static bool http_pause(Http *http, int64_t seconds) {
+  for (int64_t end = clock_monotonic_us() + seconds * 1000000; clock_monotonic_us() < end && !http->interrupted;) {
+    nanosleep(&(struct timespec){.tv_nsec = 50 * 1000000L}, NULL);
+    http_watch(http, 0, 0, 0, 0);
+  }
+  return !http->interrupted;
+}
+
+/* Many pipelines may share one address: what is told to wait waits, and a deploy does not fail for it. */
+Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *err) {
+  int64_t deadline = clock_monotonic_us() + (int64_t)HTTP_PATIENCE_SECONDS * 1000000;
+  for (;;) {
+    int64_t retry_after = 0;
+    Status status = http_ask(http, request, json, &retry_after, err);
+    bool worth = retry_after > 0 && retry_after <= HTTP_PATIENCE_SECONDS;
+    if (!worth || clock_monotonic_us() + retry_after * 1000000 > deadline)
+      return status;
+    if (!http_pause(http, retry_after))
+      return error_set(err, ERR_CANCELED, "interrupted");
+  }
 }
 
 char *http_escape(const char *text) {

@@ -28,7 +28,8 @@ typedef struct HttpRequest {
 } HttpRequest;
 
 /* 2xx: STATUS_OK and a new reference in *json (json_null() where there is no body). Else the API's own error
- * (code, message, remedy, object); ERR_UNAVAILABLE where nothing answered; ERR_PROTOCOL where it was no pgseal. */
+ * (code, message, remedy, object); ERR_UNAVAILABLE where nothing answered; ERR_PROTOCOL where it was no pgseal.
+ * 429 with Retry-After is waited for, and asked again, for up to two minutes. */
 Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *err) MUST_CHECK;
 
 /* Percent-encoded for a path or a query; freed by the caller. */

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/error.h"
 
@@ -28,6 +29,9 @@ typedef struct Option {
 /* ERR_INVALID_ARGUMENT with a message for the user. *positional_count: how many arguments there were, at most max. */
 Status options_parse(const Option *options, size_t count, int argc, char **argv, int max, const char **positional,
                      int *positional_count, Error *err) MUST_CHECK;
+
+/* "90d", "12h", "30m", "45s", "2w" or plain seconds; false if it is none of them. */
+bool options_duration(const char *text, int64_t *seconds);
 
 /* The nearest of the names, or NULL if none is near enough to be meant (Damerau-Levenshtein, transpositions count one).
  */

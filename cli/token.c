@@ -5,6 +5,7 @@
 #include "cli/api.h"
 #include "cli/format.h"
 #include "cli/http.h"
+#include "cli/secret.h"
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
@@ -13,53 +14,26 @@
 
 static const char *const token_roles[] = {"ci", "viewer", "operator", "admin"};
 
-/* "90d", "12h", "30m", "45s" or plain seconds; false if it is none of them. */
-static bool token_duration(const char *text, int64_t *seconds) {
-  static const struct {
-    const char *unit;
-    int64_t seconds;
-  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 7 * 86400}};
-  size_t digits = strspn(text, "0123456789");
-  if (digits == 0 || digits > 9)
-    return false;
-  for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-    if (strcmp(text + digits, units[i].unit) == 0) {
-      *seconds = strtoll(text, NULL, 10) * units[i].seconds;
-      return true;
-    }
-  }
-  return false;
-}
-
 /* True: body has it, if it was given at all. */
 static bool token_take_duration(json_t *body, const char *member, const char *text) {
   int64_t seconds = 0;
   if (!text)
     return true;
-  if (!token_duration(text, &seconds))
+  if (!options_duration(text, &seconds))
     return false;
   json_object_set_new(body, member, json_integer(seconds));
   return true;
 }
 
-/* What a new secret's answer is for: shown once, or into a file. */
 static ExitCode token_hand_out(Cli *cli, const json_t *json, const char *name, const char *output) {
-  const char *token = api_text(json, "token");
-  Error err;
-  if (output) {
-    CLEANUP_FREE char *line = memory_format("%s\n", token);
-    if (file_write_atomic(output, 0600, line, strlen(line), &err) != STATUS_OK) {
-      error_remedy(&err, "The secret is lost: make another with `pgseal token rotate %s --overlap 0`.", name);
-      return cli_fail(cli, &err);
-    }
-    cli_note(cli, "token '%s' is in %s", name, output);
-  } else if (cli->json) {
-    cli_print_json(json);
-  } else {
-    printf("%s\n", token);
+  CLEANUP_FREE char *what = memory_format("token '%s'", name);
+  CLEANUP_FREE char *lost =
+      memory_format("The secret is lost: make another with `pgseal token rotate %s --overlap 0`.", name);
+  bool shown = false;
+  ExitCode code = secret_hand_out(cli, json, output, what, lost, &shown);
+  if (shown)
     cli_note(cli, "this is the only time it is shown: the coordinator keeps its hash only");
-  }
-  return EXIT_DONE;
+  return code;
 }
 
 static bool token_role_valid(const char *role) {
@@ -67,13 +41,6 @@ static bool token_role_valid(const char *role) {
     if (strcmp(role, token_roles[i]) == 0)
       return true;
   return false;
-}
-
-static json_t *token_globs(const OptionList *databases) {
-  json_t *list = json_array();
-  for (size_t i = 0; i < databases->count; i++)
-    json_array_append_new(list, json_string(databases->items[i]));
-  return list;
 }
 
 ExitCode command_token_create(Cli *cli, int argc, char **argv) {
@@ -103,7 +70,7 @@ ExitCode command_token_create(Cli *cli, int argc, char **argv) {
   CLEANUP(api_release) json_t *body = json_pack("{s:s, s:s}", "name", name, "role", role);
   CLEANUP(api_release) json_t *json = NULL;
   if (databases.count > 0)
-    json_object_set_new(body, "databases", token_globs(&databases));
+    json_object_set_new(body, "databases", secret_list(&databases));
   if (!token_take_duration(body, "expires_in", expires))
     return cli_usage(cli, "--expires takes a time from now such as 90d, 12h or 30m, not '%s'", expires);
   if (api_call(cli, "POST", "/api/v1/tokens", body, NULL, &json, &err) != STATUS_OK)
@@ -189,19 +156,5 @@ ExitCode command_token_list(Cli *cli, int argc, char **argv) {
 }
 
 ExitCode command_token_revoke(Cli *cli, int argc, char **argv) {
-  const char *name = NULL;
-  ExitCode code;
-  if (!cli_parse(cli, NULL, 0, true, argc, argv, 1, 1, &name, &code))
-    return code;
-  Error err;
-  CLEANUP(api_release) json_t *json = NULL;
-  CLEANUP_FREE char *escaped = http_escape(name);
-  CLEANUP_FREE char *path = memory_format("/api/v1/tokens/%s", escaped);
-  if (api_call(cli, "DELETE", path, NULL, NULL, &json, &err) != STATUS_OK)
-    return cli_fail(cli, &err);
-  if (cli->json)
-    cli_print_json(json);
-  else
-    printf("token '%s' is revoked\n", name);
-  return EXIT_DONE;
+  return secret_revoke(cli, argc, argv, "/api/v1/tokens", "token", "");
 }

@@ -21,15 +21,9 @@ typedef struct Wish {
 
 static Status read_wish(Request *request, const json_t *body, bool wait_by_default, Wish *wish, Error *err) {
   static const char *const known[] = {"database", "tag", "wait"};
-  const char *name;
-  json_t *value;
-  json_object_foreach((json_t *)body, name, value) {
-    bool found = false;
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-      found |= strcmp(name, known[i]) == 0;
-    if (!found)
-      return error_set(err, ERR_INVALID_ARGUMENT, "unknown member \"%s\"; there are database, tag and wait", name);
-  }
+  Status status = query_members(body, known, ARRAY_SIZE(known), err);
+  if (status)
+    return status;
   const json_t *wait = json_object_get(body, "wait");
   wish->database = json_string_value(json_object_get(body, "database"));
   wish->tag = json_string_value(json_object_get(body, "tag"));

@@ -9,19 +9,6 @@ static void free_json(json_t **json) {
   json_decref(*json);
 }
 
-static Status only(const json_t *body, const char *const *members, size_t count, Error *err) {
-  const char *member;
-  json_t *value;
-  json_object_foreach((json_t *)body, member, value) {
-    bool known = false;
-    for (size_t i = 0; i < count; i++)
-      known = known || strcmp(member, members[i]) == 0;
-    if (!known)
-      return error_set(err, ERR_INVALID_ARGUMENT, "unknown member \"%.64s\"", member);
-  }
-  return STATUS_OK;
-}
-
 /* POST /api/v1/agents */
 enum MHD_Result agent_invite(Request *request) {
   static const char *const members[] = {"name", "capabilities", "databases", "expires_seconds"};
@@ -32,7 +19,7 @@ enum MHD_Result agent_invite(Request *request) {
   Error err;
   Status status = query_body(request, &body, &err);
   if (!status)
-    status = only(body, members, ARRAY_SIZE(members), &err);
+    status = query_members(body, members, ARRAY_SIZE(members), &err);
   const char *name = json_string_value(json_object_get(body, "name"));
   const json_t *seconds = json_object_get(body, "expires_seconds");
   if (!status && (!name || (seconds && !json_is_integer(seconds))))
@@ -87,7 +74,7 @@ static bool take_text(const json_t *body, const char *member, const char **out) 
 static Status read_request(const json_t *body, AgentRequest *out, Error *err) {
   static const char *const members[] = {"token", "request", "public_key", "signature"};
   const char *key, *signature;
-  Status status = only(body, members, ARRAY_SIZE(members), err);
+  Status status = query_members(body, members, ARRAY_SIZE(members), err);
   if (status)
     return status;
   if (!take_text(body, "token", &out->token) || !take_text(body, "request", &out->request) ||

@@ -168,6 +168,8 @@ bool query_digits(const char *text, int64_t *out); /* digits alone, without a si
 const char *query_text(Request *request, const char *name);
 Status query_number(Request *request, const char *name, int64_t fallback, int64_t low, int64_t high, int64_t *out,
                     Error *err) MUST_CHECK;
+/* ERR_INVALID_ARGUMENT if the object has a member that is not one of these: a typo is not passed over. */
+Status query_members(const json_t *body, const char *const *known, size_t count, Error *err) MUST_CHECK;
 Status query_body(Request *request, json_t **json, Error *err) MUST_CHECK; /* an object; new reference */
 
 /* ---- auth.c ---- */

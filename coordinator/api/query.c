@@ -1,7 +1,9 @@
 /* What a request asks: query parameters and JSON bodies. Hostile until checked. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/base/cleanup.h"
 #include "coordinator/api/internal.h"
 
 const char *query_text(Request *request, const char *name) {
@@ -27,6 +29,23 @@ Status query_number(Request *request, const char *name, int64_t fallback, int64_
     return error_set(err, ERR_INVALID_ARGUMENT, "%s must be a number from %lld to %lld", name, (long long)low,
                      (long long)high);
   *out = value;
+  return STATUS_OK;
+}
+
+Status query_members(const json_t *body, const char *const *known, size_t count, Error *err) {
+  CLEANUP(buffer_release) Buffer list = {0};
+  const char *member;
+  json_t *value;
+  json_object_foreach((json_t *)body, member, value) {
+    bool found = false;
+    for (size_t i = 0; i < count; i++)
+      found |= strcmp(member, known[i]) == 0;
+    if (found)
+      continue;
+    for (size_t i = 0; i < count; i++)
+      buffer_append_format(&list, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " and ", known[i]);
+    return error_set(err, ERR_INVALID_ARGUMENT, "unknown member \"%.64s\"; there are %s", member, buffer_text(&list));
+  }
   return STATUS_OK;
 }
 

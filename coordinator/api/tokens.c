@@ -83,20 +83,6 @@ static enum MHD_Result show_secret(Request *request, const LedgerToken *token, c
 
 /* ---- what a body asks for ---- */
 
-static Status check_members(const json_t *body, const char *const *known, size_t count, Error *err) {
-  const char *member;
-  json_t *value;
-  json_object_foreach((json_t *)body, member, value) {
-    bool found = false;
-    for (size_t i = 0; i < count; i++)
-      found |= strcmp(member, known[i]) == 0;
-    if (!found)
-      return error_set(err, ERR_INVALID_ARGUMENT, "unknown member \"%s\"; docs/openapi.yaml has those there are",
-                       member);
-  }
-  return STATUS_OK;
-}
-
 static Status read_seconds(const json_t *body, const char *name, int64_t least, int64_t most, int64_t *out,
                            Error *err) {
   const json_t *given = json_object_get(body, name);
@@ -113,7 +99,7 @@ static Status read_seconds(const json_t *body, const char *name, int64_t least, 
 /* token->databases is new; name and role are the body's. */
 static Status read_wish(const json_t *body, LedgerToken *token, Error *err) {
   static const char *const known[] = {"name", "role", "databases", "expires_in"};
-  Status status = check_members(body, known, ARRAY_SIZE(known), err);
+  Status status = query_members(body, known, ARRAY_SIZE(known), err);
   if (status)
     return status;
   const json_t *given = json_object_get(body, "role");
@@ -239,7 +225,7 @@ static Status read_rotation(Request *request, int64_t *overlap, int64_t *life, E
     return STATUS_OK;
   Status status = query_body(request, &body, err);
   if (!status)
-    status = check_members(body, known, ARRAY_SIZE(known), err);
+    status = query_members(body, known, ARRAY_SIZE(known), err);
   if (!status)
     status = read_seconds(body, "overlap", 0, OVERLAP_MOST, overlap, err);
   return status ? status : read_seconds(body, "expires_in", LIFE_LEAST, LIFE_MOST, life, err);

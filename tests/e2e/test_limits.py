@@ -94,3 +94,11 @@ def test_wrong_tokens_are_slowed_down_and_right_ones_are_not(stack):
     assert stack.api("GET", "/api/v1/databases")[0] == 200
     windows = 2 + (time.monotonic() - begun) // 10
     assert 20 <= stack.log("coordinator").count("msg=denied") <= 20 * windows  # however many there were
+
+
+def test_pgseal_waits_when_told_to(make_stack):
+    stack = make_stack({"shop": "dbname=unused"}, agents=(), http_limits={"requests_per_second": 1})
+    for _ in range(3):
+        told = wait_for("a refusal", lambda: (lambda answer: answer[0] == 429 and answer)(stack.api("GET", "/api/v1/databases")), every=0)
+        assert 1 <= int(told[2]["Retry-After"]) <= 2
+        assert "shop" in stack.cli("databases").stdout

@@ -50,7 +50,7 @@ def copy_of(stack, identity, timeout=60):
                     return connection
             connection.close()
         return None
-    return wait_for("the drill's copy", look, timeout=timeout, every=0.02)
+    return wait_for("the drill's copy", look, timeout=timeout, every=0.2)  # nine look at once: within http_limits
 
 
 ALTERATIONS = {

@@ -94,6 +94,7 @@ class Stack:
             "ledger": o.get("ledger", "ledger.db"),
             **({"tls": {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}} if self.tls else {}),
             "admin_token_file": "token",
+            **({"http_limits": o["http_limits"]} if "http_limits" in o else {}),
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
             "databases": [self._database(n) for n in names],
