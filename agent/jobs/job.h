@@ -40,10 +40,13 @@ Status job_follow_wait(const JobContext *context, uint64_t *last, int timeout_ms
                        Error *err) MUST_CHECK;
 void job_follow_release(JobFollow *follow);
 
-/* The jobs. Fill *result's dump/drill member and stages (allocated with malloc; freed by protobuf-c's free_unpacked).
+/* The jobs. Fill *result's dump/drill/report_json member and stages (allocated with malloc; freed by protobuf-c's
+ * free_unpacked).
  * A returned error becomes the result's outcome by error_outcome(). */
 Status dump_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status drill_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
+Status plan_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
+Status restore_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 
 int job_main(const char *config_path); /* the child's main; returns its exit code */
 
