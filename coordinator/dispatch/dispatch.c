@@ -64,22 +64,29 @@ static void track_renew(Dispatch *dispatch, Track *track, const LedgerJob *job) 
   int64_t now = dispatch->monotonic_us();
   json_decref(track->progress);
   *track = (Track){.job_id = track->job_id,
+                   .begun_us = track->begun_us,
                    .fencing = job->fencing,
                    .granted_us = now,
                    .lease_until_us = now + dispatch_lease_us(dispatch),
                    .capable_us = now};
 }
 
+Track *track_find(const Dispatch *dispatch, const char *job_id) {
+  for (size_t i = 0; i < dispatch->track_count; i++)
+    if (strcmp(dispatch->tracks[i].job_id, job_id) == 0)
+      return &dispatch->tracks[i];
+  return NULL;
+}
+
 Track *track_get(Dispatch *dispatch, const LedgerJob *job) {
-  for (size_t i = 0; i < dispatch->track_count; i++) {
-    Track *track = &dispatch->tracks[i];
-    if (strcmp(track->job_id, job->id) == 0) {
-      if (track->fencing != job->fencing)
-        track_renew(dispatch, track, job);
-      return track;
-    }
+  Track *known = track_find(dispatch, job->id);
+  if (known) {
+    if (known->fencing != job->fencing)
+      track_renew(dispatch, known, job);
+    return known;
   }
-  Track track = {.job_id = memory_strdup(job->id)};
+  int64_t age = dispatch->wall_us() - job->created_us;
+  Track track = {.job_id = memory_strdup(job->id), .begun_us = dispatch->monotonic_us() - (age > 0 ? age : 0)};
   track_renew(dispatch, &track, job);
   ARRAY_PUSH(dispatch->tracks, dispatch->track_count, track);
   return &dispatch->tracks[dispatch->track_count - 1];

@@ -25,6 +25,7 @@
  * in full, and progress comes again. Times: monotonic microseconds. */
 typedef struct Track {
   char *job_id;
+  int64_t begun_us;       /* when it was created; before this coordinator's life, by the wall clock: may be negative */
   uint64_t fencing;       /* of the lease all this is about */
   json_t *progress;       /* latest; the ledger's may be older */
   int64_t written_us;     /* when progress was last written to the ledger */
@@ -51,7 +52,8 @@ struct Dispatch {
 };
 
 /* dispatch.c */
-Track *track_get(Dispatch *dispatch, const LedgerJob *job); /* made if need be; valid until the next call */
+Track *track_find(const Dispatch *dispatch, const char *job_id); /* NULL: not an open job, or nothing is known yet */
+Track *track_get(Dispatch *dispatch, const LedgerJob *job);      /* made if need be; valid until the next call */
 void track_remove(Dispatch *dispatch, const char *job_id);
 int64_t dispatch_lease_us(const Dispatch *dispatch);
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database);

@@ -123,14 +123,25 @@ Status job_cancel(Change *change, Work *work, LedgerJob *job, Error *err) {
   return ledger_job_update(change->dispatch->ledger, job, err);
 }
 
+/* Since it was asked for. The wall clock, which may be set, counts only for the time before this coordinator's life. A
+ * checkpoint's first two jobs are as old as it is, and one that ends it is still known. */
+static double seconds_of(const Change *change, const Work *work) {
+  Dispatch *dispatch = change->dispatch;
+  int64_t elapsed = dispatch->wall_us() - work->checkpoint.created_us;
+  for (size_t i = 0; i < work->job_count; i++) {
+    const Track *track = track_find(dispatch, work->jobs[i].id);
+    if (track)
+      elapsed = dispatch->monotonic_us() - track->begun_us;
+  }
+  return elapsed > 1000 ? (double)elapsed / 1e6 : 0.001;
+}
+
 /* The checkpoint has just come to a final state. */
 Status checkpoint_end(Change *change, Work *work, const Requester *requester, Error *err) {
   Checkpoint *checkpoint = &work->checkpoint;
-  bool first = checkpoint->seconds <= 0;
   checkpoint->finished_us = change->dispatch->wall_us();
-  int64_t elapsed = checkpoint->finished_us - checkpoint->created_us;
-  if (first)
-    checkpoint->seconds = elapsed > 1000 ? (double)elapsed / 1e6 : 0.001; /* the wall clock may have stepped back */
+  if (checkpoint->seconds <= 0) /* else it was drilled anew */
+    checkpoint->seconds = seconds_of(change, work);
   json_t *detail = json_object();
   if (checkpoint->error_code)
     json_object_set_new(detail, "error", json_string(checkpoint->error_code));

@@ -130,6 +130,8 @@ static Status add_job(Change *change, const Checkpoint *checkpoint, LedgerJobKin
     out->id = memory_strdup(id.text);
     out->attempt = 1;
   }
+  if (status == STATUS_OK)
+    track_get(change->dispatch, &job); /* should nothing come of it, the next tick forgets it */
   change->work = true;
   return status;
 }

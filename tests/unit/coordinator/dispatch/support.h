@@ -28,10 +28,11 @@ enum { AGENTS = 3, LEASE = 30, WAIT = 60 };
 
 static const char *const agent_names[AGENTS] = {"both", "dumper", "driller"};
 static const Requester me = {.name = "me"};
-static int64_t clock_moved_us;
+static int64_t clock_moved_us; /* time passes */
+static int64_t clock_set_us;   /* the wall clock is set: no time passes */
 
 static inline int64_t moved_wall_us(void) {
-  return clock_wall_us() + clock_moved_us;
+  return clock_wall_us() + clock_moved_us + clock_set_us;
 }
 static inline int64_t moved_monotonic_us(void) {
   return clock_monotonic_us() + clock_moved_us;
@@ -74,12 +75,21 @@ static inline void on_finished(void *user, const char *checkpoint) {
   snprintf(seen->last_finished, sizeof seen->last_finished, "%s", checkpoint);
 }
 
+static inline int64_t age_of(Fixture *f, const char *job_id) {
+  LedgerJob job = {0};
+  OK(ledger_job_get(f->ledger, job_id, &job, &f->err));
+  int64_t age = moved_wall_us() - job.created_us;
+  ledger_job_release(&job);
+  return age > 0 ? age : 0;
+}
+
 static inline void start(Fixture *f) {
   OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
   OK(dispatch_open(&f->config, f->ledger, &f->dispatch, &f->err));
   f->dispatch->wall_us = moved_wall_us;
   f->dispatch->monotonic_us = moved_monotonic_us;
   for (size_t i = 0; i < f->dispatch->track_count; i++) { /* they were made by the real clock */
+    f->dispatch->tracks[i].begun_us = moved_monotonic_us() - age_of(f, f->dispatch->tracks[i].job_id);
     f->dispatch->tracks[i].granted_us += clock_moved_us;
     f->dispatch->tracks[i].lease_until_us += clock_moved_us;
     f->dispatch->tracks[i].capable_us += clock_moved_us;
@@ -125,7 +135,7 @@ static inline void configure(Fixture *f) {
 static inline int setup(void **state) {
   Fixture *f = memory_alloc(sizeof *f);
   log_init("test", LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
-  clock_moved_us = 0;
+  clock_moved_us = clock_set_us = 0;
   snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-dispatch-XXXXXX");
   assert_non_null(mkdtemp(f->dir));
   snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);

@@ -315,6 +315,47 @@ static void test_redrill_of_sealed_is_canceled(void **state) {
   checkpoint_release(&c);
 }
 
+static double seconds_of(Fixture *f, const char *id) {
+  Checkpoint c = {0};
+  OK(ledger_checkpoint_get(f->ledger, id, &c, &f->err));
+  double seconds = c.seconds;
+  checkpoint_release(&c);
+  return seconds;
+}
+
+/* Seals one in 100 seconds; the wall clock is set after 10 of them, and after 20 the coordinator is restarted. */
+static double seconds_with(Fixture *f, int64_t set_seconds, bool restarted) {
+  CLEANUP_FREE char *id = request(f, "shop", "t");
+  JOB *dump = must_get(f, 1, DUMP);
+  pass(f, 10, 7);
+  clock_set_us += restarted ? 0 : set_seconds * 1000000;
+  renew(f, 1, dump);
+  pass(f, 10, 7);
+  if (restarted)
+    restart(f);
+  clock_set_us += restarted ? set_seconds * 1000000 : 0;
+  assert_true(dump_done(f, 1, dump, MANIFEST));
+  pass(f, 60, 7); /* the dump's job is forgotten meanwhile */
+  JOB *drill = must_get(f, 2, DRILL);
+  pass(f, 20, 7);
+  assert_true(drill_proven(f, 2, drill, MANIFEST));
+  return seconds_of(f, id);
+}
+
+static void test_seconds_are_not_the_wall_clock_s(void **state) {
+  static const int64_t set[] = {0, 86400, -86400, 3600 * 24 * 400, -15};
+  for (size_t i = 0; i < ARRAY_SIZE(set); i++)
+    for (int restarted = 0; restarted < 2; restarted++) {
+      double seconds = seconds_with(*state, set[i], restarted);
+      assert_true(seconds >= 99.9 && seconds < 130);
+    }
+  CLEANUP_FREE char *id = request(*state, "shop", "t"); /* set back while there was none */
+  clock_set_us -= 3600 * (int64_t)1000000;
+  restart(*state);
+  OK(dispatch_cancel(((Fixture *)*state)->dispatch, id, &me, &((Fixture *)*state)->err));
+  assert_true(seconds_of(*state, id) > 0 && seconds_of(*state, id) < 30);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -333,6 +374,7 @@ int main(void) {
       T(test_drill_errors_while_dumping),
       T(test_sealed_is_drilled_anew),
       T(test_redrill_of_sealed_is_canceled),
+      T(test_seconds_are_not_the_wall_clock_s),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
