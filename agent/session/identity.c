@@ -25,7 +25,9 @@ static Status check(const AgentConfig *config, const Identity *identity, Error *
   char when[CLOCK_TEXT_SIZE];
   error_set(err, ERR_CONFIG, "agent.tls.identity: the certificate in %s ran out at %s", config->tls_identity,
             clock_format(identity->facts.expires_us, when));
-  error_remedy(err, "Ask for another invitation (`pgseal agent invite %s`), and enroll with it.", config->name);
+  error_remedy(err,
+               "Check this machine's clock; if it is right, get an invitation (`pgseal agent invite %s`) and enroll.",
+               config->name);
   return err->status;
 }
 

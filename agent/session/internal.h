@@ -40,7 +40,7 @@ struct Session {
   Identity identity;
   bool certifying, tell_certificate; /* a request about it is under way; which one is in use is to be told */
   char *new_key;                     /* of the certificate that is asked for; owned */
-  int64_t next_renew_us;             /* wall clock */
+  int64_t next_renew_us;             /* not before, after a try that failed; monotonic */
   uv_timer_t timer;
   bool joining_in_flight, polling, complained;
   uint64_t poll_serial;               /* of the newest poll; only its answer ends `polling` */

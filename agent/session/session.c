@@ -155,7 +155,6 @@ static Status open_parts(Session *session, Error *err) {
   if (status)
     return status;
   BusTls tls = identity_tls(&session->identity);
-  session->next_renew_us = identity_renew_us(&session->identity);
   SupervisorEvents events = {session, on_progress, on_finished};
   status = supervisor_open(session->loop, config, &events, &session->supervisor, err);
   if (status)

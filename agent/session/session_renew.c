@@ -13,7 +13,7 @@ enum { TRIES_IN_A_LIFE = 18 }; /* fewer than the coordinator allows */
 static void again_later(Session *session) {
   int64_t life_us = session->identity.facts.expires_us - session->identity.facts.begins_us -
                     (int64_t)AUTHORITY_SKEW_SECONDS * 1000000;
-  session->next_renew_us = clock_wall_us() + life_us / TRIES_IN_A_LIFE;
+  session->next_renew_us = clock_monotonic_us() + life_us / TRIES_IN_A_LIFE;
 }
 
 static void use(Session *session, const Pgseal__Certified *certified) {
@@ -29,7 +29,7 @@ static void use(Session *session, const Pgseal__Certified *certified) {
   }
   char when[CLOCK_TEXT_SIZE];
   log_info("the certificate is renewed", "until", clock_format(session->identity.facts.expires_us, when), NULL);
-  session->next_renew_us = identity_renew_us(&session->identity);
+  session->next_renew_us = 0;
   session->tell_certificate = true;
 }
 
@@ -73,7 +73,7 @@ void session_renew(Session *session) {
     certify(session, &message, on_told);
     return;
   }
-  if (clock_wall_us() < session->next_renew_us)
+  if (clock_wall_us() < identity_renew_us(&session->identity) || clock_monotonic_us() < session->next_renew_us)
     return;
   char *request = NULL;
   Error err;

@@ -272,12 +272,17 @@ Status authority_issue_agent(const Authority *authority, const char *request_pem
   return STATUS_OK;
 }
 
+/* The list is made anew whenever it is needed and never travels: its times mean nothing. But mbedTLS lets nobody in by
+ * a list of the future or the past, and takes a revocation for one only once its time is past: so they are such that no
+ * clock that is set, forth or back, makes a difference. 2000 and 2999. */
+#define LIST_FROM ((time_t)946684800)
+#define LIST_UNTIL ((time_t)32472144000)
+
 static bool add_revoked(X509_CRL *crl, const char *serial) {
   BIGNUM *number = NULL;
   ASN1_INTEGER *integer = BN_hex2bn(&number, serial) > 0 ? BN_to_ASN1_INTEGER(number, NULL) : NULL;
   X509_REVOKED *revoked = X509_REVOKED_new();
-  /* A moment ago: mbedTLS takes a revocation for one only once its time is past. */
-  ASN1_TIME *when = ASN1_TIME_adj(NULL, time(NULL), 0, -AUTHORITY_SKEW_SECONDS);
+  ASN1_TIME *when = ASN1_TIME_set(NULL, LIST_FROM);
   bool good = integer && revoked && when && X509_REVOKED_set_serialNumber(revoked, integer) == 1 &&
               X509_REVOKED_set_revocationDate(revoked, when) == 1 && X509_CRL_add0_revoked(crl, revoked) == 1;
   if (!good)
@@ -289,9 +294,7 @@ static bool add_revoked(X509_CRL *crl, const char *serial) {
 }
 
 static bool fill_revocations(const Authority *authority, X509_CRL *crl, const char *const *serials, size_t count) {
-  ASN1_TIME *from = ASN1_TIME_adj(NULL, time(NULL), 0, -AUTHORITY_SKEW_SECONDS),
-            *until = ASN1_TIME_adj(NULL, time(NULL), 3650, 0);
-  /* It is made anew whenever it is needed and never travels: its own end means nothing. */
+  ASN1_TIME *from = ASN1_TIME_set(NULL, LIST_FROM), *until = ASN1_TIME_set(NULL, LIST_UNTIL);
   bool good = from && until && X509_CRL_set_version(crl, 1) == 1 &&
               X509_CRL_set_issuer_name(crl, X509_get_subject_name(authority->certificate)) == 1 &&
               X509_CRL_set1_lastUpdate(crl, from) == 1 && X509_CRL_set1_nextUpdate(crl, until) == 1;

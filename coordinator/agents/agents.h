@@ -6,6 +6,8 @@
  *
  *   invited --(token, once)--> enrolled <--> renewing        each --> revoked | expired --(new invitation)--> invited
  *
+ * Expired is what the clock says now: where it was wrong and is set right, an agent is again what it was.
+ *
  * An invitation is a token of which only the hash is kept. It names the authority's fingerprint, so that the agent
  * knows whom it may show it to. Who brings it, with a request for a certificate and a signing key that it proves to
  * hold, is from then on that agent. Two things stand for it afterwards, and both end with a revocation:
@@ -77,7 +79,7 @@ Status agents_renewed(Agents *agents, const Agent *agent, const char *serial, Er
 
 /* ERR_NOT_FOUND; ERR_CONFLICT: it is listed in coordinator.yaml; revoked before: fine, nothing happens. */
 Status agents_revoke(Agents *agents, const char *name, const AgentsActor *actor, Error *err) MUST_CHECK;
-void agents_tick(Agents *agents); /* every second: what runs out */
+void agents_tick(Agents *agents); /* every second: what runs out, or did so by a wrong clock */
 
 const Authority *agents_authority(const Agents *agents); /* NULL without bus_tls */
 /* The list of revocations as PEM, freed by the caller; NULL where there is no authority with a key. */

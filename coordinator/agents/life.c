@@ -14,6 +14,7 @@
 #include "coordinator/agents/internal.h"
 
 enum { SECRET_BYTES = 32, INVITATION_MOST_SECONDS = 30 * 86400, RENEWALS = 20, GLOB_LIMIT = 128 };
+#define KEPT_US ((int64_t)400 * 86400 * 1000000)
 
 static Status walk(LedgerEnrollment *row, AgentEvent event, Error *err) {
   if (agent_walk(&row->state, event))
@@ -275,28 +276,36 @@ Status agents_revoke(Agents *agents, const char *name, const AgentsActor *actor,
   return status ? status : agents_save(agents, &row, &change, NULL, err);
 }
 
-static void expire(Agents *agents, const Agent *agent) {
+static void pass(Agents *agents, const Agent *agent, AgentEvent event) {
   CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
-  AgentsChange change = {.kind = "agent.expired", .detail = json_pack("{s:s}", "was", agent_state_name(row.state))};
+  AgentsChange change = {.kind = event == AGENT_EVENT_EXPIRE ? "agent.expired" : "agent.unexpired",
+                         .detail = json_pack("{s:s}", "was", agent_state_name(row.state))};
   Error err;
-  Status status = walk(&row, AGENT_EVENT_EXPIRE, &err);
-  row.token_hash[0] = 0;
-  if (!status)
+  Status status = walk(&row, event, &err);
+  if (status)
+    json_decref(change.detail);
+  else
     status = agents_save(agents, &row, &change, NULL, &err);
   if (status)
-    log_failure(LOG_LEVEL_ERROR, "an agent's end could not be recorded; it is tried again", &err);
+    log_failure(LOG_LEVEL_ERROR, "what time did to an agent could not be recorded; it is tried again", &err);
 }
 
+/* A clock may be wrong, and be set right again: time alone does nothing to an agent that it does not undo. So what has
+ * expired keeps its token's hash, which tells an invitation from an agent that was in. */
 void agents_tick(Agents *agents) {
   int64_t now = clock_wall_us();
   for (size_t i = 0; i < agents->count; i++) {
     const Agent *agent = agents->items[i];
-    if (agent->listed)
+    const LedgerEnrollment *row = &agent->row;
+    bool expired = row->state == AGENT_EXPIRED;
+    if (agent->listed || row->state == AGENT_REVOKED)
       continue;
-    bool over = (agent->row.state == AGENT_INVITED && agent->row.token_expires_us <= now) ||
-                (agent_admitted(agent) && agent->row.expires_us <= now);
-    if (over)
-      expire(agents, agent);
+    bool invited = row->token_hash[0] != 0;
+    if (expired != ((invited ? row->token_expires_us : row->expires_us) <= now))
+      pass(agents, agent,
+           !expired  ? AGENT_EVENT_EXPIRE
+           : invited ? AGENT_EVENT_TOKEN_LASTS
+                     : AGENT_EVENT_CERTIFICATE_LASTS);
   }
 }
 
@@ -306,7 +315,9 @@ Status agents_revocations(const Agents *agents, char **pem, Error *err) {
   *pem = NULL;
   if (!agents->authority || !agents->config->ca_key)
     return STATUS_OK;
-  Status status = ledger_certificate_revoked(agents->ledger, clock_wall_us(), &serials, &count, err);
+  /* Those that ran out long ago are left out; long, since the clock may be ahead, and the list stays when it is not. */
+  int64_t since_us = clock_wall_us() - KEPT_US;
+  Status status = ledger_certificate_revoked(agents->ledger, since_us, &serials, &count, err);
   if (!status)
     status = authority_revocations(agents->authority, (const char *const *)serials, count, pem, err);
   for (size_t i = 0; i < count; i++)

@@ -174,7 +174,7 @@ Status ledger_certificate_insert(Ledger *ledger, const char *serial, const char 
                                  Error *err) MUST_CHECK;
 Status ledger_certificate_revoke(Ledger *ledger, const char *agent, int64_t now_us,
                                  Error *err) MUST_CHECK; /* all its */
-/* Serials of those revoked that would still be valid; each and the list are freed by the caller. */
+/* Serials of those revoked that would be valid at that time; each and the list are freed by the caller. */
 Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serials, size_t *count,
                                   Error *err) MUST_CHECK;
 

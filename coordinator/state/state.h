@@ -65,7 +65,7 @@ typedef enum AgentState {
   AGENT_ENROLLED, /* it has its certificate: the only state, with renewing, in which it may open a session */
   AGENT_RENEWING, /* a new certificate was issued; it has not said yet that it uses it, and may use the old one */
   AGENT_REVOKED,  /* by an administrator: its certificates and its signing key are worth nothing any more */
-  AGENT_EXPIRED,  /* its invitation, or its last certificate, ran out */
+  AGENT_EXPIRED,  /* its invitation, or its last certificate, ran out by the clock as it is */
   AGENT_STATE_COUNT
 } AgentState;
 typedef enum AgentEvent {
@@ -75,6 +75,8 @@ typedef enum AgentEvent {
   AGENT_EVENT_RENEWED, /* and in use */
   AGENT_EVENT_REVOKE,
   AGENT_EVENT_EXPIRE,
+  AGENT_EVENT_TOKEN_LASTS, /* after all: the clock was ahead when it expired, and has been set back */
+  AGENT_EVENT_CERTIFICATE_LASTS,
   AGENT_EVENT_COUNT
 } AgentEvent;
 

@@ -1,14 +1,22 @@
 /* Agents that joined by invitation: revoked, in whatever they are about, and renewed in their own name alone. */
 #include "tests/unit/coordinator/gateway/support.h"
 
-static const Agent *enroll(World *w, const char *name, const SigningKey *key) {
-  Fixture *f = w->f;
+static const Agent *invite(World *w, const char *name) {
   json_t *capabilities = json_pack("[s]", "dump"), *databases = json_pack("[s]", "prod-*");
+  const Agent *agent = NULL;
+  OK(agents_invite(dispatch_agents(w->f->dispatch), name, capabilities, databases, 60, &admin, w->token, &agent,
+                   &w->f->err));
+  json_decref(capabilities);
+  json_decref(databases);
+  return agent;
+}
+
+static Status try_enroll(World *w, const char *name, const SigningKey *key) {
+  Fixture *f = w->f;
   CLEANUP(secret_text_free) char *tls_key = NULL;
   CLEANUP_FREE char *csr = NULL;
   const Agent *agent = NULL;
   AgentRequest wish = {.token = w->token};
-  OK(agents_invite(dispatch_agents(f->dispatch), name, capabilities, databases, 60, &admin, w->token, &agent, &f->err));
   OK(certificate_request(name, &tls_key, &csr, &f->err));
   wish.request = csr;
   signing_key_public(key, wish.public_key);
@@ -18,9 +26,12 @@ static const Agent *enroll(World *w, const char *name, const SigningKey *key) {
   OK(signing_sign(key, "enroll", statement.data, statement.size, wish.signature, &f->err));
   buffer_release(&statement);
   issued_release(&w->issued);
-  OK(agents_enroll(dispatch_agents(f->dispatch), &wish, &agent, &w->issued, &f->err));
-  json_decref(capabilities);
-  json_decref(databases);
+  return agents_enroll(dispatch_agents(f->dispatch), &wish, &agent, &w->issued, &f->err);
+}
+
+static const Agent *enroll(World *w, const char *name, const SigningKey *key) {
+  const Agent *agent = invite(w, name);
+  OK(try_enroll(w, name, key));
   return agent;
 }
 
@@ -98,6 +109,59 @@ static void test_revoked_while_it_waits(void **state) {
   signing_key_free(key);
 }
 
+/* The coordinator's clock is wrong, and set right: the agent is out, and in again, with what it had. */
+static void test_expired_by_a_wrong_clock(void **state) {
+  World *w = *state;
+  Fixture *f = w->f;
+  SigningKey *key = new_key(w, "joined");
+  Peer peer;
+  Agent *agent = (Agent *)enroll(w, "joined", key);
+  const int64_t expires_us = agent->row.expires_us;
+  assert_true(try_join(w, "joined", key, &peer));
+  CLEANUP_FREE char *id = request(f, "prod-api", "t");
+  HELD job = poll_peer(w, &peer, 1, 0, NULL, NULL);
+  agents_tick(dispatch_agents(f->dispatch));
+  assert_int_equal(agent->row.state, AGENT_ENROLLED);
+  agent->row.expires_us = clock_wall_us(); /* it is later than it is */
+  agents_tick(dispatch_agents(f->dispatch));
+  assert_int_equal(agent->row.state, AGENT_EXPIRED);
+  assert_int_equal(job_state_of(f, job->id, NULL), JOB_QUEUED);
+  assert_false(progress_peer(w, &peer, job->id, job->fencing, "progress-1"));
+  assert_false(try_join(w, "joined", key, &peer));
+  agents_tick(dispatch_agents(f->dispatch));
+  assert_int_equal(agent->row.state, AGENT_EXPIRED);
+  agent->row.expires_us = expires_us;
+  agents_tick(dispatch_agents(f->dispatch));
+  assert_int_equal(agent->row.state, AGENT_ENROLLED);
+  assert_true(try_join(w, "joined", key, &peer));
+  OK(agents_revoke(dispatch_agents(f->dispatch), "joined", &admin, &f->err)); /* time undoes no revocation */
+  agents_tick(dispatch_agents(f->dispatch));
+  assert_int_equal(agent->row.state, AGENT_REVOKED);
+  assert_false(try_join(w, "joined", key, &peer));
+  signing_key_free(key);
+}
+
+static void test_invitation_expired_by_a_wrong_clock(void **state) {
+  World *w = *state;
+  Fixture *f = w->f;
+  Agents *agents = dispatch_agents(f->dispatch);
+  SigningKey *key = new_key(w, "joined");
+  Agent *agent = (Agent *)invite(w, "joined");
+  const int64_t expires_us = agent->row.token_expires_us;
+  agent->row.token_expires_us = clock_wall_us();
+  agents_tick(agents);
+  assert_int_equal(agent->row.state, AGENT_EXPIRED);
+  assert_int_equal(try_enroll(w, "joined", key), ERR_UNAUTHORIZED);
+  agent->row.token_expires_us = expires_us;
+  assert_int_equal(try_enroll(w, "joined", key), ERR_UNAUTHORIZED); /* not before it is known to last */
+  agents_tick(agents);
+  assert_int_equal(agent->row.state, AGENT_INVITED);
+  assert_int_equal(try_enroll(w, "joined", key), STATUS_OK);
+  assert_int_equal(agent->row.state, AGENT_ENROLLED);
+  assert_int_equal(try_enroll(w, "joined", key), ERR_UNAUTHORIZED); /* once */
+  signing_key_free(key);
+}
+
 static void test_renewal_is_for_its_own(void **state) {
   World *w = *state;
   Fixture *f = w->f;
@@ -133,6 +197,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       T(test_revoked),
       T(test_revoked_while_it_waits),
+      T(test_expired_by_a_wrong_clock),
+      T(test_invitation_expired_by_a_wrong_clock),
       T(test_renewal_is_for_its_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
