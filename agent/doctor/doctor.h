@@ -5,6 +5,7 @@
  *   doctor.c             the order of things, and how a finding is told
  *   doctor_keys.c        keys and certificates
  *   doctor_repository.c  what this agent may do in the repository, by trying it
+ *   doctor_bucket.c      of a bucket: versions, Object Lock, the clock
  *   doctor_database.c    databases: reachable, readable, dumped by the right pg_dump
  *   doctor_drill.c       a disposable cluster of each major, started and thrown away; disk
  *
@@ -14,6 +15,7 @@
 #define PGSEAL_AGENT_DOCTOR_DOCTOR_H
 
 #include "agent/config.h"
+#include "common/repository/repository.h"
 
 typedef enum Finding { FINDING_OK, FINDING_WARN, FINDING_BAD } Finding;
 
@@ -41,5 +43,11 @@ void doctor_keys(Doctor *doctor);
 void doctor_repository(Doctor *doctor);
 void doctor_databases(Doctor *doctor);
 void doctor_drill(Doctor *doctor);
+
+/* What guards the bucket, as the server says it. False if it cannot be asked at all, which has been said then. */
+bool doctor_bucket(Doctor *doctor, Repository *repository, RepositoryGuards *guards);
+/* What was stored under key as that version: may this key destroy it? True if it is gone. */
+bool doctor_bucket_version(Doctor *doctor, Repository *repository, const RepositoryGuards *guards, const char *key,
+                           const char *version);
 
 #endif

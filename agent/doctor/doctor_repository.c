@@ -13,7 +13,9 @@ enum { PROBE_LIMIT = 4096 };
 typedef struct Probe {
   Doctor *doctor;
   Repository *repository;
-  char *key;
+  RepositoryGuards guards;
+  const char *key;
+  RepositoryVersion first, second; /* where the bucket keeps them: what was stored, and what was stored over it */
   bool removed;
 } Probe;
 
@@ -22,9 +24,15 @@ static bool refused(Status status) {
   return status == ERR_REPOSITORY_REFUSED;
 }
 
+/* Where versions are not kept any more, all have this one name. */
+static bool is_version(const RepositoryVersion *version) {
+  return *version->id && strcmp(version->id, "null") != 0;
+}
+
 static bool probe_put(Probe *probe) {
   Error err;
-  if (repository_put(probe->repository, probe->key, PROBE, sizeof PROBE - 1, &err) != STATUS_OK) {
+  if (repository_put_version(probe->repository, probe->key, PROBE, sizeof PROBE - 1, &probe->first, &err) !=
+      STATUS_OK) {
     doctor_error(probe->doctor, "repository: may it write?", &err);
     return false;
   }
@@ -35,13 +43,20 @@ static bool probe_put(Probe *probe) {
 /* What makes a seal worth something: an object that is there is never replaced. */
 static void probe_overwrite(Probe *probe) {
   Error err;
-  Status status = repository_put(probe->repository, probe->key, "x", 1, &err);
+  Status status = repository_put_version(probe->repository, probe->key, "x", 1, &probe->second, &err);
   if (status == ERR_OBJECT_EXISTS || refused(status)) {
     doctor_say(probe->doctor, FINDING_OK, "repository", "what is stored is not overwritten");
     return;
   }
   if (status != STATUS_OK) {
     doctor_error(probe->doctor, "repository: is anything overwritten?", &err);
+    return;
+  }
+  if (is_version(&probe->first)) {
+    doctor_say(probe->doctor, FINDING_WARN, "repository",
+               "this server ignores `If-None-Match: *` in a bucket that keeps versions, and this key may not look "
+               "first: a second put hides what is stored, which stays as a version");
+    doctor_remedy("A drill notices what is hidden. Who may delete versions can remove what hides it.");
     return;
   }
   doctor_say(probe->doctor, FINDING_BAD, "repository", "%s was overwritten: this server ignores `If-None-Match: *`",
@@ -72,11 +87,22 @@ static void probe_get(Probe *probe) {
   }
 }
 
+/* Not told: what must not stay, if it may be taken away. */
+static bool clear(Probe *probe, const RepositoryVersion *version) {
+  Error ignored;
+  RepositoryRemoval removal = {.version = version->id, .bypass = probe->guards.lock != REPOSITORY_NO};
+  if (!is_version(version) || repository_remove_as(probe->repository, probe->key, &removal, &ignored) == STATUS_OK)
+    return true;
+  removal.bypass = false;
+  return repository_remove_as(probe->repository, probe->key, &removal, &ignored) == STATUS_OK;
+}
+
 static void probe_remove(Probe *probe) {
-  bool directory = probe->doctor->config->repository_directory;
+  bool directory = probe->doctor->config->repository_directory, versions = is_version(&probe->first);
   Error err;
-  Status status = repository_remove(probe->repository, probe->key, &err);
-  probe->removed = status == STATUS_OK;
+  RepositoryRemoval removal = {0};
+  Status status = repository_remove_as(probe->repository, probe->key, &removal, &err);
+  probe->removed = status == STATUS_OK && !versions;
   if (refused(status)) {
     doctor_say(probe->doctor, FINDING_OK, "repository", "it may not delete");
   } else if (status != STATUS_OK) {
@@ -87,10 +113,15 @@ static void probe_remove(Probe *probe) {
     doctor_remedy(
         "For production, use a bucket with Object Lock whose key may not delete, or copy the directory away.");
   } else {
-    doctor_say(probe->doctor, FINDING_WARN, "repository", "this key may delete, which no agent needs");
+    doctor_say(probe->doctor, FINDING_WARN, "repository", "this key may delete, which no agent needs%s",
+               versions ? ": here that hides an object, which stays as a version" : "");
     doctor_remedy(
         "Take s3:DeleteObject from it: docs/repository.md has the policies. Deleting is for the prune agent.");
   }
+  if (versions)
+    probe->removed =
+        doctor_bucket_version(probe->doctor, probe->repository, &probe->guards, probe->key, probe->first.id);
+  probe->removed = clear(probe, &probe->second) && clear(probe, &removal.mark) && probe->removed;
 }
 
 void doctor_repository(Doctor *doctor) {
@@ -102,8 +133,8 @@ void doctor_repository(Doctor *doctor) {
   }
   /* Below `proofs/`, as policies of drill agents have it; a dump agent's covers that, too. */
   CLEANUP_FREE char *key = memory_format("doctor/%s/proofs/probe", id_new().text);
-  Probe probe = {doctor, repository, key, false};
-  if (probe_put(&probe)) {
+  Probe probe = {.doctor = doctor, .repository = repository, .key = key};
+  if ((doctor->config->repository_directory || doctor_bucket(doctor, repository, &probe.guards)) && probe_put(&probe)) {
     probe_get(&probe);
     probe_overwrite(&probe);
     probe_remove(&probe);

@@ -100,8 +100,8 @@ static Status write_temporary(int root, const char *temporary, const char *key, 
 }
 
 static Status directory_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256,
-                            Error *err) {
-  (void)sha256;
+                            RepositoryVersion *version, Error *err) {
+  (void)sha256, (void)version;
   const Directory *directory = backend;
   Id id = id_new();
   CLEANUP_FREE char *temporary = memory_format("%s%s", TEMPORARY, id.text);
@@ -163,7 +163,8 @@ static void remove_empty_parents(int root, const char *key) {
   }
 }
 
-static Status directory_remove(void *backend, const char *key, Error *err) {
+static Status directory_remove(void *backend, const char *key, RepositoryRemoval *removal, Error *err) {
+  (void)removal;
   const Directory *directory = backend;
   const char *leaf;
   CLEANUP_CLOSE int parent = open_parent(directory->root, key, false, &leaf);

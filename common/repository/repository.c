@@ -76,16 +76,27 @@ Status repository_put(Repository *repository, const char *key, const void *data,
   return repository_put_hashed(repository, key, data, size, NULL, err);
 }
 
-Status repository_put_hashed(Repository *repository, const char *key, const void *data, size_t size,
-                             const uint8_t *sha256, Error *err) {
+static Status put(Repository *repository, const char *key, const void *data, size_t size, const uint8_t *sha256,
+                  RepositoryVersion *version, Error *err) {
   Status status = check(key, err);
   if (status)
     return status;
-  status = named(repository->ops->put(repository->backend, key, data, size, sha256, err), key, err);
+  status = named(repository->ops->put(repository->backend, key, data, size, sha256, version, err), key, err);
   if (status == ERR_DISK_FULL &&
       strcmp(err->remedy, error_default_remedy(status)) == 0) /* the backend says no better */
     error_remedy(err, "Free space in the repository (%s), or give it a larger disk.", repository->description);
   return status;
+}
+
+Status repository_put_hashed(Repository *repository, const char *key, const void *data, size_t size,
+                             const uint8_t *sha256, Error *err) {
+  return put(repository, key, data, size, sha256, NULL, err);
+}
+
+Status repository_put_version(Repository *repository, const char *key, const void *data, size_t size,
+                              RepositoryVersion *version, Error *err) {
+  *version = (RepositoryVersion){0};
+  return put(repository, key, data, size, NULL, version, err);
 }
 
 static bool note_one(void *user, const char *key, uint64_t size) {
@@ -143,6 +154,15 @@ Status repository_list(Repository *repository, const char *prefix, RepositoryVis
 }
 
 Status repository_remove(Repository *repository, const char *key, Error *err) {
+  return repository_remove_as(repository, key, NULL, err);
+}
+
+Status repository_remove_as(Repository *repository, const char *key, RepositoryRemoval *removal, Error *err) {
   Status status = check(key, err);
-  return status ? status : named(repository->ops->remove(repository->backend, key, err), key, err);
+  return status ? status : named(repository->ops->remove(repository->backend, key, removal, err), key, err);
+}
+
+Status repository_guards(Repository *repository, RepositoryGuards *guards, Error *err) {
+  *guards = (RepositoryGuards){0};
+  return repository->ops->guards ? repository->ops->guards(repository->backend, guards, err) : STATUS_OK;
 }

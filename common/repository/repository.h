@@ -16,12 +16,43 @@ typedef struct Repository Repository;
 /* Return false to stop the listing (which then succeeds). */
 typedef bool RepositoryVisit(void *user, const char *key, uint64_t size);
 
+/* Where older versions of objects are kept, each has a name. */
+typedef struct RepositoryVersion {
+  char id[512]; /* "": nothing is kept here */
+} RepositoryVersion;
+
+typedef struct RepositoryRemoval {
+  const char *version;    /* that very version, for good; NULL: the object as it is seen, of which a version may stay */
+  bool bypass;            /* of a version: also if it is locked, where the key may get around the lock */
+  RepositoryVersion mark; /* out: what hides the object now, if that is how it was removed */
+} RepositoryRemoval;
+
+typedef enum RepositoryAnswer {
+  REPOSITORY_NO,
+  REPOSITORY_YES,
+  REPOSITORY_FORBIDDEN, /* this key may not ask */
+  REPOSITORY_UNKNOWN    /* the server does not know the question */
+} RepositoryAnswer;
+
+/* What guards the objects besides what a key may do, as the server says. */
+typedef struct RepositoryGuards {
+  RepositoryAnswer versions; /* does it keep them? */
+  RepositoryAnswer lock;     /* can objects be locked? */
+  const char *mode;          /* in which puts here lock what they store, */
+  int days;                  /* and for how long; mode NULL: they do not */
+  char default_mode[32];     /* in which the server locks what comes without; "": it does not */
+  int default_days;
+  int64_t here_us, there_us; /* what time it is, here and at the server; 0: it did not say */
+} RepositoryGuards;
+
 typedef struct RepositoryOps { /* what a backend implements */
-  /* sha256 of the data, or NULL if nobody has it yet */
-  Status (*put)(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256, Error *err);
+  /* sha256 of the data, or NULL if nobody has it yet; version and removal may be NULL */
+  Status (*put)(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256,
+                RepositoryVersion *version, Error *err);
   Status (*get)(void *backend, const char *key, size_t limit, Buffer *out, Error *err);
   Status (*list)(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err);
-  Status (*remove)(void *backend, const char *key, Error *err);
+  Status (*remove)(void *backend, const char *key, RepositoryRemoval *removal, Error *err);
+  Status (*guards)(void *backend, RepositoryGuards *guards, Error *err); /* NULL: there are none */
   void (*close)(void *backend);
   bool retries; /* it tries again by itself what may pass, for as long as that makes sense */
 } RepositoryOps;
@@ -50,6 +81,13 @@ Status repository_list(Repository *repository, const char *prefix, RepositoryVis
 Status repository_remove(Repository *repository, const char *key,
                          Error *err) MUST_CHECK; /* absent is ERR_OBJECT_NOT_FOUND */
 bool repository_key_valid(const char *key);
+
+/* For who looks after the repository, and who tries out what a key may do. */
+Status repository_put_version(Repository *repository, const char *key, const void *data, size_t size,
+                              RepositoryVersion *version, Error *err) MUST_CHECK;
+Status repository_remove_as(Repository *repository, const char *key, RepositoryRemoval *removal, Error *err) MUST_CHECK;
+/* What a key may not ask is no error, but an answer. guards->mode lives as long as the repository. */
+Status repository_guards(Repository *repository, RepositoryGuards *guards, Error *err) MUST_CHECK;
 
 /* Backend: directory. Created if absent (0700), files are 0600. fsync of file and directories before a put returns.
  * One file system, below which no symbolic link is followed. Temporary files that a killed put left are removed when a

@@ -16,7 +16,8 @@ enum {
   S3_CODE_SIZE = 64,
   S3_TEXT_SIZE = 512,
   S3_ERROR_BODY_LIMIT = 65536,
-  S3_LIST_LIMIT = 16 << 20
+  S3_LIST_LIMIT = 16 << 20,
+  S3_GUARD_LIMIT = 65536
 };
 
 typedef struct S3Pool { /* connections that are open and idle */
@@ -51,13 +52,15 @@ typedef struct S3 {
   S3Throttle throttle;
 } S3;
 
-typedef enum S3Verb { S3_PUT, S3_GET, S3_HEAD, S3_DELETE, S3_LIST } S3Verb;
+/* S3_ASK: something of the bucket, which the query names */
+typedef enum S3Verb { S3_PUT, S3_GET, S3_HEAD, S3_DELETE, S3_LIST, S3_ASK } S3Verb;
 
 typedef struct S3Request {
   S3Verb verb;
-  const char *key;   /* of the repository; of a list: its prefix */
-  const char *query; /* of a list: sorted and escaped, each with its '=': what curl signs, it takes as it is */
-  const void *data;  /* of a put */
+  const char *key;        /* of the repository; of a list: its prefix; of an S3_ASK: what it asks for, in words */
+  const char *query;      /* or NULL. Sorted and escaped, each with its '=': what curl signs, it takes as it is */
+  const char *permission; /* that it needs; NULL: the verb's */
+  const void *data;       /* of a put */
   size_t size;
   const char *payload_sha256; /* of data, in hexadecimal */
   struct curl_slist *headers; /* besides the payload's hash and the session's token */
@@ -78,12 +81,16 @@ typedef struct S3Reply {
   int retry_after; /* seconds; 0: nothing said */
   char code[S3_CODE_SIZE], message[S3_TEXT_SIZE]; /* of the error document; may be empty */
   char date[S3_CODE_SIZE], bucket_region[S3_CODE_SIZE], put_id[S3_CODE_SIZE];
-  char version_id[S3_CODE_SIZE]; /* empty where the bucket keeps no versions */
-  char key_id[S3_CODE_SIZE];     /* of the credentials that were used */
-  char why[CURL_ERROR_SIZE];     /* curl's words */
+  RepositoryVersion version; /* made by a put, or by what hides an object */
+  char key_id[S3_CODE_SIZE]; /* of the credentials that were used */
+  char why[CURL_ERROR_SIZE]; /* curl's words */
 } S3Reply;
 
 void s3_reply_release(S3Reply *reply);
+
+static inline bool s3_of_bucket(S3Verb verb) { /* not of one object */
+  return verb == S3_LIST || verb == S3_ASK;
+}
 
 /* s3_pool.c */
 void s3_curl_init(void); /* before any other use of curl in this process, so that what curl frees is overwritten */
@@ -105,8 +112,10 @@ Status s3_perform(S3 *s3, const S3Request *request, S3Reply *reply, Error *err) 
 /* Microseconds before try number `try` (0: the second), uniformly between 0 and a bound that doubles. */
 int64_t s3_backoff_us(int try);
 
-/* s3_put.c, s3_list.c: as the repository's functions. */
-Status s3_put(void *s3, const char *key, const void *data, size_t size, const uint8_t *sha256, Error *err) MUST_CHECK;
+/* s3_put.c, s3_list.c, s3_guards.c: as the repository's functions. */
+Status s3_put(void *s3, const char *key, const void *data, size_t size, const uint8_t *sha256,
+              RepositoryVersion *version, Error *err) MUST_CHECK;
+Status s3_guards(void *s3, RepositoryGuards *guards, Error *err) MUST_CHECK;
 Status s3_list(void *s3, const char *prefix, RepositoryVisit *visit, void *user, Error *err) MUST_CHECK;
 
 #endif

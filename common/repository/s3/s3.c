@@ -24,8 +24,31 @@ static Status s3_get(void *backend, const char *key, size_t limit, Buffer *out, 
   return STATUS_OK;
 }
 
+static void free_headers(struct curl_slist **headers) {
+  curl_slist_free_all(*headers);
+}
+
+static Status remove_version(S3 *s3, const char *key, const RepositoryRemoval *removal, Error *err) {
+  char *escaped = curl_easy_escape(NULL, removal->version, 0);
+  CLEANUP_FREE char *query = memory_format("versionId=%s", escaped ? escaped : "");
+  curl_free(escaped);
+  CLEANUP(free_headers)
+  struct curl_slist *headers =
+      removal->bypass ? curl_slist_append(NULL, "x-amz-bypass-governance-retention: true") : NULL;
+  S3Request request = {.verb = S3_DELETE,
+                       .key = key,
+                       .query = query,
+                       .headers = headers,
+                       .permission = removal->bypass ? "s3:DeleteObjectVersion, s3:BypassGovernanceRetention"
+                                                     : "s3:DeleteObjectVersion"};
+  CLEANUP(s3_reply_release) S3Reply reply = {0};
+  return s3_perform(s3, &request, &reply, err);
+}
+
 /* S3 says the same of a removal whether there was something or not, so it is looked first, where the key may. */
-static Status s3_remove(void *backend, const char *key, Error *err) {
+static Status s3_remove(void *backend, const char *key, RepositoryRemoval *removal, Error *err) {
+  if (removal && removal->version)
+    return remove_version(backend, key, removal, err);
   S3Request request = {.verb = S3_HEAD, .key = key};
   CLEANUP(s3_reply_release) S3Reply reply = {0};
   Error failure;
@@ -35,7 +58,10 @@ static Status s3_remove(void *backend, const char *key, Error *err) {
     return status;
   }
   request.verb = S3_DELETE;
-  return s3_perform(backend, &request, &reply, err);
+  status = s3_perform(backend, &request, &reply, err);
+  if (status == STATUS_OK && removal)
+    removal->mark = reply.version;
+  return status;
 }
 
 static void s3_close(void *backend) {
@@ -246,8 +272,13 @@ Status s3_options_check(const S3Options *options, Error *err) {
 }
 
 Status s3_repository_open(const S3Options *options, Repository **out, Error *err) {
-  static const RepositoryOps ops = {
-      .put = s3_put, .get = s3_get, .list = s3_list, .remove = s3_remove, .close = s3_close, .retries = true};
+  static const RepositoryOps ops = {.put = s3_put,
+                                    .get = s3_get,
+                                    .list = s3_list,
+                                    .remove = s3_remove,
+                                    .guards = s3_guards,
+                                    .close = s3_close,
+                                    .retries = true};
   Status status = s3_options_check(options, err);
   if (status != STATUS_OK)
     return error_prefix(err, "%s", err->object);

@@ -30,6 +30,7 @@ typedef struct Rule {
 /* The first that fits. Codes before numbers: a HEAD's answer has only the number. */
 static const Rule rules[] = {
     {0, "NoSuchKey", KIND_ABSENT},
+    {0, "ObjectLockConfigurationNotFoundError", KIND_ABSENT},
     {0, "NoSuchBucket", KIND_NO_BUCKET},
     {0, "PreconditionFailed", KIND_EXISTS},
     {0, "SlowDown", KIND_BUSY},
@@ -74,14 +75,14 @@ static const Rule rules[] = {
     {507, NULL, KIND_FULL},
 };
 
-static const char *const verbs[] = {
-    [S3_PUT] = "store", [S3_GET] = "read", [S3_HEAD] = "look at", [S3_DELETE] = "remove", [S3_LIST] = "list"};
+static const char *const verbs[] = {[S3_PUT] = "store",     [S3_GET] = "read",  [S3_HEAD] = "look at",
+                                    [S3_DELETE] = "remove", [S3_LIST] = "list", [S3_ASK] = "look up"};
 
 static Kind classify(const S3Request *request, const S3Reply *reply) {
   for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
     if ((rules[i].code && strcmp(rules[i].code, reply->code) != 0) || (rules[i].http && rules[i].http != reply->status))
       continue;
-    bool of_bucket = request->verb == S3_PUT || request->verb == S3_LIST;
+    bool of_bucket = request->verb == S3_PUT || request->verb == S3_LIST || (request->verb == S3_ASK && !rules[i].code);
     return rules[i].kind == KIND_ABSENT && of_bucket ? KIND_NO_BUCKET : rules[i].kind;
   }
   return KIND_OTHER;
@@ -100,8 +101,10 @@ static Status say(const S3 *s3, const S3Request *request, Status status, Error *
   return status;
 }
 
-static const char *permission(const S3 *s3, S3Verb verb) {
-  switch (verb) {
+static const char *permission(const S3 *s3, const S3Request *request) {
+  if (request->permission)
+    return request->permission;
+  switch (request->verb) {
   case S3_PUT:
     return s3->put_permissions;
   case S3_GET:
@@ -121,10 +124,9 @@ static S3Verdict denied(const S3 *s3, const S3Request *request, const S3Reply *r
                      : request->verb == S3_GET
                          ? " Without s3:ListBucket, S3 says the same of an object that is not there."
                          : "";
-  bool list = request->verb == S3_LIST;
+  bool whole = s3_of_bucket(request->verb);
   error_remedy(err, "Allow %s on arn:aws:s3:::%s%s%s%s to this key, in its policy and the bucket's.%s",
-               permission(s3, request->verb), s3->bucket, list ? "" : "/", list ? "" : s3->prefix, list ? "" : "*",
-               hint);
+               permission(s3, request), s3->bucket, whole ? "" : "/", whole ? "" : s3->prefix, whole ? "" : "*", hint);
   return reply->session ? S3_FRESH_KEYS : S3_STOP; /* Ceph says no more than this of a session that has expired */
 }
 

@@ -77,7 +77,8 @@ static Status look_first(S3 *s3, const char *key, Error *err) {
   return status;
 }
 
-Status s3_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256_given, Error *err) {
+Status s3_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256_given,
+              RepositoryVersion *version, Error *err) {
   S3 *s3 = backend;
   Status status = look_first(s3, key, err);
   if (status != STATUS_OK)
@@ -114,9 +115,12 @@ Status s3_put(void *backend, const char *key, const void *data, size_t size, con
   status = s3_perform(s3, &request, &reply, &failure);
   if (status == ERR_OBJECT_EXISTS)
     return resolve(s3, &request, id.text, reply.maybe_done, err);
-  if (status != STATUS_OK)
+  if (status != STATUS_OK) {
     *err = failure;
-  else
-    atomic_store(&s3->versioned, *reply.version_id ? S3_VERSIONED_YES : S3_VERSIONED_NO);
-  return status;
+    return status;
+  }
+  atomic_store(&s3->versioned, *reply.version.id ? S3_VERSIONED_YES : S3_VERSIONED_NO);
+  if (version)
+    *version = reply.version;
+  return STATUS_OK;
 }

@@ -81,7 +81,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
   char value[S3_CODE_SIZE];
   if (length >= 5 && strncmp(line, "HTTP/", 5) == 0) { /* what came before was a 100, or a proxy's */
     transfer->chunked = transfer->sized = transfer->looked = false;
-    reply->date[0] = reply->bucket_region[0] = reply->put_id[0] = reply->version_id[0] = '\0';
+    reply->date[0] = reply->bucket_region[0] = reply->put_id[0] = reply->version.id[0] = '\0';
   } else if (take(line, length, "Retry-After", value, sizeof value)) {
     long seconds = strtol(value, NULL, 10); /* a date reads as something small */
     reply->retry_after = seconds > 0 ? (seconds < RETRY_AFTER_LIMIT ? (int)seconds : RETRY_AFTER_LIMIT) : 0;
@@ -94,7 +94,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *user) {
     (void)(take(line, length, "Date", reply->date, sizeof reply->date) ||
            take(line, length, "x-amz-bucket-region", reply->bucket_region, sizeof reply->bucket_region) ||
            take(line, length, "x-amz-meta-pgseal-put", reply->put_id, sizeof reply->put_id) ||
-           take(line, length, "x-amz-version-id", reply->version_id, sizeof reply->version_id));
+           take(line, length, "x-amz-version-id", reply->version.id, sizeof reply->version.id));
   }
   return length;
 }
@@ -152,6 +152,7 @@ static void set_verb(CURL *curl, Transfer *transfer) {
     break;
   case S3_GET:
   case S3_LIST:
+  case S3_ASK:
     curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)SLICE * 4);
     break;
@@ -201,7 +202,7 @@ static void set_options(CURL *curl, Transfer *transfer, const char *url, const S
 static void finish(Transfer *transfer) {
   S3Reply *reply = transfer->reply;
   curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &reply->status);
-  bool has_body = transfer->request->verb == S3_GET || transfer->request->verb == S3_LIST;
+  bool has_body = transfer->request->verb == S3_GET || s3_of_bucket(transfer->request->verb);
   reply->unbounded = has_body && !transfer->sized && !transfer->chunked;
   if (reply->status >= 300)
     s3_error_parse(reply->body.data, reply->body.size, reply->code, sizeof reply->code, reply->message,
@@ -226,18 +227,18 @@ static void add(struct curl_slist **headers, const char *name, const char *value
 
 /* What curl would do, but right: see sign.c. */
 static void sign(const S3 *s3, const S3Request *request, const S3Keys *keys, struct curl_slist **headers) {
-  static const char *const methods[] = {
-      [S3_PUT] = "PUT", [S3_GET] = "GET", [S3_HEAD] = "HEAD", [S3_DELETE] = "DELETE", [S3_LIST] = "GET"};
+  static const char *const methods[] = {[S3_PUT] = "PUT",       [S3_GET] = "GET",  [S3_HEAD] = "HEAD",
+                                        [S3_DELETE] = "DELETE", [S3_LIST] = "GET", [S3_ASK] = "GET"};
   const char **lines = NULL;
   size_t count = 0;
   for (const struct curl_slist *header = *headers; header; header = header->next)
     ARRAY_PUSH(lines, count, header->data);
-  bool list = request->verb == S3_LIST;
-  CLEANUP_FREE char *path = memory_format("%s/%s%s", s3->root, list ? "" : s3->prefix, list ? "" : request->key);
+  bool whole = s3_of_bucket(request->verb);
+  CLEANUP_FREE char *path = memory_format("%s/%s%s", s3->root, whole ? "" : s3->prefix, whole ? "" : request->key);
   S3Signing signing = {.method = methods[request->verb],
                        .host = s3->host,
                        .path = path,
-                       .query = list ? request->query : "",
+                       .query = request->query ? request->query : "",
                        .payload_sha256 = request->payload_sha256 ? request->payload_sha256 : NOTHING_SHA256,
                        .region = s3->region,
                        .headers = lines,
@@ -269,9 +270,9 @@ void s3_try(S3 *s3, const S3Request *request, const S3Keys *keys, S3Reply *reply
     add(&headers, "x-amz-security-token", keys->session_token);
   if (request->own_signature)
     sign(s3, request, keys, &headers);
-  bool list = request->verb == S3_LIST;
-  CLEANUP_FREE char *url = list ? memory_format("%s/?%s", s3->base, request->query)
-                                : memory_format("%s/%s%s", s3->base, s3->prefix, request->key);
+  bool whole = s3_of_bucket(request->verb);
+  CLEANUP_FREE char *url = memory_format("%s/%s%s%s%s", s3->base, whole ? "" : s3->prefix, whole ? "" : request->key,
+                                         request->query ? "?" : "", request->query ? request->query : "");
   Transfer transfer = {.s3 = s3, .request = request, .reply = reply, .curl = curl};
   set_options(curl, &transfer, url, keys, headers);
   reply->curl = curl_easy_perform(curl);

@@ -57,7 +57,9 @@ class Server:
         if file:
             lines.append(f'upload-file = "{file}"')
         if body:
-            lines += ['data-binary = "@/dev/fd/3"', 'header = "Content-Type: application/octet-stream"']
+            lines.append('data-binary = "@/dev/fd/3"')
+            if not any(h.lower().startswith("content-type:") for h in headers):
+                lines.append('header = "Content-Type: application/octet-stream"')
         reader, writer = os.pipe()
         config = "\n".join(lines).encode()
         with os.fdopen(writer, "wb") as out:

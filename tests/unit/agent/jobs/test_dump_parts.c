@@ -190,8 +190,8 @@ typedef struct Bucket {
 } Bucket;
 
 static Status bucket_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *digest,
-                         Error *err) {
-  (void)digest;
+                         RepositoryVersion *version, Error *err) {
+  (void)digest, (void)version;
   Bucket *bucket = backend;
   pthread_mutex_lock(&bucket->lock);
   bool fails = bucket->fail_every && ++bucket->puts % bucket->fail_every == 0;

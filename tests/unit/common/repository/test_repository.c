@@ -20,8 +20,8 @@ static Status answer(Backend *backend, const char *key, Error *err) {
   return backend->answer ? error_set(err, backend->answer, "the backend's own words about %s", key) : STATUS_OK;
 }
 static Status backend_put(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256,
-                          Error *err) {
-  (void)data, (void)size, (void)sha256;
+                          RepositoryVersion *version, Error *err) {
+  (void)data, (void)size, (void)sha256, (void)version;
   return answer(backend, key, err);
 }
 static Status backend_get(void *backend, const char *key, size_t limit, Buffer *out, Error *err) {
@@ -32,7 +32,8 @@ static Status backend_list(void *backend, const char *prefix, RepositoryVisit *v
   (void)visit, (void)user;
   return answer(backend, prefix, err);
 }
-static Status backend_remove(void *backend, const char *key, Error *err) {
+static Status backend_remove(void *backend, const char *key, RepositoryRemoval *removal, Error *err) {
+  (void)removal;
   return answer(backend, key, err);
 }
 static void backend_close(void *backend) {
