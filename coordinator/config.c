@@ -13,6 +13,7 @@
 
 enum {
   CONFIG_LIST_LIMIT = 10000,
+  CONFIG_PROXY_LIMIT = 64,
   CONFIG_SQL_LIMIT = 64 << 10,
   CONFIG_TEXT_LIMIT = 4096,
   AGENT_CERTIFICATE_SECONDS = 90 * 86400
@@ -58,6 +59,8 @@ typedef struct RawTls {
 
 typedef struct RawLimits {
   int *connections, *requests_per_second, *failures_per_minute;
+  char **proxies;
+  unsigned proxies_count;
 } RawLimits;
 
 typedef struct RawConfig {
@@ -147,6 +150,8 @@ static const cyaml_schema_field_t limits_fields[] = {
     OPTIONAL_INT("connections", RawLimits, connections),
     OPTIONAL_INT("requests_per_second", RawLimits, requests_per_second),
     OPTIONAL_INT("failures_per_minute", RawLimits, failures_per_minute),
+    CYAML_FIELD_SEQUENCE("trusted_proxies", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawLimits, proxies, &text_schema,
+                         0, CONFIG_PROXY_LIMIT),
     CYAML_FIELD_END,
 };
 
@@ -192,6 +197,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
     free(loaded->owned[i]);
   free(loaded->owned);
   free(loaded->directory);
+  free(loaded->config.http_proxies);
   free(loaded->config.databases);
   free(loaded->config.agents);
   free(loaded);
@@ -276,6 +282,21 @@ static Status take_bus(Loaded *loaded, Error *err) {
                   AGENT_CERTIFICATE_SECONDS, 10, 10 * 365 * 86400, &config->agent_certificate_seconds, err);
 }
 
+static Status take_proxies(Loaded *loaded, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  const RawLimits *raw = &loaded->raw->http_limits;
+  for (unsigned i = 0; i < raw->proxies_count; i++) {
+    Network network;
+    if (!network_parse(raw->proxies[i], &network))
+      return config_error(err, config->path,
+                          "http_limits.trusted_proxies has '%s'; it must be an IP address, or a network such as "
+                          "10.0.0.0/8 with nothing set beyond its prefix",
+                          raw->proxies[i]);
+    ARRAY_PUSH(config->http_proxies, config->http_proxy_count, network);
+  }
+  return STATUS_OK;
+}
+
 static Status take_limits(Loaded *loaded, Error *err) {
   CoordinatorConfig *config = &loaded->config;
   const RawLimits *raw = &loaded->raw->http_limits;
@@ -287,7 +308,7 @@ static Status take_limits(Loaded *loaded, Error *err) {
   if (status == STATUS_OK)
     status = take_int(loaded, "http_limits.failures_per_minute", raw->failures_per_minute, 60, 1, 100000,
                       &config->http_failures_per_minute, err);
-  return status;
+  return status == STATUS_OK ? take_proxies(loaded, err) : status;
 }
 
 static Status take_settings(Loaded *loaded, Error *err) {

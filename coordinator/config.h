@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "coordinator/network.h"
 
 typedef struct ConfigAssertion {
   const char *name, *sql;
@@ -38,7 +39,9 @@ typedef struct CoordinatorConfig {
   int http_connections;                  /* of one client; default 500; 0: as many as there may be at all */
   int http_requests_per_second;          /* of one client; default 200; 0: no limit */
   int http_failures_per_minute;          /* failed authentications of one client; default 60; 0: no limit */
-  const char *bus;                       /* "tcp://127.0.0.1:8421", "tls+tcp://0.0.0.0:8421" */
+  Network *http_proxies;                 /* whose X-Forwarded-For is believed; default: nobody's */
+  size_t http_proxy_count;
+  const char *bus;         /* "tcp://127.0.0.1:8421", "tls+tcp://0.0.0.0:8421" */
   const char *ca, *ca_key; /* of bus_tls: the deployment's authority. ca NULL: there is no bus_tls; ca_key NULL: its
                               key is elsewhere, and agents can neither join nor renew here */
   const char *certificate, *certificate_key; /* of bus_tls: this coordinator's own */

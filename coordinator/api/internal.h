@@ -50,7 +50,8 @@ typedef struct Request {
   char allow[48]; /* with a 405: the path's methods */
   char actor[64]; /* the token's name */
   char token_hash[65];
-  char address[48]; /* the client's */
+  Address client;                  /* who is behind the proxy, if it came through one of ours */
+  char address[NETWORK_TEXT_SIZE]; /* the client's */
   Scope scope;
   char *arg;         /* the path's variable part, decoded; owned */
   char *waiting_for; /* a checkpoint's id; owned */
@@ -213,12 +214,17 @@ void peer_set(Peer *peer, PeerState state);
 void peers_sweep(Api *api); /* every second: cuts those that are too slow, or that left */
 
 /* ---- origins.c ---- */
-Origin *origin_find(Api *api, const struct sockaddr *address); /* made if need be */
-void origins_sweep(Api *api);                                  /* forgets those of whom there is nothing to remember */
+Origin *origin_find(Api *api, const Address *address); /* made if need be */
+void origins_sweep(Api *api);                          /* forgets those of whom there is nothing to remember */
 void origins_free(Api *api);
 /* False: not so fast. *retry_after: seconds. */
 bool origin_may_request(const Api *api, Origin *origin, int *retry_after);
 bool origin_may_fail(const Api *api, Origin *origin, int *retry_after);
+
+/* ---- forwarded.c ---- */
+bool forwarded_by_proxy(const Api *api, const struct sockaddr *address); /* is it one of trusted_proxies? */
+/* *client: whom the connection is of; becomes whom it was forwarded for, if the proxy is trusted and tells. */
+void forwarded_client(const Request *request, Address *client);
 
 /* ---- handlers ---- */
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,

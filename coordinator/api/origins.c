@@ -10,17 +10,10 @@
 enum { ORIGIN_LIMIT = 16384, BURST_SECONDS = 5, IPV6_PREFIX = 8 };
 #define SECONDS(us) ((double)(us) / 1e6)
 
-static void key_of(const struct sockaddr *address, uint8_t key[16]) {
-  memset(key, 0, 16);
-  const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
-  if (address->sa_family == AF_INET)
-    memcpy(key, &((const struct sockaddr_in *)address)->sin_addr, 4);
-  else if (address->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-    memcpy(key, six->sin6_addr.s6_addr + 12, 4);
-  else if (address->sa_family == AF_INET6) {
-    memcpy(key, six->sin6_addr.s6_addr, IPV6_PREFIX);
-    key[15] = 6; /* no IPv4 address */
-  }
+static void key_of(const Address *address, uint8_t key[16]) {
+  memcpy(key, address->bytes, 16);
+  if (!address_is_four(address))
+    memset(key + IPV6_PREFIX, 0, 16 - IPV6_PREFIX);
 }
 
 static size_t slot_of(const uint8_t key[16]) {
@@ -76,7 +69,7 @@ void origins_free(Api *api) {
     }
 }
 
-Origin *origin_find(Api *api, const struct sockaddr *address) {
+Origin *origin_find(Api *api, const Address *address) {
   uint8_t key[16];
   key_of(address, key);
   size_t slot = slot_of(key);

@@ -60,19 +60,24 @@ static bool make_room(Api *api, const Origin *origin) {
 enum MHD_Result peers_accept(void *user, const struct sockaddr *address, socklen_t size) {
   (void)size;
   Api *api = user;
-  const Origin *origin = origin_find(api, address);
+  Address from;
+  if (!address_of(address, &from))
+    return MHD_NO;
+  const Origin *origin = origin_find(api, &from);
   unsigned limit = api->config->http_connections ? (unsigned)api->config->http_connections : api->peer_limit;
-  if (origin->connections >= limit && !make_room(api, origin))
+  /* A proxy's connections are many clients', and which is whose is not known before there is a request. */
+  if (origin->connections >= limit && !forwarded_by_proxy(api, address) && !make_room(api, origin))
     return MHD_NO;
   return api->peer_count < api->peer_limit || make_room(api, NULL) ? MHD_YES : MHD_NO;
 }
 
 static void begin(Api *api, struct MHD_Connection *connection, void **context) {
   const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-  if (!info || !info->client_addr)
+  Address from;
+  if (!info || !info->client_addr || !address_of(info->client_addr, &from))
     return;
   Peer *peer = memory_alloc(sizeof *peer);
-  *peer = (Peer){.api = api, .since_us = clock_monotonic_us(), .origin = origin_find(api, info->client_addr)};
+  *peer = (Peer){.api = api, .since_us = clock_monotonic_us(), .origin = origin_find(api, &from)};
   peer->origin->connections++;
   info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
   peer->fd = info ? info->connect_fd : -1;

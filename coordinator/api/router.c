@@ -99,7 +99,7 @@ enum MHD_Result router_deny(Request *request, Error *err) {
     api->denied_left_out++;
   }
   bool failed = err->status == ERR_UNAUTHORIZED && request->peer;
-  if (failed && !origin_may_fail(api, request->peer->origin, &request->retry_after))
+  if (failed && !origin_may_fail(api, origin_find(api, &request->client), &request->retry_after))
     too_many(request, "failed authentications", err);
   return respond_failure(request, err);
 }
@@ -110,7 +110,7 @@ enum MHD_Result router_dispatch(Request *request) {
   Error err;
   /* Whether the process lives is asked by those who would restart it. */
   if (request->peer && strcmp(request->path, "/healthz") != 0 &&
-      !origin_may_request(request->api, request->peer->origin, &request->retry_after)) {
+      !origin_may_request(request->api, origin_find(request->api, &request->client), &request->retry_after)) {
     too_many(request, "requests", &err);
     return respond_failure(request, &err);
   }

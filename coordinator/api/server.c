@@ -101,11 +101,10 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
 static void note_address(Request *request) {
   const union MHD_ConnectionInfo *info =
       MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-  const struct sockaddr *address = info ? info->client_addr : NULL;
-  if (address && address->sa_family == AF_INET)
-    inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, request->address, sizeof request->address);
-  else if (address && address->sa_family == AF_INET6)
-    inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, request->address, sizeof request->address);
+  if (!info || !info->client_addr || !address_of(info->client_addr, &request->client))
+    return;
+  forwarded_client(request, &request->client);
+  address_text(&request->client, request->address);
 }
 
 static enum MHD_Result serve(Request *request) {

@@ -248,4 +248,25 @@ static inline void expect_refusal(const Answer *answer, int status, const char *
     assert_int_equal(answered.status, expected);                                                                       \
   } while (0)
 
+/* ---- from elsewhere ---- */
+
+/* From 127.0.0.<last>. */
+static inline Client client_from(const Server *s, int last) {
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)api_port(s->api))}, from = to;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  from.sin_addr.s_addr = htonl(0x7f000000u + (unsigned)last);
+  from.sin_port = 0;
+  Client client = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  assert_true(client.fd > 0);
+  assert_int_equal(bind(client.fd, (struct sockaddr *)&from, sizeof from), 0);
+  assert_int_equal(connect(client.fd, (struct sockaddr *)&to, sizeof to), 0);
+  return client;
+}
+
+static inline Answer ask_from(Server *s, int last, const char *text) {
+  CLIENT client = client_from(s, last);
+  client_send(s, &client, text, strlen(text));
+  return client_answer(s, &client, false);
+}
+
 #endif

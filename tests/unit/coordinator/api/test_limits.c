@@ -10,25 +10,6 @@
   "POST /api/checkpoint HTTP/1.1\r\nHost: x\r\n" BEARER                                                                \
   "Content-Length: 32\r\n\r\n{\"database\": \"shop\", \"tag\": \"t\"}"
 
-/* From 127.0.0.<last>. */
-static Client client_from(const Server *s, int last) {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)api_port(s->api))}, from = to;
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  from.sin_addr.s_addr = htonl(0x7f000000u + (unsigned)last);
-  from.sin_port = 0;
-  Client client = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  assert_true(client.fd > 0);
-  assert_int_equal(bind(client.fd, (struct sockaddr *)&from, sizeof from), 0);
-  assert_int_equal(connect(client.fd, (struct sockaddr *)&to, sizeof to), 0);
-  return client;
-}
-
-static Answer ask_from(Server *s, int last, const char *text) {
-  CLIENT client = client_from(s, last);
-  client_send(s, &client, text, strlen(text));
-  return client_answer(s, &client, false);
-}
-
 static bool is_open(Server *s, Client *client) {
   for (int i = 0; i < 5; i++)
     turn(s, client);
@@ -36,9 +17,11 @@ static bool is_open(Server *s, Client *client) {
 }
 
 static Origin *origin_of(Server *s, int last) {
-  struct sockaddr_in address = {.sin_family = AF_INET};
-  address.sin_addr.s_addr = htonl(0x7f000000u + (unsigned)last);
-  return origin_find(s->api, (struct sockaddr *)&address);
+  Address address;
+  char text[NETWORK_TEXT_SIZE];
+  int length = snprintf(text, sizeof text, "127.0.0.%d", last);
+  assert_true(address_parse(text, (size_t)length, &address));
+  return origin_find(s->api, &address);
 }
 
 /* ---- rates ---- */
@@ -105,14 +88,13 @@ static void test_origins_are_forgotten(void **state) {
     origin_of(s, last)->filled_us -= 1000000;
   origins_sweep(s->api);
   assert_int_equal(s->api->origin_count, 0);
-  struct sockaddr_in6 six = {.sin6_family = AF_INET6}, same = six;
-  inet_pton(AF_INET6, "2001:db8:1:2:3:4:5:6", &six.sin6_addr);
-  inet_pton(AF_INET6, "2001:db8:1:2:ffff::1", &same.sin6_addr);
-  const Origin *first = origin_find(s->api, (struct sockaddr *)&six);
-  assert_ptr_equal(first, origin_find(s->api, (struct sockaddr *)&same)); /* of one /64 */
+  Address six, same;
+  assert_true(address_parse("2001:db8:1:2:3:4:5:6", 20, &six) && address_parse("2001:db8:1:2:ffff::1", 20, &same));
+  const Origin *first = origin_find(s->api, &six);
+  assert_ptr_equal(first, origin_find(s->api, &same)); /* of one /64 */
   for (uint32_t i = 0; i < 40000; i++) {
-    memcpy(&six.sin6_addr.s6_addr[4], &i, sizeof i);
-    origin_find(s->api, (struct sockaddr *)&six)->requests = 0;
+    memcpy(&six.bytes[4], &i, sizeof i);
+    origin_find(s->api, &six)->requests = 0;
   }
   assert_true(s->api->origin_count <= 16384);
 }

@@ -160,6 +160,13 @@ static void test_checks(void **state) {
   refuse(f, "http_limits: {connections: 4001}\n", "http_limits.connections");
   refuse(f, "http_limits: {requests_per_second: 0}\n", "http_limits.requests_per_second");
   refuse(f, "http_limits: {failures_per_minute: -1}\n", "http_limits.failures_per_minute");
+  refuse(f, "http_limits: {trusted_proxies: [localhost]}\n", "'localhost'");
+  refuse(f, "http_limits: {trusted_proxies: [10.0.0.1/8]}\n", "beyond its prefix");
+  refuse(f, "http_limits: {trusted_proxies: [127.0.0.1, 0.0.0.0/0]}\n", "0.0.0.0/0");
+  assert_int_equal(load(f, "http_limits: {trusted_proxies: [127.0.0.1, 10.0.0.0/8, '2001:db8::/32']}\n"), STATUS_OK);
+  assert_int_equal(f->config->http_proxy_count, 3);
+  assert_int_equal(f->config->http_proxies[1].bits, 104);
+  assert_int_equal(f->config->http_proxies[2].bits, 32);
   refuse(f, "tls: {certificate: a.crt, key: a.key, ca: b}\n", "coordinator.yaml");
   refuse(f, "http: 127.0.0.1:99999\n", "http");
   refuse(f, "bus: http://127.0.0.1:1\n", "bus");
