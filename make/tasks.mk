@@ -88,11 +88,12 @@ profile: all ## where CPU time goes while a checkpoint is proven (perf)
 	@tests/bench/run $(abspath $(BUILD)/bin) --profile
 
 install: all ## into $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgseal/images $(DESTDIR)$(PREFIX)/share/pgseal/systemd $(DESTDIR)$(PREFIX)/share/doc/pgseal
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgseal/images $(DESTDIR)$(PREFIX)/share/pgseal/systemd $(DESTDIR)$(PREFIX)/share/pgseal/policies $(DESTDIR)$(PREFIX)/share/doc/pgseal
 	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(filter-out %.md,$(wildcard deploy/images/*)) $(DESTDIR)$(PREFIX)/share/pgseal/images/
 	install -m 644 deploy/agent.yaml deploy/coordinator.yaml $(DESTDIR)$(PREFIX)/share/pgseal/
 	install -m 644 $(wildcard deploy/systemd/*) $(DESTDIR)$(PREFIX)/share/pgseal/systemd/
+	install -m 644 $(wildcard deploy/policies/*) $(DESTDIR)$(PREFIX)/share/pgseal/policies/
 	install -m 644 README.md ARCHITECTURE.md LICENSE $(wildcard docs/*) $(DESTDIR)$(PREFIX)/share/doc/pgseal/
 
 uninstall: ## removes what install put there

@@ -131,8 +131,8 @@ void doctor_repository(Doctor *doctor) {
     doctor_error(doctor, "repository", &err);
     return;
   }
-  /* Below `proofs/`, as policies of drill agents have it; a dump agent's covers that, too. */
-  CLEANUP_FREE char *key = memory_format("doctor/%s/proofs/probe", id_new().text);
+  /* Where a proof would be, as the policy of drill agents has it; a dump agent's covers that, too. */
+  CLEANUP_FREE char *key = memory_format("doctor/%s/attempt-1/proofs/probe", id_new().text);
   Probe probe = {.doctor = doctor, .repository = repository, .key = key};
   if ((doctor->config->repository_directory || doctor_bucket(doctor, repository, &probe.guards)) && probe_put(&probe)) {
     probe_get(&probe);

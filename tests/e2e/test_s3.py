@@ -1,5 +1,4 @@
 """The main path on a bucket of a real S3 server, over TLS."""
-import json
 import pathlib
 
 from support.postgres import tools_dir
@@ -36,28 +35,4 @@ def test_rich_schema_in_a_bucket(make_stack, server, bucket):
     server.create("s3_rich", DATA / "rich.sql")
     stack = make_stack({"rich": server.conninfo("s3_rich")}, s3=bucket, segment_mb=1)
     assert stack.seal("rich")["segments"] > 20
-    stack.assert_clean()
-
-
-def allow(bucket, statements):
-    policy = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": [f"arn:aws:iam:::user/{user}"]}, "Action": actions,
-         "Resource": [f"arn:aws:s3:::{bucket.name}{where}" for where in places]} for user, actions, places in statements]}
-    status, body = bucket.server.request("PUT", f"{bucket.name}?policy=", json.dumps(policy).encode())
-    assert status in (200, 204), body
-
-
-def test_each_agent_with_the_least_key(make_stack, server, bucket, s3):
-    """The dump agent's key may store and nothing else; the drill agent's may read and list, and store proofs only."""
-    stack = make_stack({"prod-api": make_shop(server, "s3_roles")}, agents=("dump", "drill"), s3=bucket, start=False, segment_mb=1)
-    for name in ("dump", "drill"):
-        bucket.write_keys(stack.dir / f"keys/{name}-bucket", s3.user(f"{name}-{bucket.name}"))
-        stack.write_agent(name, repository={"s3": bucket.config(f"keys/{name}-bucket", acl="bucket-owner-full-control")})
-    allow(bucket, [(f"dump-{bucket.name}", ["s3:PutObject", "s3:PutObjectAcl"], ["/*"]),
-                   (f"drill-{bucket.name}", ["s3:GetObject"], ["/*"]), (f"drill-{bucket.name}", ["s3:ListBucket"], [""]),
-                   (f"drill-{bucket.name}", ["s3:PutObject", "s3:PutObjectAcl"], ["/*/*/*/proofs/*"])])
-    stack.start()
-    sealed = stack.seal("prod-api")
-    assert sealed["restore_drill"] == "proven"
-    run([BIN / "pgseal-agent", "check", "--config", stack.dir / "dump.yaml"])
     stack.assert_clean()

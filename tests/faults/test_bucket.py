@@ -86,13 +86,7 @@ def unknown_key(s3, bucket, directory):
 
 
 def read_only(s3, bucket, directory):
-    keys = s3.user(f"reader-{bucket.name}")
-    policy = {"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": {"AWS": [f"arn:aws:iam:::user/reader-{bucket.name}"]},
-        "Action": ["s3:GetObject", "s3:ListBucket"],
-        "Resource": [f"arn:aws:s3:::{bucket.name}", f"arn:aws:s3:::{bucket.name}/*"]}]}
-    status, body = s3.request("PUT", f"{bucket.name}?policy=", json.dumps(policy).encode())
-    assert status in (200, 204), body
+    keys = s3.role(f"reader-{bucket.name}", "restore", bucket.name)
     bucket.write_keys(directory / "keys/other", keys)
     return {"credentials_file": str(directory / "keys/other")}
 

@@ -39,6 +39,18 @@ class Server:
         """(access key, secret) of a new user."""
         return tuple(self._tool("user", name, *argv).split())
 
+    def role(self, name, role, bucket, prefix=""):
+        """(access key, secret) of a new user who may do what deploy/policies/ROLE.json says, and nothing else."""
+        keys = self.user(name)
+        policy = (PROJECT / f"deploy/policies/{role}.json").read_text().replace("BUCKET", bucket)
+        policy = policy.replace("PREFIX/", f"{prefix}/" if prefix else "")
+        self.admin("caps", "add", "--uid=owner", "--caps=user-policy=*")
+        form = {"Action": "PutUserPolicy", "UserName": name, "PolicyName": role, "PolicyDocument": policy, "Version": "2010-05-08"}
+        status, body = self.request("POST", "", urllib.parse.urlencode(form).encode(),
+                                    headers=["Content-Type: application/x-www-form-urlencoded"])
+        assert status == 200, body
+        return keys
+
     def admin(self, *argv):
         return self._tool("admin", *argv)
 
