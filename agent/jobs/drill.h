@@ -16,24 +16,18 @@
  *   drill_compare.c   dumps the copy and compares
  *   drill_proof.c     proof, verdict, result
  *
- * All of it belongs to the job's main thread, but for the reading threads inside drill_source.c.
+ * All of it belongs to the job's main thread. What it shares with restores is in stored.h.
  */
 #ifndef PGSEAL_AGENT_JOBS_DRILL_H
 #define PGSEAL_AGENT_JOBS_DRILL_H
 
 #include "agent/engine/engine.h"
 #include "agent/jobs/job.h"
+#include "agent/jobs/stored.h"
 #include "common/base/process.h"
-#include "common/manifest/manifest.h"
 #include "common/postgres/connection.h"
 
-enum {
-  DRILL_TICK_MS = 100,
-  DRILL_DIFFERENCE_LIMIT = 100,
-  DRILL_NOTE_LIMIT = 50,
-  DRILL_OBJECT_LIMIT = 1 << 30, /* bytes of one segment or roles object, as stored or plain */
-  DRILL_TABLE_TEXT_SIZE = 256
-};
+enum { DRILL_TICK_MS = 100, DRILL_DIFFERENCE_LIMIT = 100, DRILL_NOTE_LIMIT = 50, DRILL_TABLE_TEXT_SIZE = 256 };
 static const size_t DRILL_ROLES = SIZE_MAX;
 
 typedef enum DrillStage {
@@ -57,12 +51,6 @@ typedef struct DrillIssues {
   DrillIssue *items;
   size_t count;
 } DrillIssues;
-
-/* What was read of one object; held against the manifest. */
-typedef struct DrillRead {
-  uint64_t size, plain_size;
-  char sha256[SHA256_HEX_SIZE], plain_sha256[SHA256_HEX_SIZE];
-} DrillRead;
 
 typedef struct DrillSource DrillSource;
 
@@ -96,8 +84,8 @@ typedef struct DrillRun {
   const char *maintenance; /* that one's name */
 
   /* what was read and what came of it */
-  DrillRead roles_read;
-  DrillRead *segments_read;
+  StoredRead roles_read;
+  StoredRead *segments_read;
   size_t segment_count;
   FingerprintBuilder *builder; /* its TOC tells what pg_restore speaks of */
   Fingerprint source, copy;
@@ -119,6 +107,7 @@ typedef struct DrillRun {
 /* drill_run.c */
 Status drill_run_open(DrillRun *run, const JobContext *context, Error *err) MUST_CHECK;
 void drill_run_release(DrillRun *run);
+StoredPlace drill_place(const DrillRun *run);
 /* Drops the cluster and all that was read, so that the drill can start over under another prefix. */
 void drill_run_reset(DrillRun *run);
 /* Cancel, budget, the dump given up (ERR_CANCELED) or moved (ERR_CONFLICT, run->moved). Call in every loop. */
@@ -145,12 +134,11 @@ Status drill_manifest_check_segment(const DrillRun *run, size_t index, Error *er
 Status drill_manifest_check_roles(const DrillRun *run, Error *err) MUST_CHECK;
 /* An object that the key does not open (err is ERR_KEY_MISMATCH; others stay as they are): the wrong key, or was the
  * list of its recipients altered? The manifest knows, and is waited for. index: of the segment, or DRILL_ROLES. */
-Status drill_manifest_blame(DrillRun *run, size_t index, const DrillRead *read, Error *err) MUST_CHECK;
+Status drill_manifest_blame(DrillRun *run, size_t index, const StoredRead *read, Error *err) MUST_CHECK;
 /* All segments, roles, and the fingerprint of what was read. */
 Status drill_manifest_check_all(DrillRun *run, Error *err) MUST_CHECK;
 
 /* drill_source.c */
-Status drill_object_read(const DrillRun *run, const char *key, Buffer *plain, DrillRead *read, Error *err) MUST_CHECK;
 Status drill_source_open(DrillRun *run, DrillSource **out, Error *err) MUST_CHECK;
 /* The next segment's plaintext, valid until the next call; NULL at the end. Notes what was read in *run. */
 Status drill_source_next(DrillSource *source, const Buffer **plain, Error *err) MUST_CHECK;

@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,27 +78,9 @@ Status drill_redump(DrillRun *run, Error *err) {
   return status == STATUS_OK ? redump_stream(run, &tool, err) : status;
 }
 
-static Status copy_out(DrillRun *run, PGconn *session, RowDigest *digest, Error *err) {
-  for (;;) {
-    Status status = drill_check(run, err);
-    if (status != STATUS_OK)
-      return status;
-    char *data = NULL;
-    int size = PQgetCopyData(session, &data, 1);
-    if (size > 0) {
-      row_digest_feed(digest, data, (size_t)size);
-      PQfreemem(data);
-    } else if (size == 0) {
-      struct pollfd wait = {.fd = PQsocket(session), .events = POLLIN};
-      if (poll(&wait, 1, DRILL_TICK_MS) > 0 && !PQconsumeInput(session))
-        return error_set(err, ERR_DATABASE_LOST, "%s", PQerrorMessage(session));
-    } else {
-      break; /* the end, or a failure; the result tells which */
-    }
-  }
-  CLEANUP(postgres_clear) PGresult *result = PQgetResult(session);
-  if (PQresultStatus(result) != PGRES_COMMAND_OK)
-    return error_set(err, ERR_QUERY, "reading a table again: %s", PQresultErrorMessage(result));
+static Status reread_line(void *digest, const char *line, size_t size, Error *err) {
+  (void)err;
+  row_digest_feed(digest, line, size);
   return STATUS_OK;
 }
 
@@ -112,21 +92,15 @@ static Status reread_table(DrillRun *run, PGconn *session, const FingerprintTabl
       memory_format("COPY %s.%s %s TO STDOUT", schema ? schema : "", name ? name : "", table->columns);
   PQfreemem(schema);
   PQfreemem(name);
-  CLEANUP(postgres_clear) PGresult *result = PQexec(session, sql);
-  if (PQresultStatus(result) != PGRES_COPY_OUT)
-    return error_set(err, ERR_QUERY, "reading %s.%s again: %s", table->schema, table->name,
-                     PQresultErrorMessage(result));
   CLEANUP(compare_free_digest) RowDigest *digest = row_digest_new();
-  Status status = copy_out(run, session, digest, err);
+  Status status = postgres_copy_out(session, sql, reread_line, digest, &(PostgresWatch){drill_check_hook, run}, err);
+  if (status != STATUS_OK)
+    return error_prefix(err, "reading %s.%s again", table->schema, table->name);
   int64_t rows, bytes;
   uint8_t found[DIGEST_SIZE];
-  if (status == STATUS_OK)
-    status = row_digest_finish(digest, false, &rows, &bytes, found, err);
+  status = row_digest_finish(digest, false, &rows, &bytes, found, err);
   if (status != STATUS_OK)
     return status;
-  PGresult *rest;
-  while ((rest = PQgetResult(session)))
-    PQclear(rest);
   *equal = rows == table->rows && bytes == table->bytes && memcmp(found, table->digest, DIGEST_SIZE) == 0;
   return STATUS_OK;
 }

@@ -126,7 +126,8 @@ Status drill_roles(DrillRun *run, Error *err) {
     return status;
   CLEANUP(buffer_release) Buffer sql = {0};
   CLEANUP_FREE char *key = manifest_roles_key(run->prefix);
-  status = drill_object_read(run, key, &sql, &run->roles_read, err);
+  const StoredPlace place = drill_place(run);
+  status = stored_read(&place, key, &sql, &run->roles_read, err);
   if (status != STATUS_OK)
     status = drill_manifest_blame(run, DRILL_ROLES, &run->roles_read, err);
   if (status == STATUS_OK && run->manifest_read)

@@ -90,7 +90,7 @@ void drill_run_reset(DrillRun *run) {
   free(run->segments_read);
   run->segments_read = NULL;
   run->segment_count = 0;
-  run->roles_read = (DrillRead){0};
+  run->roles_read = (StoredRead){0};
   if (run->toc_path)
     (void)unlink(run->toc_path);
   run_free_text(&run->toc_path);
@@ -116,6 +116,10 @@ void drill_run_release(DrillRun *run) {
   recipients_free(run->recipients);
   decryption_key_free(run->key);
   repository_close(run->repository);
+}
+
+StoredPlace drill_place(const DrillRun *run) {
+  return (StoredPlace){run->repository, run->key};
 }
 
 Status drill_check(DrillRun *run, Error *err) {

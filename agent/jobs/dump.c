@@ -1,62 +1,18 @@
 #include "agent/jobs/dump.h"
 
-#include <limits.h>
-
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
-#include "common/base/memory.h"
-
-enum { DEFAULT_LOCK_TIMEOUT_SECONDS = 30 };
 
 static double seconds_since(int64_t started_us) {
   return (double)(clock_monotonic_us() - started_us) / 1e6;
 }
 
-static void dump_run_release(DumpRun *run) {
-  for (size_t i = 0; i < run->session_count; i++)
-    postgres_close(&run->sessions[i]);
-  environment_free(run->environment);
-  conninfo_free(run->conninfo);
-  signing_key_free(run->signer);
-  recipients_free(run->recipients);
-  repository_close(run->repository);
-  dump_source_release(&run->source);
-  dump_tables_release(&run->tables);
-  for (size_t i = 0; i < run->omission_count; i++) {
-    free(run->omissions[i].kind);
-    free(run->omissions[i].object);
-    free(run->omissions[i].detail);
-  }
-  free(run->omissions);
-  free(run->snapshot);
-  free(run->lsn);
-  pthread_mutex_destroy(&run->lock);
-}
-
-static int lock_timeout_ms(const Pgseal__Job *job) {
-  uint32_t seconds = job->budgets ? job->budgets->lock_timeout_seconds : 0;
-  if (seconds == 0)
-    seconds = DEFAULT_LOCK_TIMEOUT_SECONDS;
-  return seconds < INT_MAX / 1000 ? (int)seconds * 1000 : INT_MAX;
-}
-
 /* Everything of the agent's own that could be missing is looked at before the source is bothered. */
 static Status open_run(DumpRun *run, const JobContext *context, Error *err) {
   const AgentConfig *config = context->config;
-  run->context = context;
-  run->large_objects = -1;
-  run->started_us = clock_wall_us();
-  run->lock_timeout_ms = lock_timeout_ms(context->job);
-  pthread_mutex_init(&run->lock, NULL);
-  pgseal__job_progress__init(&run->progress);
-  run->database = agent_config_database(config, context->job->database);
-  if (!run->database) {
-    error_set(err, ERR_NOT_FOUND, "this agent has no database \"%s\"", context->job->database);
-    error_remedy(err, "Add it to `databases` of %s, or take it from the agent's list in coordinator.yaml.",
-                 config->path);
-    return err->status;
-  }
-  Status status = recipients_load(config->recipients, config->recipient_count, &run->recipients, err);
+  Status status = dump_run_init(run, context, err);
+  if (status == STATUS_OK)
+    status = recipients_load(config->recipients, config->recipient_count, &run->recipients, err);
   if (status == STATUS_OK)
     status = signing_key_load(config->signing_key, &run->signer, err);
   if (status == STATUS_OK)

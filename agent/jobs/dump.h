@@ -1,5 +1,5 @@
 /*
- * The parts of the dump job (DESIGN 3-5), shared by dump*.c only. The public entry is dump_job_run in job.h.
+ * The parts of the dump job (DESIGN 3-5), shared by dump*.c. The public entry is dump_job_run in job.h.
  *
  *   dump.c            the order of things
  *   dump_run.c        the job's shared state: first failure, cancel, progress
@@ -16,7 +16,8 @@
  *   dump_compare.c    counts against fingerprint
  *   dump_manifest.c   manifest and result
  *
- * A DumpRun belongs to the job's main thread; what other threads may use says so.
+ * A DumpRun belongs to the job's main thread; what other threads may use says so. A plan or restore (agent/recovery)
+ * looks at the live database with one, as a dump would: preflight, catalog, snapshot, tool, counts.
  */
 #ifndef PGSEAL_AGENT_JOBS_DUMP_H
 #define PGSEAL_AGENT_JOBS_DUMP_H
@@ -63,6 +64,9 @@ typedef struct DumpStages {
 typedef struct DumpRun {
   const JobContext *context;
   const AgentDatabase *database;
+  const char *application;  /* name of its sessions; literal */
+  bool partial;             /* tables that may not be read are left out, where a dump refuses */
+  int statement_timeout_ms; /* of every session; 0: none */
   Repository *repository;
   Recipients *recipients;
   SigningKey *signer;
@@ -90,7 +94,11 @@ typedef struct DumpRun {
   int64_t roles_bytes; /* stored */
 } DumpRun;
 
-/* dump_run.c. Any thread. */
+/* dump_run.c */
+/* Finds the database in the agent's configuration; whatever comes of it, dump_run_release. */
+Status dump_run_init(DumpRun *run, const JobContext *context, Error *err) MUST_CHECK;
+void dump_run_release(DumpRun *run);
+/* Any thread: */
 void dump_run_fail(DumpRun *run, const Error *err); /* the first one counts, and ends all others */
 /* The first failure of any thread, or what job_check says. Call in every loop. */
 Status dump_run_check(DumpRun *run, Error *err) MUST_CHECK;
@@ -114,6 +122,8 @@ Status dump_catalog_list(PGconn *session, DumpTables *out, Error *err) MUST_CHEC
 /* ERR_TABLE_UNREADABLE, ERR_ROW_SECURITY: up to ten tables by name, with the GRANT that helps. */
 Status dump_catalog_check(const DumpTables *tables, const DumpSource *source, Error *err) MUST_CHECK;
 Status dump_catalog_check_large_objects(DumpRun *run, Error *err) MUST_CHECK;
+/* The check; where run->partial, what may not be read gets data false instead. */
+Status dump_catalog_admit(DumpRun *run, DumpTables *tables, Error *err) MUST_CHECK;
 void dump_tables_release(DumpTables *tables);
 
 /* dump_snapshot.c: opens the sessions that budgets.connections allow (1 to 8). After it all of them are in one

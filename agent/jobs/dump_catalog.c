@@ -138,6 +138,16 @@ Status dump_catalog_check(const DumpTables *tables, const DumpSource *source, Er
   return err->status;
 }
 
+Status dump_catalog_admit(DumpRun *run, DumpTables *tables, Error *err) {
+  if (!run->partial)
+    return dump_catalog_check(tables, &run->source, err);
+  for (size_t i = 0; i < tables->count; i++) {
+    DumpTable *table = &tables->items[i];
+    table->data = table->data && table->readable && !table->row_security;
+  }
+  return STATUS_OK;
+}
+
 /* pg_read_all_data does not cover large objects, and there is no has_largeobject_privilege() before 18. */
 static const char large_objects_sql[] =
     "SELECT m.oid, pg_catalog.count(*) OVER () FROM pg_catalog.pg_largeobject_metadata m"
@@ -147,7 +157,7 @@ static const char large_objects_sql[] =
     "   AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE'))) ORDER BY m.oid LIMIT 10";
 
 Status dump_catalog_check_large_objects(DumpRun *run, Error *err) {
-  if (run->source.superuser)
+  if (run->source.superuser || run->partial)
     return STATUS_OK;
   CLEANUP(postgres_clear) PGresult *result = NULL;
   Status status = postgres_query(run->sessions[0], &result, err, large_objects_sql);

@@ -47,7 +47,10 @@ static Status examine(DumpRun *run, DumpExamination *out, Error *err) {
 
 Status dump_examine(const AgentConfig *config, const AgentDatabase *database, DumpExamination *out, Error *err) {
   JobContext context = {.config = config};
-  DumpRun run = {.context = &context, .database = database, .lock_timeout_ms = EXAMINE_LOCK_TIMEOUT_MS};
+  DumpRun run = {.context = &context,
+                 .database = database,
+                 .application = "pgseal doctor",
+                 .lock_timeout_ms = EXAMINE_LOCK_TIMEOUT_MS};
   *out = (DumpExamination){0};
   Status status = examine(&run, out, err);
   for (size_t i = 0; i < run.session_count; i++)

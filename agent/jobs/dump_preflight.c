@@ -60,9 +60,10 @@ static Status prepare_session(DumpRun *run, PGconn *session, Error *err) {
     if (status != STATUS_OK)
       return status;
   }
-  char lock_timeout[64];
-  snprintf(lock_timeout, sizeof lock_timeout, "SET lock_timeout = %d", run->lock_timeout_ms);
-  Status status = postgres_query(session, NULL, err, lock_timeout);
+  CLEANUP_FREE char *timeouts =
+      memory_format("SET lock_timeout = %d; SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d",
+                    run->lock_timeout_ms, run->statement_timeout_ms, run->statement_timeout_ms);
+  Status status = postgres_query(session, NULL, err, timeouts);
   if (status != STATUS_OK)
     return status;
   /* From 14 on the server can notice in mid-query that we are gone; where its platform cannot, it refuses the setting.
@@ -82,7 +83,7 @@ static Status prepare_session(DumpRun *run, PGconn *session, Error *err) {
 
 Status dump_session_open(DumpRun *run, PGconn **out, Error *err) {
   CLEANUP(postgres_close) PGconn *session = NULL;
-  Status status = postgres_connect(run->conninfo, "pgseal dump", &session, err);
+  Status status = postgres_connect(run->conninfo, run->application, &session, err);
   if (status == STATUS_OK)
     status = prepare_session(run, session, err);
   if (status == STATUS_OK)

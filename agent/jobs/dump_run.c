@@ -1,10 +1,59 @@
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/jobs/dump.h"
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
-enum { OMISSION_TEXT_SIZE = 4096 };
+enum { OMISSION_TEXT_SIZE = 4096, DEFAULT_LOCK_TIMEOUT_SECONDS = 30 };
+
+static int lock_timeout_ms(const Pgseal__Job *job) {
+  uint32_t seconds = job->budgets ? job->budgets->lock_timeout_seconds : 0;
+  if (seconds == 0)
+    seconds = DEFAULT_LOCK_TIMEOUT_SECONDS;
+  return seconds < INT_MAX / 1000 ? (int)seconds * 1000 : INT_MAX;
+}
+
+Status dump_run_init(DumpRun *run, const JobContext *context, Error *err) {
+  run->context = context;
+  run->application = "pgseal dump";
+  run->large_objects = -1;
+  run->started_us = clock_wall_us();
+  run->lock_timeout_ms = lock_timeout_ms(context->job);
+  pthread_mutex_init(&run->lock, NULL);
+  pgseal__job_progress__init(&run->progress);
+  run->database = agent_config_database(context->config, context->job->database);
+  if (run->database)
+    return STATUS_OK;
+  error_set(err, ERR_NOT_FOUND, "this agent has no database \"%s\"", context->job->database);
+  error_remedy(err, "Add it to `databases` of %s, or take it from the agent's list in coordinator.yaml.",
+               context->config->path);
+  return err->status;
+}
+
+void dump_run_release(DumpRun *run) {
+  for (size_t i = 0; i < run->session_count; i++)
+    postgres_close(&run->sessions[i]);
+  environment_free(run->environment);
+  conninfo_free(run->conninfo);
+  signing_key_free(run->signer);
+  recipients_free(run->recipients);
+  repository_close(run->repository);
+  dump_source_release(&run->source);
+  dump_tables_release(&run->tables);
+  for (size_t i = 0; i < run->omission_count; i++) {
+    free(run->omissions[i].kind);
+    free(run->omissions[i].object);
+    free(run->omissions[i].detail);
+  }
+  free(run->omissions);
+  free(run->snapshot);
+  free(run->lsn);
+  if (run->context)
+    pthread_mutex_destroy(&run->lock);
+}
 
 void dump_run_fail(DumpRun *run, const Error *err) {
   pthread_mutex_lock(&run->lock);

@@ -162,7 +162,7 @@ static Status try_snapshot(DumpRun *run, bool *again, Error *err) {
   *again = false;
   Status status = dump_catalog_list(run->sessions[0], &before, err);
   if (status == STATUS_OK)
-    status = dump_catalog_check(&before, &run->source, err);
+    status = dump_catalog_admit(run, &before, err);
   if (status == STATUS_OK)
     status = everywhere(run, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err);
   if (status != STATUS_OK)
@@ -223,7 +223,7 @@ Status dump_snapshot_take(DumpRun *run, Error *err) {
       return status;
     }
   }
-  status = dump_catalog_check(&run->tables, &run->source, err);
+  status = dump_catalog_admit(run, &run->tables, err);
   if (status == STATUS_OK)
     status = dump_catalog_check_large_objects(run, err);
   if (status == STATUS_OK)

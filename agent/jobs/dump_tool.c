@@ -8,14 +8,16 @@
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
-enum { TOOL_ARGUMENTS_MAX = 16, TOOL_PIPE_SIZE = 1 << 20, TOOL_MESSAGE_SIZE = 1400 };
+enum { TOOL_PIPE_SIZE = 1 << 20, TOOL_MESSAGE_SIZE = 1400 };
 
 Status dump_tool_start(DumpRun *run, const char *const *arguments, Process *process, Error *err) {
   CLEANUP_FREE char *path = memory_format("%s/%s", run->source.tools_dir, arguments[0]);
-  const char *argv[TOOL_ARGUMENTS_MAX + 2] = {path};
   size_t count = 1;
-  for (; arguments[count] && count < TOOL_ARGUMENTS_MAX; count++)
-    argv[count] = arguments[count];
+  while (arguments[count])
+    count++;
+  CLEANUP_FREE const char **argv = memory_alloc((count + 2) * sizeof *argv);
+  memcpy(argv, arguments, count * sizeof *argv);
+  argv[0] = path;
   argv[count] = "--no-password";
   ProcessOptions options = {.argv = argv, .env = (const char *const *)run->environment, .pipe_stdout = true};
   Status status = process_start(&options, process, err);

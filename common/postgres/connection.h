@@ -51,6 +51,11 @@ typedef struct PostgresWatch {
 } PostgresWatch;
 Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err, const char *sql,
                               const PostgresWatch *watch) MUST_CHECK;
+/* Runs a COPY ... TO STDOUT, each line with its newline to `rows`; waits as postgres_query_watched does. A status of
+ * the caller's own ends it and is returned. After a failure the connection may only be closed. */
+typedef Status PostgresRows(void *user, const char *line, size_t size, Error *err);
+Status postgres_copy_out(PGconn *connection, const char *sql, PostgresRows *rows, void *user,
+                         const PostgresWatch *watch, Error *err) MUST_CHECK;
 int postgres_server_major(PGconn *connection); /* 17 */
 
 /* Finds pg_dump's directory for a major version: configured dirs first ("17=/opt/pg17/bin"), then

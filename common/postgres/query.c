@@ -128,8 +128,8 @@ static PGresult *query_drain(PGconn *connection) {
   return kept;
 }
 
-Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err, const char *sql,
-                              const PostgresWatch *watch) {
+/* Sends it, and waits until the first of its answer is there. */
+static Status query_start(PGconn *connection, const char *sql, const PostgresWatch *watch, Error *err) {
   if (!PQsendQuery(connection, sql))
     return query_failed(connection, NULL, err);
   Status status = STATUS_OK;
@@ -140,5 +140,67 @@ Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err,
     query_cancel(connection);
     return status;
   }
-  return query_take(connection, query_drain(connection), result, err);
+  return STATUS_OK;
+}
+
+Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err, const char *sql,
+                              const PostgresWatch *watch) {
+  Status status = query_start(connection, sql, watch, err);
+  return status == STATUS_OK ? query_take(connection, query_drain(connection), result, err) : status;
+}
+
+enum { COPY_LINES_MAX = 1000 /* between two looks at the watch */ };
+typedef enum CopyState { COPY_MORE, COPY_DRY, COPY_ENDED } CopyState;
+
+/* Hands out what has come. */
+static Status copy_lines(PGconn *connection, PostgresRows *rows, void *user, CopyState *state, Error *err) {
+  *state = COPY_MORE;
+  for (int i = 0; i < COPY_LINES_MAX; i++) {
+    char *line = NULL;
+    int size = PQgetCopyData(connection, &line, 1);
+    if (size <= 0) {
+      *state = size == 0 ? COPY_DRY : COPY_ENDED; /* or failed; the result tells which */
+      return STATUS_OK;
+    }
+    Status status = rows(user, line, (size_t)size, err);
+    PQfreemem(line);
+    if (status != STATUS_OK)
+      return status;
+  }
+  return STATUS_OK;
+}
+
+static Status copy_run(PGconn *connection, PostgresRows *rows, void *user, const PostgresWatch *watch, Error *err) {
+  for (;;) {
+    CopyState state;
+    Status status = copy_lines(connection, rows, user, &state, err);
+    if (status != STATUS_OK || state == COPY_ENDED)
+      return status;
+    status = watch->check(watch->user, err);
+    if (status != STATUS_OK)
+      return status;
+    struct pollfd socket = {.fd = PQsocket(connection), .events = POLLIN};
+    if (state == COPY_DRY && poll(&socket, 1, WATCH_TICK_MS) > 0 && !PQconsumeInput(connection))
+      return query_failed(connection, NULL, err);
+  }
+}
+
+Status postgres_copy_out(PGconn *connection, const char *sql, PostgresRows *rows, void *user,
+                         const PostgresWatch *watch, Error *err) {
+  Status status = query_start(connection, sql, watch, err);
+  if (status != STATUS_OK)
+    return status;
+  PGresult *first = PQgetResult(connection);
+  if (PQresultStatus(first) != PGRES_COPY_OUT) {
+    PQclear(query_drain(connection));
+    status = query_take(connection, first, NULL, err);
+    return status == STATUS_OK ? error_set(err, ERR_INTERNAL, "the statement is no COPY TO STDOUT") : status;
+  }
+  PQclear(first);
+  status = copy_run(connection, rows, user, watch, err);
+  if (status != STATUS_OK) {
+    query_cancel(connection);
+    return status;
+  }
+  return query_take(connection, query_drain(connection), NULL, err);
 }

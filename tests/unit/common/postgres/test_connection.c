@@ -284,6 +284,56 @@ static void test_watched_statement_is_canceled(void **state) {
   assert_int_equal(postgres_query_watched(connection, NULL, &err, "SELECT 1", &watch), ERR_DATABASE_LOST);
 }
 
+typedef struct Copied {
+  size_t lines, bytes, limit;
+} Copied;
+
+static Status copy_line(void *user, const char *line, size_t size, Error *err) {
+  Copied *copied = user;
+  assert_int_equal(line[size - 1], '\n');
+  copied->bytes += size;
+  return ++copied->lines <= copied->limit ? STATUS_OK : error_set(err, ERR_DISK_FULL, "no more");
+}
+
+static Status never(void *user, Error *err) {
+  (void)user;
+  (void)err;
+  return STATUS_OK;
+}
+
+static Status copy(Server *server, const char *sql, const PostgresWatch *watch, Copied *copied, Error *err) {
+  CLEANUP(postgres_close) PGconn *connection = connect_as(server, "boss");
+  Status status = postgres_copy_out(connection, sql, copy_line, copied, watch, err);
+  if (status == STATUS_OK)
+    assert_int_equal(postgres_query(connection, NULL, err, "SELECT 1"), STATUS_OK);
+  return status;
+}
+
+static void test_copy_hands_out_lines(void **state) {
+  Error err = {0};
+  const PostgresWatch watch = {never, NULL};
+  Copied all = {.limit = SIZE_MAX}, none = {.limit = SIZE_MAX}, some = {.limit = 2500}, waiting = {.limit = SIZE_MAX};
+  assert_int_equal(
+      copy(*state, "COPY (SELECT lpad(g::text, 9) FROM generate_series(1, 100000) g) TO STDOUT", &watch, &all, &err),
+      STATUS_OK);
+  assert_int_equal(all.lines, 100000);
+  assert_int_equal(all.bytes, 1000000);
+  assert_int_equal(copy(*state, "COPY nothing_of_that_name TO STDOUT", &watch, &none, &err), ERR_QUERY);
+  assert_int_equal(copy(*state, "SELECT 1", &watch, &none, &err), ERR_INTERNAL);
+  assert_int_equal(none.lines, 0);
+  assert_int_equal(
+      copy(*state, "COPY (SELECT 1 / (50000 - g) FROM generate_series(1, 60000) g) TO STDOUT", &watch, &none, &err),
+      ERR_QUERY); /* in the midst of it */
+  assert_non_null(strstr(err.message, "22012"));
+  assert_int_equal(copy(*state, "COPY (SELECT generate_series(1, 100000000)) TO STDOUT", &watch, &some, &err),
+                   ERR_DISK_FULL);
+  int times = 0;
+  const PostgresWatch impatient = {third_time, &times};
+  assert_int_equal(copy(*state, "COPY (SELECT 1 UNION ALL SELECT length(pg_sleep(300)::text)) TO STDOUT", &impatient,
+                        &waiting, &err),
+                   ERR_CANCELED);
+}
+
 static void test_silent_server_times_out(void **state) {
   (void)state;
   CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -355,8 +405,11 @@ int main(void) {
       cmocka_unit_test(test_silent_server_times_out),
   };
   const struct CMUnitTest with_server[] = {
-      cmocka_unit_test(test_sessions_are_pinned),           cmocka_unit_test(test_connection_errors_are_classified),
-      cmocka_unit_test(test_watched_statement_is_canceled), cmocka_unit_test(test_statement_errors_are_classified),
+      cmocka_unit_test(test_sessions_are_pinned),
+      cmocka_unit_test(test_connection_errors_are_classified),
+      cmocka_unit_test(test_watched_statement_is_canceled),
+      cmocka_unit_test(test_copy_hands_out_lines),
+      cmocka_unit_test(test_statement_errors_are_classified),
       cmocka_unit_test(test_tools_work_in_the_environment),
   };
   int failed = cmocka_run_group_tests(alone, NULL, NULL);
