@@ -2,8 +2,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <uv.h>
 
@@ -12,6 +10,7 @@
 #include "agent/jobs/job.h"
 #include "agent/session/session.h"
 #include "common/base/log.h"
+#include "common/base/process.h"
 
 enum { STOP_GRACE_MS = 10000 };
 
@@ -60,9 +59,7 @@ static void listen_for_signals(uv_loop_t *loop, Agent *agent) {
 }
 
 static int run(const char *config_path) {
-  /* Keys are in memory: no core dumps. A peer that goes away must not end the process. */
-  setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-  prctl(PR_SET_DUMPABLE, 0);
+  /* a peer that goes away must not end the process */
   sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
   AgentConfig *config = NULL;
   Error err;
@@ -96,7 +93,6 @@ static int enroll(const EnrollOptions *options) {
   if (!options->coordinator || !options->token_file || !options->dir)
     return fputs(HELP, stderr), 2;
   umask(077);
-  setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
   if (agent_enroll(options, &err) == STATUS_OK)
     return 0;
   fprintf(stderr, "pgseal-agent: %s\n  %s\n", err.message, err.remedy);
@@ -117,6 +113,7 @@ static int run_command(const char *command, const char *config) {
 }
 
 int main(int argc, char **argv) {
+  process_harden(); /* keys, and what connection strings hold */
   static const struct option options[] = {
       {"config", required_argument, NULL, 'c'},     {"help", no_argument, NULL, 'h'},
       {"version", no_argument, NULL, 'v'},          {"coordinator", required_argument, NULL, 'u'},

@@ -27,7 +27,12 @@ static Status daemon_start(const Dev *dev, const char *name, const char *config,
   const char *argv[] = {path, "--config", config_path, NULL};
   const char *env[] = {"PGSEAL_TOKEN", NULL};
   /* own group: Ctrl-C is for us, and they are stopped in order; SIGTERM should we be killed */
-  ProcessOptions options = {.argv = argv, .env = env, .log_path = log, .own_group = true, .death_signal = SIGTERM};
+  ProcessOptions options = {.argv = argv,
+                            .env = env,
+                            .log_path = log,
+                            .pass_secrets = true, /* the agent's, for a bucket */
+                            .own_group = true,
+                            .death_signal = SIGTERM};
   return process_start(&options, process, err);
 }
 

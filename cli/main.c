@@ -8,6 +8,7 @@
 #include "cli/http.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
+#include "common/base/process.h"
 
 static void main_help(void) {
   printf("pgseal: checkpoints of PostgreSQL databases, proven by restoring them.\n\n"
@@ -102,6 +103,7 @@ static ExitCode main_run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+  process_harden(); /* tokens, and keys that open checkpoints */
   ExitCode code = main_run(argc - 1, argv + 1);
   if (fflush(stdout) != 0 || ferror(stdout)) {
     perror("pgseal: cannot write the output");

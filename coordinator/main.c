@@ -9,6 +9,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "coordinator/api/api.h"
 #include "coordinator/config.h"
 #include "coordinator/dispatch/dispatch.h"
@@ -279,6 +280,7 @@ static int command(const Words *words) {
 }
 
 int main(int argc, char **argv) {
+  process_harden(); /* the authority's key, and tokens as they are made */
   static const struct option options[] = {
       {"config", required_argument, NULL, 'c'}, {"dir", required_argument, NULL, 'd'},
       {"name", required_argument, NULL, 'n'},   {"help", no_argument, NULL, 'h'},

@@ -16,13 +16,9 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-/* Keys are in memory: no core dumps, no ptrace by others of the same user. And never outlive the agent: it alone holds
- * the other end of stdin, so if it ended before PR_SET_PDEATHSIG took effect, that end is closed. (Whether the parent
- * is process 1 says nothing: in a container the agent may be just that.) */
-static bool harden(int in) {
-  struct rlimit none = {0, 0};
-  setrlimit(RLIMIT_CORE, &none);
-  prctl(PR_SET_DUMPABLE, 0);
+/* Never outlives the agent: it alone holds the other end of stdin, so if it ended before PR_SET_PDEATHSIG took effect,
+ * that end is closed. (Whether the parent is process 1 says nothing: in a container the agent may be just that.) */
+static bool bind_to_agent(int in) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   struct sigaction ignore = {.sa_handler = SIG_IGN};
   sigaction(SIGPIPE, &ignore, NULL);
@@ -137,7 +133,7 @@ int job_main(const char *config_path) {
   int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
   int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
   int null = open("/dev/null", O_RDONLY);
-  if (in < 0 || out < 0 || !harden(in) || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || dup2(null, STDIN_FILENO) < 0)
+  if (in < 0 || out < 0 || !bind_to_agent(in) || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || dup2(null, STDIN_FILENO) < 0)
     return 1;
   close(null);
   JobChannel *channel = memory_alloc(sizeof *channel); /* the reader thread's, to the end of the process */

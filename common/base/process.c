@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,11 +71,22 @@ static bool process_overridden(const char *pair, const char *const *env) {
   return false;
 }
 
-static char **process_environment(const char *const *env) {
+/* What a drill's server holds, who wrote the archive can read: better too much is left out. */
+static bool process_looks_secret(const char *pair) {
+  static const char *const parts[] = {"SECRET",  "TOKEN", "PASSW",      "PASSPHRASE",  "CREDENTIAL",
+                                      "PRIVATE", "_KEY",  "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"};
+  CLEANUP_FREE char *name = memory_strndup(pair, process_key_length(pair));
+  for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+    if (strcasestr(name, parts[i]))
+      return true;
+  return strncmp(name, "AWS_", 4) == 0;
+}
+
+static char **process_environment(const char *const *env, bool secrets) {
   char **merged = NULL;
   size_t count = 0;
   for (char **e = environ; e && *e; e++)
-    if (!process_overridden(*e, env))
+    if (!process_overridden(*e, env) && (secrets || !process_looks_secret(*e)))
       ARRAY_PUSH(merged, count, memory_strdup(*e));
   for (const char *const *e = env; e && *e; e++)
     if (strchr(*e, '=') && !process_overridden(*e, e + 1))
@@ -122,7 +134,7 @@ static Status launch_open(Launch *launch, Error *err) {
       (options->pipe_stdout && pipe2(launch->stdout_pipe, O_CLOEXEC) != 0) ||
       (!options->log_path && pipe2(launch->stderr_pipe, O_CLOEXEC) != 0) || pipe2(launch->failure_pipe, O_CLOEXEC) != 0)
     return error_set_errno(err, errno, "cannot make a pipe for %s", options->argv[0]);
-  launch->env = process_environment(options->env);
+  launch->env = process_environment(options->env, options->pass_secrets);
   launch->parent = getpid();
   return STATUS_OK;
 }
@@ -166,6 +178,11 @@ static _Noreturn void child_run(const Launch *launch) {
   ssize_t ignored = write(launch->failure_pipe[1], &failed, sizeof failed);
   (void)ignored;
   _exit(127);
+}
+
+void process_harden(void) {
+  setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+  prctl(PR_SET_DUMPABLE, 0); /* where dumps go to a program, the limit is not asked */
 }
 
 /* True once stderr has ended, or gave an error. */

@@ -1,6 +1,8 @@
 /*
  * Child processes for straight-line code (job children, CLI): spawn with pipes, bounded stderr, and no
- * way to outlive the parent (PR_SET_PDEATHSIG SIGKILL). Never passes a shell; argv holds no secret.
+ * way to outlive the parent (PR_SET_PDEATHSIG SIGKILL). Never passes a shell; argv holds no secret, and what looks like
+ * one in the parent's environment (AWS_*, names with TOKEN, SECRET, PASSWORD, ...; proxies, whose URLs may hold one) is
+ * not passed on.
  */
 #ifndef PGSEAL_COMMON_BASE_PROCESS_H
 #define PGSEAL_COMMON_BASE_PROCESS_H
@@ -22,6 +24,7 @@ typedef struct ProcessOptions {
   const char *user; /* run as this system user (needs root), or NULL */
   const char *work_dir; /* or NULL */
   const char *log_path; /* stderr (and stdout, unless piped) is appended to this file instead of being kept; or NULL */
+  bool pass_secrets;    /* the child is one of our own daemons, configured by the same environment */
   bool own_group;       /* a process group of its own: a terminal's Ctrl-C does not reach it */
   int death_signal;     /* what it gets when the starting thread ends; 0: SIGKILL */
 } ProcessOptions;
@@ -55,5 +58,9 @@ void process_release(Process *process); /* kill if running, free the buffer */
 /* Runs to the end, stdout into `out` up to limit bytes (ERR_TOOL beyond). A non-zero exit is ERR_TOOL with stderr in
  * the message. */
 Status process_run(const ProcessOptions *options, size_t limit, Buffer *out, Error *err) MUST_CHECK;
+
+/* Of this process, before it gets to hold a secret: no core dump, whatever handles them, and nobody but root attaches
+ * to it or reads its memory or environment, of the same user neither. Lasts until an exec; the limit is inherited. */
+void process_harden(void);
 
 #endif

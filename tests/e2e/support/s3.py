@@ -1,5 +1,6 @@
 """A real S3 server (deploy/demo/s3), its users and buckets, as a test or an administrator sees them."""
 import hashlib
+import json
 import os
 import pathlib
 import subprocess
@@ -50,6 +51,20 @@ class Server:
                                     headers=["Content-Type: application/x-www-form-urlencoded"])
         assert status == 200, body
         return keys
+
+    def session(self, name, seconds=3600):
+        """(access key, secret, session token) that the server's STS gives, good for everything for so long."""
+        trust = {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/owner"]}, "Action": ["sts:AssumeRole"]}
+        may = {"Effect": "Allow", "Action": ["s3:*"], "Resource": "arn:aws:s3:::*"}
+        policies = [json.dumps({"Version": "2012-10-17", "Statement": [s]}) for s in (trust, may)]
+        self.admin("role", "create", f"--role-name={name}", f"--assume-role-policy-doc={policies[0]}")
+        self.admin("role-policy", "put", f"--role-name={name}", "--policy-name=all", f"--policy-doc={policies[1]}")
+        form = {"Action": "AssumeRole", "DurationSeconds": seconds, "RoleArn": f"arn:aws:iam:::role/{name}", "RoleSessionName": name}
+        status, body = self.request("POST", "", urllib.parse.urlencode(form).encode(),
+                                    headers=["Content-Type: application/x-www-form-urlencoded"])
+        assert status == 200, body
+        found = {e.tag.split("}")[-1]: e.text for e in ElementTree.fromstring(body).iter()}
+        return found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
 
     def admin(self, *argv):
         return self._tool("admin", *argv)

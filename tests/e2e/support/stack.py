@@ -162,8 +162,9 @@ class Stack:
 
     def _spawn(self, name, argv):
         log = open(self.dir / f"{name}.log", "ab")
+        more = {} if name == "coordinator" else self.options.get("agent_environment", {})
         self.running[name] = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                              env={**os.environ, "PGPASSWORD": "", "TZ": "Asia/Kathmandu"})
+                                              env={**os.environ, "PGPASSWORD": "", "TZ": "Asia/Kathmandu", **more})
         log.close()
 
     def start_coordinator(self):

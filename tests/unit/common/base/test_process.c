@@ -7,12 +7,59 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/process.h"
+
+static void test_secrets_stay_here(void **state) {
+  (void)state;
+  static const char *const secrets[] = {"AWS_REGION",    "AWS_SESSION_TOKEN",  "PGPASSWORD",  "PGSEAL_TOKEN",
+                                        "A_SECRET_HERE", "my_password",        "HTTPS_PROXY", "https_proxy",
+                                        "API_KEY",       "GOOGLE_CREDENTIALS", "XPRIVATE",    "PASSPHRASE"};
+  for (size_t i = 0; i < ARRAY_SIZE(secrets); i++)
+    setenv(secrets[i], "sesame", 1);
+  setenv("AWSOME", "open", 1);
+  setenv("GSS_USE_PROXY", "yes", 1);
+  const char *argv[] = {"env", NULL}, *env[] = {"MY_TOKEN=given", NULL};
+  ProcessOptions options = {.argv = argv, .env = env};
+  for (int pass = 0; pass < 2; pass++) {
+    Error err;
+    CLEANUP(buffer_release) Buffer out = {0};
+    options.pass_secrets = pass;
+    assert_int_equal(process_run(&options, 1 << 20, &out, &err), STATUS_OK);
+    const char *text = buffer_text(&out);
+    assert_int_equal(strstr(text, "sesame") != NULL, pass);
+    assert_non_null(strstr(text, "AWSOME=open"));
+    assert_non_null(strstr(text, "GSS_USE_PROXY=yes"));
+    assert_non_null(strstr(text, "MY_TOKEN=given"));
+    assert_non_null(strstr(text, "PATH="));
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(secrets); i++)
+    unsetenv(secrets[i]);
+}
+
+static void test_harden(void **state) {
+  (void)state;
+  pid_t pid = fork();
+  if (pid == 0) {
+    struct rlimit limit = {1, 1};
+    process_harden();
+    _exit(prctl(PR_GET_DUMPABLE) == 0 && getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_cur == 0 &&
+                  limit.rlim_max == 0
+              ? 42
+              : 1);
+  }
+  int ended;
+  assert_int_equal(waitpid(pid, &ended, 0), pid);
+  assert_int_equal(WEXITSTATUS(ended), 42);
+}
 
 static void test_run_gives_output_and_environment(void **state) {
   (void)state;
@@ -180,6 +227,8 @@ static void test_log_path_and_user(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_run_gives_output_and_environment),
+      cmocka_unit_test(test_secrets_stay_here),
+      cmocka_unit_test(test_harden),
       cmocka_unit_test(test_run_tells_why_it_failed),
       cmocka_unit_test(test_pipes),
       cmocka_unit_test(test_stderr_keeps_its_end),
