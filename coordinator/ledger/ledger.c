@@ -69,6 +69,23 @@ Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **it
   return ledger->ops->job_list(ledger->backend, checkpoint_id, items, count, err);
 }
 
+Status ledger_job_by_key(Ledger *ledger, const char *token_name, const char *idempotency_key, LedgerJob *out,
+                         Error *err) {
+  return ledger->ops->job_by_key(ledger->backend, token_name, idempotency_key, out, err);
+}
+
+Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count, Error *err) {
+  return ledger->ops->job_recent(ledger->backend, filter, items, count, err);
+}
+
+Status ledger_job_report_put(Ledger *ledger, const LedgerJob *job, const json_t *report, Error *err) {
+  return ledger->ops->job_report_put(ledger->backend, job, report, err);
+}
+
+Status ledger_job_report_get(Ledger *ledger, const char *job_id, json_t **report, Error *err) {
+  return ledger->ops->job_report_get(ledger->backend, job_id, report, err);
+}
+
 Status ledger_job_open(Ledger *ledger, LedgerJob **items, size_t *count, Error *err) {
   return ledger->ops->job_open(ledger->backend, items, count, err);
 }

@@ -37,7 +37,16 @@ typedef struct Checkpoint {
   json_t *detail; /* owned: omissions, differences, notes, stages, versions, assertions ... for the API */
 } Checkpoint;
 
-typedef enum LedgerJobKind { LEDGER_JOB_DUMP = 1, LEDGER_JOB_DRILL = 2 } LedgerJobKind;
+/* Plans and restores are the recovery jobs: of a checkpoint whose life they do not change. */
+typedef enum LedgerJobKind {
+  LEDGER_JOB_DUMP = 1,
+  LEDGER_JOB_DRILL = 2,
+  LEDGER_JOB_PLAN = 3,
+  LEDGER_JOB_RESTORE = 4
+} LedgerJobKind;
+const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore" */
+bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind);
+bool ledger_job_recovers(LedgerJobKind kind); /* a plan or a restore */
 
 typedef struct LedgerJob {
   char *id, *checkpoint_id, *database;
@@ -50,6 +59,10 @@ typedef struct LedgerJob {
   bool cancel_requested;
   char *error_code, *error_message, *error_remedy, *error_object;
   json_t *progress; /* owned; last progress, also what Follow is made of */
+  /* Of recovery jobs alone, never changed after the insert but for the last two: */
+  char *requested_by, *idempotency_key;
+  json_t *request;              /* owned; as it was asked for */
+  char *approval, *approved_by; /* "needed", "given", or NULL: needs none; the token's name */
 } LedgerJob;
 
 typedef struct LedgerEvent {
@@ -94,6 +107,13 @@ typedef struct CheckpointFilter {
   int limit;
 } CheckpointFilter; /* newest first */
 
+typedef struct JobFilter {
+  const char *database; /* NULL: all */
+  int kind;             /* 0: all */
+  const char *scope;
+  int limit;
+} JobFilter; /* newest first */
+
 /* A scope is a JSON array of globs of database names, as text, such as ["prod-*"]. The globs hold nothing but what
  * names may hold, '*' and '?', so that every backend can match them and agrees with text_glob. What has no database is
  * in no scope. */
@@ -134,8 +154,19 @@ Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_get(Ledger *ledger, const char *id, LedgerJob *out, Error *err) MUST_CHECK;
+/* Oldest first. Recovery jobs that are over are left out: there may be any number of them. */
 Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **items, size_t *count,
-                       Error *err) MUST_CHECK; /* oldest first */
+                       Error *err) MUST_CHECK;
+Status ledger_job_by_key(Ledger *ledger, const char *token_name, const char *idempotency_key, LedgerJob *out,
+                         Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
+Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count,
+                         Error *err) MUST_CHECK;
+/* A recovery job's report, an object. Kept apart, since it may be large. Of one database's plans only the newest
+ * LEDGER_REPORTS_KEPT are kept: whoever may ask for plans must not be able to fill the disk. */
+enum { LEDGER_REPORTS_KEPT = 100 };
+Status ledger_job_report_put(Ledger *ledger, const LedgerJob *job, const json_t *report, Error *err) MUST_CHECK;
+Status ledger_job_report_get(Ledger *ledger, const char *job_id, json_t **report /* new reference, or NULL */,
+                             Error *err) MUST_CHECK;
 /* A number greater than any before it, in *this* ledger's whole life: fencing numbers also tell which lease came first.
  */
 Status ledger_fencing_next(Ledger *ledger, uint64_t *fencing, Error *err) MUST_CHECK;

@@ -37,6 +37,10 @@ typedef struct LedgerOps {
   Status (*job_update)(void *backend, const LedgerJob *job, Error *err);
   Status (*job_get)(void *backend, const char *id, LedgerJob *out, Error *err);
   Status (*job_list)(void *backend, const char *checkpoint_id, LedgerJob **items, size_t *count, Error *err);
+  Status (*job_by_key)(void *backend, const char *token_name, const char *key, LedgerJob *out, Error *err);
+  Status (*job_recent)(void *backend, const JobFilter *filter, LedgerJob **items, size_t *count, Error *err);
+  Status (*job_report_put)(void *backend, const LedgerJob *job, const json_t *report, Error *err);
+  Status (*job_report_get)(void *backend, const char *job_id, json_t **report, Error *err);
   Status (*job_open)(void *backend, LedgerJob **items, size_t *count, Error *err);
   Status (*fencing_next)(void *backend, uint64_t *fencing, Error *err);
 

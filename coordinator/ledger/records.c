@@ -1,4 +1,4 @@
-/* Freeing records. */
+/* Freeing records, and what kinds of jobs are called. */
 #include "coordinator/ledger/ledger.h"
 
 #include <stdlib.h>
@@ -30,12 +30,39 @@ void checkpoint_list_free(Checkpoint *items, size_t count) {
   free(items);
 }
 
+static const char *const kind_names[] = {
+    [LEDGER_JOB_DUMP] = "dump",
+    [LEDGER_JOB_DRILL] = "drill",
+    [LEDGER_JOB_PLAN] = "plan",
+    [LEDGER_JOB_RESTORE] = "restore",
+};
+
+const char *ledger_job_kind_name(LedgerJobKind kind) {
+  return (unsigned)kind < sizeof kind_names / sizeof *kind_names && kind_names[kind] ? kind_names[kind] : "unknown";
+}
+
+bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind) {
+  for (int i = LEDGER_JOB_DUMP; i <= LEDGER_JOB_RESTORE; i++) {
+    if (strcmp(kind_names[i], name) != 0)
+      continue;
+    *kind = (LedgerJobKind)i;
+    return true;
+  }
+  return false;
+}
+
+bool ledger_job_recovers(LedgerJobKind kind) {
+  return kind == LEDGER_JOB_PLAN || kind == LEDGER_JOB_RESTORE;
+}
+
 void ledger_job_release(LedgerJob *job) {
-  char *texts[] = {job->id,         job->checkpoint_id, job->database,     job->agent,
-                   job->error_code, job->error_message, job->error_remedy, job->error_object};
+  char *texts[] = {job->id,         job->checkpoint_id, job->database,        job->agent,
+                   job->error_code, job->error_message, job->error_remedy,    job->error_object,
+                   job->approval,   job->requested_by,  job->idempotency_key, job->approved_by};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     free(texts[i]);
   json_decref(job->progress);
+  json_decref(job->request);
   memset(job, 0, sizeof *job);
 }
 

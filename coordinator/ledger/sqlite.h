@@ -76,6 +76,10 @@ Status sqlite_job_insert(void *backend, const LedgerJob *job, Error *err);
 Status sqlite_job_update(void *backend, const LedgerJob *job, Error *err);
 Status sqlite_job_get(void *backend, const char *id, LedgerJob *out, Error *err);
 Status sqlite_job_list(void *backend, const char *checkpoint_id, LedgerJob **items, size_t *count, Error *err);
+Status sqlite_job_by_key(void *backend, const char *token_name, const char *key, LedgerJob *out, Error *err);
+Status sqlite_job_recent(void *backend, const JobFilter *filter, LedgerJob **items, size_t *count, Error *err);
+Status sqlite_job_report_put(void *backend, const LedgerJob *job, const json_t *report, Error *err);
+Status sqlite_job_report_get(void *backend, const char *job_id, json_t **report, Error *err);
 Status sqlite_job_open(void *backend, LedgerJob **items, size_t *count, Error *err);
 Status sqlite_fencing_next(void *backend, uint64_t *fencing, Error *err);
 

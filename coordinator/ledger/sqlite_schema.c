@@ -126,7 +126,53 @@ static const char migration_0003[] =
     ") STRICT;"
     "CREATE INDEX certificate_agent ON certificate (agent);";
 
-static const char *const migrations[] = {migration_0001, migration_0002, migration_0003};
+/* Plans and restores. SQLite cannot change a CHECK: the table is made anew. */
+static const char migration_0004[] =
+    "CREATE TABLE job_4 ("
+    "  number INTEGER PRIMARY KEY,"
+    "  id TEXT NOT NULL UNIQUE,"
+    "  checkpoint_id TEXT NOT NULL REFERENCES checkpoint (id),"
+    "  database TEXT NOT NULL,"
+    "  kind INTEGER NOT NULL CHECK (kind IN (1, 2, 3, 4)),"
+    "  state TEXT NOT NULL CHECK (state IN"
+    "    ('queued', 'leased', 'running', 'done', 'failed', 'errored', 'canceled')),"
+    "  attempt INTEGER NOT NULL,"
+    "  fencing INTEGER NOT NULL,"
+    "  agent TEXT,"
+    "  lease_until_us INTEGER NOT NULL,"
+    "  not_before_us INTEGER NOT NULL,"
+    "  created_us INTEGER NOT NULL,"
+    "  started_us INTEGER NOT NULL,"
+    "  finished_us INTEGER NOT NULL,"
+    "  cancel_requested INTEGER NOT NULL,"
+    "  error_code TEXT, error_message TEXT, error_remedy TEXT, error_object TEXT,"
+    "  progress TEXT,"
+    "  requested_by TEXT,"
+    "  idempotency_key TEXT,"
+    "  request TEXT,"
+    "  approval TEXT CHECK (approval IN ('needed', 'given')),"
+    "  approved_by TEXT,"
+    "  CHECK (kind IN (1, 2) OR (requested_by IS NOT NULL AND request IS NOT NULL)),"
+    "  CHECK (approval IS NULL OR (approval = 'given') = (approved_by IS NOT NULL))"
+    ") STRICT;"
+    "INSERT INTO job_4 (number, id, checkpoint_id, database, kind, state, attempt, fencing, agent, lease_until_us,"
+    "  not_before_us, created_us, started_us, finished_us, cancel_requested, error_code, error_message, error_remedy,"
+    "  error_object, progress)"
+    "  SELECT number, id, checkpoint_id, database, kind, state, attempt, fencing, agent, lease_until_us,"
+    "  not_before_us, created_us, started_us, finished_us, cancel_requested, error_code, error_message, error_remedy,"
+    "  error_object, progress FROM job;"
+    "DROP TABLE job;"
+    "ALTER TABLE job_4 RENAME TO job;"
+    "CREATE INDEX job_checkpoint ON job (checkpoint_id);"
+    "CREATE INDEX job_open ON job (number) WHERE state IN ('queued', 'leased', 'running');"
+    "CREATE INDEX job_database ON job (database, number);"
+    "CREATE UNIQUE INDEX job_key ON job (requested_by, idempotency_key) WHERE idempotency_key IS NOT NULL;"
+    "CREATE TABLE report ("
+    "  job INTEGER PRIMARY KEY REFERENCES job (number),"
+    "  report TEXT NOT NULL"
+    ") STRICT;";
+
+static const char *const migrations[] = {migration_0001, migration_0002, migration_0003, migration_0004};
 
 static Status read_pragma(SqliteLedger *ledger, const char *sql, int64_t *value, Error *err) {
   STATEMENT(statement);

@@ -119,11 +119,48 @@ static void test_tokens_of_2(void **state) {
   ledger_close(ledger);
 }
 
+/* Schema 4 makes the table of jobs anew: those there were are still there, in their order, and go on. */
+static void test_jobs_of_4(void **state) {
+  Fixture *f = *state;
+  Ledger *ledger = NULL;
+  LedgerJob *items, job = {0};
+  size_t count;
+  OK(ledger_open_sqlite(f->path, &ledger, &f->err));
+  OK(ledger_job_recent(ledger, &(JobFilter){.limit = 10}, &items, &count, &f->err));
+  assert_int_equal(count, 4);
+  assert_string_equal(items[3].id, "01m7yrcjcd79pewcd3q9h72xaf");
+  assert_true(items[3].kind == LEDGER_JOB_DUMP && items[3].state == JOB_QUEUED && items[3].created_us > 0);
+  assert_true(items[0].kind == LEDGER_JOB_DRILL && items[0].state == JOB_CANCELED && items[0].cancel_requested);
+  assert_true(!items[0].request && !items[0].requested_by && !items[0].approval);
+  json_t *request = json_pack("{s:s}", "database", "shop");
+  LedgerJob plan = {.id = (char *)"plan",
+                    .checkpoint_id = items[0].checkpoint_id,
+                    .database = items[0].database,
+                    .kind = LEDGER_JOB_PLAN,
+                    .state = JOB_QUEUED,
+                    .attempt = 1,
+                    .requested_by = (char *)"me",
+                    .request = request};
+  OK(ledger_job_insert(ledger, &plan, &f->err));
+  plan.id = (char *)"unasked";
+  plan.request = NULL;
+  assert_int_equal(ledger_job_insert(ledger, &plan, &f->err), ERR_CONFLICT);
+  json_decref(request);
+  ledger_job_list_free(items, count);
+  OK(ledger_job_open(ledger, &items, &count, &f->err));
+  assert_int_equal(count, 3);
+  ledger_job_list_free(items, count);
+  OK(ledger_job_get(ledger, "plan", &job, &f->err));
+  ledger_job_release(&job);
+  ledger_close(ledger);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
       T(test_from_1),
       T(test_tokens_of_2),
+      T(test_jobs_of_4),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,151 @@
+/* Jobs that recover: what was asked for, who approved it, and the reports, which are kept apart. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "coordinator/ledger/ledger.h"
+
+typedef struct Fixture {
+  char dir[64], path[96];
+  Ledger *ledger;
+  Error err;
+} Fixture;
+
+#define OK(call) assert_int_equal((call), STATUS_OK)
+
+static int setup(void **state) {
+  Fixture *f = memory_alloc(sizeof *f);
+  snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-ledger-XXXXXX");
+  assert_non_null(mkdtemp(f->dir));
+  snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
+  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
+  Checkpoint c = {.id = (char *)"one",
+                  .database = (char *)"shop",
+                  .tag = (char *)"t",
+                  .requested_by = (char *)"ci",
+                  .created_us = 5,
+                  .dump_attempt = 1};
+  OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  Fixture *f = *state;
+  ledger_close(f->ledger);
+  OK(file_remove_tree(f->dir, &f->err));
+  free(f);
+  return 0;
+}
+
+static Status insert_recovery(Fixture *f, const char *id, LedgerJobKind kind, const char *key, const char *approval) {
+  json_t *request = json_pack("{s:s, s:[s]}", "database", "shop", "tables", "ünï");
+  LedgerJob job = {.id = (char *)id,
+                   .checkpoint_id = (char *)"one",
+                   .database = (char *)"shop",
+                   .kind = kind,
+                   .state = JOB_QUEUED,
+                   .attempt = 1,
+                   .created_us = 5,
+                   .requested_by = (char *)"oncall",
+                   .idempotency_key = (char *)key,
+                   .approval = (char *)approval,
+                   .request = request};
+  Status status = ledger_job_insert(f->ledger, &job, &f->err);
+  json_decref(request);
+  return status;
+}
+
+static size_t jobs_of(Fixture *f, const char *database, int kind, const char *scope, int limit, char newest[8]) {
+  LedgerJob *items;
+  size_t count;
+  const JobFilter filter = {.database = database, .kind = kind, .scope = scope, .limit = limit};
+  OK(ledger_job_recent(f->ledger, &filter, &items, &count, &f->err));
+  snprintf(newest, 8, "%s", count ? items[0].id : "");
+  ledger_job_list_free(items, count);
+  return count;
+}
+
+static void test_recovery_jobs(void **state) {
+  Fixture *f = *state;
+  OK(insert_recovery(f, "p1", LEDGER_JOB_PLAN, "key", NULL));
+  OK(insert_recovery(f, "r1", LEDGER_JOB_RESTORE, NULL, "needed"));
+  assert_int_equal(insert_recovery(f, "p2", LEDGER_JOB_PLAN, "key", NULL), ERR_CONFLICT);
+  assert_int_equal(insert_recovery(f, "p2", LEDGER_JOB_PLAN, NULL, "perhaps"), ERR_CONFLICT);
+  LedgerJob back;
+  OK(ledger_job_by_key(f->ledger, "oncall", "key", &back, &f->err));
+  assert_string_equal(back.id, "p1");
+  assert_string_equal(json_string_value(json_array_get(json_object_get(back.request, "tables"), 0)), "ünï");
+  ledger_job_release(&back);
+  assert_int_equal(ledger_job_by_key(f->ledger, "other", "key", &back, &f->err), ERR_NOT_FOUND);
+  OK(ledger_job_get(f->ledger, "r1", &back, &f->err));
+  assert_string_equal(back.approval, "needed");
+  assert_string_equal(back.requested_by, "oncall");
+  free(back.approval);
+  back.approval = memory_strdup("given");
+  assert_int_equal(ledger_job_update(f->ledger, &back, &f->err), ERR_CONFLICT); /* by whom? */
+  back.approved_by = memory_strdup("lead");
+  OK(ledger_job_update(f->ledger, &back, &f->err));
+  ledger_job_release(&back);
+  char newest[8];
+  assert_int_equal(jobs_of(f, NULL, 0, NULL, 10, newest), 2);
+  assert_string_equal(newest, "r1");
+  assert_int_equal(jobs_of(f, "shop", LEDGER_JOB_PLAN, NULL, 10, newest), 1);
+  assert_string_equal(newest, "p1");
+  assert_int_equal(jobs_of(f, "bank", 0, NULL, 10, newest), 0);
+  assert_int_equal(jobs_of(f, NULL, 0, "[\"sh*\"]", 1, newest), 1);
+  assert_int_equal(jobs_of(f, NULL, 0, "[\"bank\"]", 10, newest), 0);
+}
+
+/* Over or not; and of plans' reports only the newest stay. */
+static void test_reports(void **state) {
+  Fixture *f = *state;
+  OK(insert_recovery(f, "r1", LEDGER_JOB_RESTORE, NULL, NULL));
+  json_t *report = json_pack("{s:f, s:s}", "seconds", 1.5, "text", "ünï"), *back = NULL;
+  LedgerJob job = {0};
+  OK(ledger_job_get(f->ledger, "r1", &job, &f->err));
+  OK(ledger_job_report_get(f->ledger, "r1", &back, &f->err));
+  assert_null(back);
+  OK(ledger_job_report_put(f->ledger, &job, report, &f->err));
+  ledger_job_release(&job);
+  for (int i = 0; i < LEDGER_REPORTS_KEPT + 2; i++) {
+    char id[8];
+    snprintf(id, sizeof id, "p%d", i);
+    OK(insert_recovery(f, id, LEDGER_JOB_PLAN, NULL, NULL));
+    OK(ledger_job_get(f->ledger, id, &job, &f->err));
+    OK(ledger_job_report_put(f->ledger, &job, report, &f->err));
+    job.state = JOB_DONE;
+    OK(ledger_job_update(f->ledger, &job, &f->err));
+    ledger_job_release(&job);
+  }
+  static const char *const kept[] = {"r1", "p2", "p101"}, *const gone[] = {"p0", "p1", "nonesuch"};
+  for (size_t i = 0; i < 3; i++) {
+    OK(ledger_job_report_get(f->ledger, kept[i], &back, &f->err));
+    assert_true(json_equal(back, report));
+    json_decref(back);
+    OK(ledger_job_report_get(f->ledger, gone[i], &back, &f->err));
+    assert_null(back);
+  }
+  LedgerJob *items;
+  size_t count;
+  OK(ledger_job_list(f->ledger, "one", &items, &count, &f->err)); /* that are over are not the checkpoint's business */
+  assert_int_equal(count, 1);
+  ledger_job_list_free(items, count);
+  json_decref(report);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+      T(test_recovery_jobs),
+      T(test_reports),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
