@@ -27,6 +27,7 @@ typedef struct RawBudgets {
 
 typedef struct RawDatabase {
   char *name, *environment, *owner;
+  bool restore_approval;
   ConfigAssertion *assertions;
   unsigned assertions_count;
   RawBudgets budgets;
@@ -108,6 +109,7 @@ static const cyaml_schema_field_t database_fields[] = {
     CYAML_FIELD_SEQUENCE("assertions", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, assertions,
                          &assertion_schema, 0, CONFIG_LIST_LIMIT),
     CYAML_FIELD_MAPPING("budgets", CYAML_FLAG_OPTIONAL, RawDatabase, budgets, budgets_fields),
+    CYAML_FIELD_BOOL("restore_approval", CYAML_FLAG_OPTIONAL, RawDatabase, restore_approval),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t database_schema = {
@@ -116,7 +118,7 @@ static const cyaml_schema_value_t database_schema = {
 static const cyaml_schema_field_t agent_fields[] = {
     REQUIRED_TEXT("name", RawAgent, name),
     REQUIRED_TEXT("public_key", RawAgent, public_key),
-    CYAML_FIELD_SEQUENCE("capabilities", CYAML_FLAG_POINTER, RawAgent, capabilities, &text_schema, 1, 2),
+    CYAML_FIELD_SEQUENCE("capabilities", CYAML_FLAG_POINTER, RawAgent, capabilities, &text_schema, 1, CAPABILITIES),
     CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAgent, databases, &text_schema, 1,
                          CONFIG_LIST_LIMIT),
     CYAML_FIELD_END,
@@ -374,6 +376,7 @@ static Status take_database(Loaded *loaded, const RawDatabase *raw, Error *err) 
   out->owner = raw->owner ? raw->owner : "";
   out->assertions = raw->assertions;
   out->assertion_count = raw->assertions_count;
+  out->restore_approval = raw->restore_approval;
   if ((out->environment[0] && !text_tag_valid(out->environment)) || (out->owner[0] && !text_tag_valid(out->owner)))
     return config_error(err, loaded->config.path,
                         "database %s: environment and owner must be at most 128 printable characters", raw->name);
@@ -393,14 +396,26 @@ static Status take_database(Loaded *loaded, const RawDatabase *raw, Error *err) 
   return status;
 }
 
+bool coordinator_config_capability(const char *name) {
+  static const char *const known[CAPABILITIES] = {"dump", "drill", "restore"};
+  for (size_t i = 0; i < CAPABILITIES; i++) {
+    if (strcmp(known[i], name) == 0)
+      return true;
+  }
+  return false;
+}
+
 static Status check_capabilities(Loaded *loaded, const RawAgent *raw, Error *err) {
   for (unsigned i = 0; i < raw->capabilities_count; i++) {
     const char *capability = raw->capabilities[i];
-    if (strcmp(capability, "dump") != 0 && strcmp(capability, "drill") != 0)
-      return config_error(err, loaded->config.path, "agent %s: capability '%s' is unknown; there are dump and drill",
-                          raw->name, capability);
-    if (i > 0 && strcmp(capability, raw->capabilities[0]) == 0)
-      return config_error(err, loaded->config.path, "agent %s: capability '%s' is there twice", raw->name, capability);
+    if (!coordinator_config_capability(capability))
+      return config_error(err, loaded->config.path,
+                          "agent %s: capability '%s' is unknown; there are " CAPABILITIES_TEXT, raw->name, capability);
+    for (unsigned j = 0; j < i; j++) {
+      if (strcmp(capability, raw->capabilities[j]) == 0)
+        return config_error(err, loaded->config.path, "agent %s: capability '%s' is there twice", raw->name,
+                            capability);
+    }
   }
   return STATUS_OK;
 }

@@ -19,13 +19,14 @@ typedef struct ConfigDatabase {
   const char *name, *environment /* "production" is marked everywhere; default "" */, *owner;
   ConfigAssertion *assertions;
   size_t assertion_count;
-  int timeout_seconds;      /* of a dump or drill job; default 21600 */
+  int timeout_seconds;      /* of a job; default 21600 */
   int lock_timeout_seconds; /* default 30 */
   int connections;          /* besides pg_dump's own, for counts; default 2 */
+  bool restore_approval;    /* a restore waits until a second person approves it */
 } ConfigDatabase;
 typedef struct ConfigAgent {
   const char *name, *public_key; /* PEM path */
-  const char **capabilities;     /* dump, drill */
+  const char **capabilities;     /* dump, drill, restore */
   size_t capability_count;
   const char **databases; /* globs; default "*" */
   size_t database_count;
@@ -58,6 +59,10 @@ typedef struct CoordinatorConfig {
   size_t agent_count;
   const char *log_level, *log_format;
 } CoordinatorConfig;
+
+enum { CAPABILITIES = 3 };
+#define CAPABILITIES_TEXT "dump, drill and restore"
+bool coordinator_config_capability(const char *name); /* is there such a one? */
 
 Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) MUST_CHECK;
 void coordinator_config_free(CoordinatorConfig *config);

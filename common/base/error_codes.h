@@ -36,6 +36,7 @@
   X(FORBIDDEN, "forbidden", PERMANENT, ERRORED, "Use a token or an agent that is allowed to do this.") \
   X(STALE_LEASE, "stale_lease", PERMANENT, ERRORED, "The job was given to another attempt; nothing is to be done.") \
   X(TOO_MANY, "too_many", TRANSIENT, ERRORED, "Wait a little and ask again.") \
+  X(CONFIRMATION_NEEDED, "confirmation_needed", PERMANENT, ERRORED, "Look where it goes, then confirm it with the database's name.") \
   /* dispatch */ \
   X(NO_AGENT, "no_agent", TRANSIENT, ERRORED, "Start an agent with the capability named, or check `pgseal agents`.") \
   X(AGENT_LOST, "agent_lost", TRANSIENT, ERRORED, "See the agent's log; the job is tried again.") \

@@ -28,11 +28,13 @@ static bool capabilities_valid(const json_t *list) {
   size_t count = json_array_size(list);
   for (size_t i = 0; i < count; i++) {
     const char *text = json_string_value(json_array_get(list, i));
-    if (!text || (strcmp(text, "dump") != 0 && strcmp(text, "drill") != 0) ||
-        (i > 0 && strcmp(text, json_string_value(json_array_get(list, 0))) == 0))
+    if (!text || !coordinator_config_capability(text))
       return false;
+    for (size_t j = 0; j < i; j++)
+      if (strcmp(text, json_string_value(json_array_get(list, j))) == 0)
+        return false;
   }
-  return count >= 1 && count <= 2;
+  return count >= 1;
 }
 
 static bool globs_valid(const json_t *list) {
@@ -57,7 +59,7 @@ static Status check_wish(const Agents *agents, const char *name, const json_t *c
     return error_set(err, ERR_INVALID_ARGUMENT,
                      "an agent's name must be 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first");
   if (!capabilities_valid(capabilities))
-    return error_set(err, ERR_INVALID_ARGUMENT, "\"capabilities\" must be a list of dump, drill, or both");
+    return error_set(err, ERR_INVALID_ARGUMENT, "\"capabilities\" must be a list of one or more of " CAPABILITIES_TEXT);
   if (!globs_valid(databases))
     return error_set(err, ERR_INVALID_ARGUMENT,
                      "\"databases\" must be a list of 1 to %d names or globs of databases, such as prod-*",

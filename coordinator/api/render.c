@@ -32,14 +32,14 @@ json_t *render_error(const char *code, const char *message, const char *remedy, 
 }
 
 json_t *render_job(const LedgerJob *job) {
-  return json_pack("{s:s, s:s, s:o, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o}", "id", job->id, "checkpoint",
-                   job->checkpoint_id, "database", render_text(job->database), "kind",
-                   job->kind == LEDGER_JOB_DUMP ? "dump" : "drill", "state", job_state_name(job->state), "attempt",
-                   job->attempt, "agent", render_text(job->agent), "progress",
-                   job->state == JOB_DONE ? NULL : job->progress, "error",
+  int64_t worked_us = job->started_us && job->finished_us > job->started_us ? job->finished_us - job->started_us : 0;
+  return json_pack("{s:s, s:s, s:o, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o, s:f}", "id", job->id, "checkpoint",
+                   job->checkpoint_id, "database", render_text(job->database), "kind", ledger_job_kind_name(job->kind),
+                   "state", job_state_name(job->state), "attempt", job->attempt, "agent", render_text(job->agent),
+                   "progress", job->state == JOB_DONE ? NULL : job->progress, "error",
                    render_error(job->error_code, job->error_message, job->error_remedy, job->error_object),
                    "created_at", render_time(job->created_us), "started_at", render_time(job->started_us),
-                   "finished_at", render_time(job->finished_us));
+                   "finished_at", render_time(job->finished_us), "seconds", round((double)worked_us / 1e5) / 10);
 }
 
 json_t *render_event(const LedgerEvent *event) {
@@ -56,8 +56,10 @@ static void add_jobs(Api *api, const char *checkpoint_id, json_t *json) {
   Error ignored; /* a checkpoint without its jobs is still an answer */
   json_t *list = json_array();
   if (ledger_job_list(api->ledger, checkpoint_id, &jobs, &count, &ignored) == STATUS_OK) {
-    for (size_t i = 0; i < count; i++)
-      json_array_append_new(list, render_job(&jobs[i]));
+    for (size_t i = 0; i < count; i++) {
+      if (!ledger_job_recovers(jobs[i].kind))
+        json_array_append_new(list, render_job(&jobs[i]));
+    }
     ledger_job_list_free(jobs, count);
   }
   json_object_set_new(json, "jobs", list);

@@ -17,6 +17,7 @@ unsigned respond_status(Status status) {
   case ERR_NOT_FOUND:
     return MHD_HTTP_NOT_FOUND;
   case ERR_CONFLICT:
+  case ERR_CONFIRMATION_NEEDED:
     return MHD_HTTP_CONFLICT;
   case ERR_TOO_MANY:
     return MHD_HTTP_TOO_MANY_REQUESTS;

@@ -103,14 +103,14 @@ void track_remove(Dispatch *dispatch, const char *job_id) {
   }
 }
 
-const char *job_kind_name(LedgerJobKind kind) {
-  return kind == LEDGER_JOB_DUMP ? "dump" : "drill";
+const char *job_capability(LedgerJobKind kind) {
+  return ledger_job_recovers(kind) ? "restore" : ledger_job_kind_name(kind);
 }
 
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database) {
   bool capable = false, wanted = false;
   for (size_t i = 0; i < agent->capability_count; i++)
-    capable = capable || strcmp(agent->capabilities[i], job_kind_name(kind)) == 0;
+    capable = capable || strcmp(agent->capabilities[i], job_capability(kind)) == 0;
   for (size_t i = 0; i < agent->database_count; i++)
     wanted = wanted || text_glob(agent->databases[i], database);
   return capable && wanted;

@@ -17,6 +17,11 @@
  * key, a drill that follows it loses its lease: it must verify against the new key. Drill ids: the job's id, with
  * "-<attempt>" from the second attempt on (each attempt's proof has a key of its own).
  *
+ * Recovery jobs (plans and restores) are of a checkpoint that is stored, and change nothing of it. A plan only reads:
+ * it is tried again like a drill. A restore is never tried again: what it had done before it was lost is not known.
+ * Never two restores of one database at once; plans may run beside. Whether the checkpoint is still sealed is looked at
+ * again when a restore is leased. One that needs approval waits for it, an hour at most.
+ *
  * Checkpoint.restore_drill: a drill that errored or was canceled does not replace "proven". Checkpoint.seconds and the
  * requester's answer are of the first end; finished_us is of the last.
  * Checkpoint.detail (object): prefix, dump_public_key (hex), omissions, differences, notes (arrays), stages
@@ -70,6 +75,19 @@ Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, con
                               char **drill_id, Error *err) MUST_CHECK;
 Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
                        Error *err) MUST_CHECK;
+
+/* Recovery jobs. request: what the user asked for, its members and their shapes checked by the caller; it names the
+ * `database`, and may name a `checkpoint` by id or tag (else: the newest sealed one). ERR_NOT_FOUND; ERR_CONFLICT: not
+ * stored, or (restores) not sealed and not asked for as `unproven`, or the script is not what that restore made;
+ * ERR_CONFIRMATION_NEEDED; ERR_TOO_MANY. Idempotency keys as for checkpoints. *out is released by the caller. */
+Status dispatch_request_recovery(Dispatch *dispatch, LedgerJobKind kind, json_t *request, const Requester *requester,
+                                 const char *idempotency_key, LedgerJob *out, bool *joined, Error *err) MUST_CHECK;
+/* A restore that needs a second person's approval. ERR_FORBIDDEN: it is the requester's own; ERR_CONFLICT: it needs
+ * none (any more). */
+Status dispatch_approve(Dispatch *dispatch, const char *job_id, const Requester *requester, Error *err) MUST_CHECK;
+/* ERR_CONFLICT: it is over, or no recovery job. */
+Status dispatch_cancel_recovery(Dispatch *dispatch, const char *job_id, const Requester *requester,
+                                Error *err) MUST_CHECK;
 
 /* Agents. `agent` is the authenticated name. */
 void dispatch_agent_seen(Dispatch *dispatch, const char *agent);

@@ -9,6 +9,10 @@
 
 enum { TEXT_LIMIT = 512, ITEM_TEXT_LIMIT = 4096, NAME_LIMIT = 256, STAGES_LIMIT = 64 };
 
+void intake_json_free(json_t **json) {
+  json_decref(*json);
+}
+
 json_t *intake_text(const char *text, size_t limit) {
   CLEANUP_FREE char *clean = memory_alloc(limit + 1);
   return json_string(text_clean(text ? text : "", clean, limit + 1));
@@ -133,6 +137,22 @@ Status intake_stages(const char *text, json_t **out, Error *err) {
     return error_set(err, ERR_PROTOCOL, "the agent's list of stages is not valid");
   }
   *out = stages;
+  return STATUS_OK;
+}
+
+Status intake_report(const char *text, json_t **out, Error *err) {
+  size_t size = text ? strlen(text) : 0;
+  *out = NULL;
+  if (size == 0)
+    return STATUS_OK;
+  if (size > RECOVERY_REPORT_LIMIT)
+    return error_set(err, ERR_PROTOCOL, "the agent's report is larger than %d MiB", RECOVERY_REPORT_LIMIT >> 20);
+  json_t *report = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+  if (!json_is_object(report)) {
+    json_decref(report);
+    return error_set(err, ERR_PROTOCOL, "the agent's report is not a JSON object");
+  }
+  *out = report;
   return STATUS_OK;
 }
 

@@ -5,6 +5,8 @@
  *   change.c    one ledger transaction and its notifications
  *   work.c      a checkpoint with its jobs; small setters
  *   request.c   checkpoint, drill and cancel requests
+ *   recovery_request.c  requests for plans and restores, approval, cancel
+ *   recovery.c  how plans and restores end
  *   lease.c     poll: which job an agent gets
  *   message.c   messages to agents: job, follow
  *   progress.c  progress
@@ -57,7 +59,7 @@ Track *track_get(Dispatch *dispatch, const LedgerJob *job);      /* made if need
 void track_remove(Dispatch *dispatch, const char *job_id);
 int64_t dispatch_lease_us(const Dispatch *dispatch);
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database);
-const char *job_kind_name(LedgerJobKind kind); /* "dump", "drill": also the capability */
+const char *job_capability(LedgerJobKind kind); /* that an agent needs */
 
 /* change.c: `CLEANUP(change_release) Change change = {0};` rolls back unless committed. */
 typedef struct Change {
@@ -108,8 +110,8 @@ Status dump_stored(Change *change, Work *work, LedgerJob *job, Error *err) MUST_
 Status dump_over(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause, Error *err) MUST_CHECK;
 Status drill_over(Change *change, Work *work, LedgerJob *job, JobEvent event, Outcome outcome, const Error *cause,
                   Error *err) MUST_CHECK;
-/* Gives up on a job that is queued or lost. */
-Status job_give_up(Change *change, Work *work, LedgerJob *job, const Error *cause, Error *err) MUST_CHECK;
+/* The job ends, errored: JOB_EVENT_GIVE_UP (it is queued or lost) or JOB_EVENT_ERRORED. */
+Status job_fail(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause, Error *err) MUST_CHECK;
 /* Queued: canceled now. Held: the agent is told with its next progress. */
 Status job_cancel(Change *change, Work *work, LedgerJob *job, Error *err) MUST_CHECK;
 Status checkpoint_end(Change *change, Work *work, const Requester *requester, Error *err) MUST_CHECK;
@@ -125,6 +127,25 @@ VerdictUse verdict_failed(Dispatch *dispatch, Work *work, const LedgerJob *job, 
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) MUST_CHECK;
 Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work);
 
+/* recovery.c */
+enum { RECOVERY_REPORT_LIMIT = 2 << 20, APPROVAL_SECONDS = 3600 };
+/* report: or NULL. */
+Status recovery_over(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause,
+                     const json_t *report, Error *err) MUST_CHECK;
+Status recovery_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result,
+                       Error *err) MUST_CHECK;
+/* What a restore or plan is about, for its events: new reference. */
+json_t *recovery_summary(const LedgerJob *job);
+/* May it be restored from? ERR_CONFLICT. */
+Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kind, const json_t *request,
+                                 Error *err) MUST_CHECK;
+
+/* request.c: what recovery_request.c asks for, too. */
+bool request_sees(const Requester *requester, const char *database);
+Status request_check_database(const Dispatch *dispatch, const char *database, const Requester *requester,
+                              Error *err) MUST_CHECK;
+Status request_check_key(const char *key /* or NULL */, Error *err) MUST_CHECK;
+
 /* gone.c: an observer of the agents; user is the Dispatch. */
 void dispatch_agent_changed(void *user, const Agent *agent);
 
@@ -132,7 +153,10 @@ void dispatch_agent_changed(void *user, const Agent *agent);
 enum { INTAKE_JSON_LIMIT = 256 << 10 };
 void intake_failure(const Pgseal__Failure *failure, Error *out); /* code, message, remedy, object; bounded */
 json_t *intake_progress(const Pgseal__JobProgress *progress);    /* new reference */
-json_t *intake_text(const char *text, size_t limit);             /* new reference: a JSON string */
+/* An object, from an agent's text; *out is NULL if there is none. ERR_PROTOCOL. */
+Status intake_report(const char *text, json_t **out, Error *err) MUST_CHECK;
+void intake_json_free(json_t **json);                /* for CLEANUP */
+json_t *intake_text(const char *text, size_t limit); /* new reference: a JSON string */
 /* A JSON array (of objects or strings), or an object of numbers, from an agent's text; bounded. ERR_PROTOCOL. "" is
  * empty. New reference in *out. */
 Status intake_list(const char *what, const char *text, json_t **out, Error *err) MUST_CHECK;

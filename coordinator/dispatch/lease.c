@@ -35,18 +35,48 @@ static bool dump_underway(const JobList *open, const char *checkpoint_id) {
   return true;
 }
 
-static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, const Pgseal__Poll *poll, const JobList *open,
+/* Never two restores of one database at once. */
+static bool restore_underway(const JobList *open, const char *database) {
+  for (size_t i = 0; i < open->count; i++) {
+    if (open->items[i].kind == LEDGER_JOB_RESTORE && job_held(&open->items[i]) &&
+        strcmp(open->items[i].database, database) == 0)
+      return true;
+  }
+  return false;
+}
+
+static bool may_start(const JobList *open, size_t index) {
+  const LedgerJob *job = &open->items[index];
+  switch (job->kind) {
+  case LEDGER_JOB_DUMP:
+    return first_of_database(open, index);
+  case LEDGER_JOB_DRILL:
+    return dump_underway(open, job->checkpoint_id);
+  case LEDGER_JOB_RESTORE:
+    return (!job->approval || strcmp(job->approval, "given") == 0) && !restore_underway(open, job->database);
+  case LEDGER_JOB_PLAN:
+    return true;
+  }
+  return false;
+}
+
+static uint32_t *slots_for(Pgseal__Poll *poll, LedgerJobKind kind) {
+  return kind == LEDGER_JOB_DUMP    ? &poll->free_dump
+         : kind == LEDGER_JOB_DRILL ? &poll->free_drill
+                                    : &poll->free_restore;
+}
+
+static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, Pgseal__Poll *poll, const JobList *open,
                      size_t index) {
   const LedgerJob *job = &open->items[index];
-  bool dump = job->kind == LEDGER_JOB_DUMP;
-  if (job->state != JOB_QUEUED || job->cancel_requested || (dump ? poll->free_dump : poll->free_drill) == 0)
+  if (job->state != JOB_QUEUED || job->cancel_requested || *slots_for(poll, job->kind) == 0)
     return false;
   int64_t wait = job->not_before_us - dispatch->wall_us();
   if (wait > 0 && wait < 120 * (int64_t)1000000) /* more than any backoff: the clock was set back */
     return false;
   if (!agent_can(agent, job->kind, job->database) || !coordinator_config_database(dispatch->config, job->database))
     return false;
-  return dump ? first_of_database(open, index) : dump_underway(open, job->checkpoint_id);
+  return may_start(open, index);
 }
 
 /* The dump goes to an agent with another key than the drill that follows was told: that drill must be told anew. */
@@ -88,6 +118,30 @@ static Status lease_drill(Dispatch *dispatch, Work *work, const ConfigAgent *age
   return STATUS_OK;
 }
 
+/* What the lease does to the checkpoint; a recovery job's does nothing to it. */
+static Status lease_of_kind(Change *change, Work *work, const LedgerJob *job, const ConfigAgent *agent, Error *err) {
+  if (job->kind == LEDGER_JOB_DUMP)
+    return lease_dump(change, work, agent, err);
+  if (job->kind == LEDGER_JOB_DRILL)
+    return lease_drill(change->dispatch, work, agent, err);
+  if (job->kind == LEDGER_JOB_PLAN)
+    return STATUS_OK;
+  return change_event(change, "restore.started", &work->checkpoint, job, &(Requester){.name = job->requested_by},
+                      recovery_summary(job), err);
+}
+
+/* The checkpoint may have been condemned since the restore was asked for. True: it has, and the job is over. */
+static bool condemned_since(Change *change, Work *work, LedgerJob *job, Status *status, Error *err) {
+  Error cause;
+  if (!job || !ledger_job_recovers(job->kind) ||
+      recovery_check_checkpoint(&work->checkpoint, job->kind, job->request, &cause) == STATUS_OK)
+    return false;
+  *status = job_fail(change, work, job, JOB_EVENT_GIVE_UP, &cause, err);
+  if (*status == STATUS_OK)
+    *status = change_commit(change, err);
+  return true;
+}
+
 static Status lease(Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *chosen, Pgseal__Job **out,
                     Error *err) {
   CLEANUP(change_release) Change change = {0};
@@ -98,15 +152,16 @@ static Status lease(Dispatch *dispatch, const ConfigAgent *agent, const LedgerJo
   if (status != STATUS_OK)
     return status;
   LedgerJob *job = work_job(&work, chosen->id);
+  if (condemned_since(&change, &work, job, &status, err))
+    return status;
   if (!job || !job_walk(&job->state, JOB_EVENT_LEASE))
     return error_set(err, ERR_INTERNAL, "job %s cannot be leased", chosen->id);
-  status =
-      job->kind == LEDGER_JOB_DUMP ? lease_dump(&change, &work, agent, err) : lease_drill(dispatch, &work, agent, err);
+  text_set(&job->agent, agent->name);
+  status = lease_of_kind(&change, &work, job, agent, err);
   if (status == STATUS_OK)
     status = ledger_fencing_next(dispatch->ledger, &job->fencing, err);
   if (status != STATUS_OK)
     return status;
-  text_set(&job->agent, agent->name);
   job->started_us = dispatch->wall_us();
   job->lease_until_us = job->started_us + dispatch_lease_us(dispatch);
   Pgseal__Job *message = NULL;
@@ -117,7 +172,7 @@ static Status lease(Dispatch *dispatch, const ConfigAgent *agent, const LedgerJo
     status = ledger_checkpoint_update(dispatch->ledger, &work.checkpoint, err);
   if (status == STATUS_OK)
     status = change_event(&change, "job.leased", &work.checkpoint, job, NULL,
-                          json_pack("{s:s, s:i, s:I}", "kind", job_kind_name(job->kind), "attempt", job->attempt,
+                          json_pack("{s:s, s:i, s:I}", "kind", ledger_job_kind_name(job->kind), "attempt", job->attempt,
                                     "fencing", (json_int_t)job->fencing),
                           err);
   if (status == STATUS_OK)
@@ -178,7 +233,7 @@ static void take_crossed(Dispatch *dispatch, const ConfigAgent *agent, const Job
     if (!job_held(job) || !job->agent || strcmp(job->agent, agent->name) != 0 || runs(poll, job->id) ||
         dispatch->monotonic_us() - track_get(dispatch, job)->granted_us > CROSSING_US)
       continue;
-    uint32_t *slots = job->kind == LEDGER_JOB_DUMP ? &poll->free_dump : &poll->free_drill;
+    uint32_t *slots = slots_for(poll, job->kind);
     *slots -= *slots > 0;
   }
 }

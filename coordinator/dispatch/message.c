@@ -29,9 +29,7 @@ static bool dump_key(const Dispatch *dispatch, const Checkpoint *checkpoint, uin
   return agent != NULL;
 }
 
-static Status drill_spec(Dispatch *dispatch, Work *work, const LedgerJob *job, const ConfigDatabase *database,
-                         Pgseal__DrillSpec *spec, Error *err) {
-  const Checkpoint *checkpoint = &work->checkpoint;
+static Status add_key(const Dispatch *dispatch, const Checkpoint *checkpoint, ProtobufCBinaryData *out, Error *err) {
   uint8_t key[PUBLIC_KEY_SIZE];
   if (!dump_key(dispatch, checkpoint, key)) {
     error_set(err, ERR_CONFIG, "the key of agent %s, which dumped checkpoint %s, is not known",
@@ -39,9 +37,20 @@ static Status drill_spec(Dispatch *dispatch, Work *work, const LedgerJob *job, c
     error_remedy(err, "Put the agent and its public key back into the coordinator's configuration.");
     return ERR_CONFIG;
   }
+  out->data = memory_dup(key, sizeof key);
+  out->len = sizeof key;
+  return STATUS_OK;
+}
+
+static Status add_drill(Dispatch *dispatch, Work *work, const LedgerJob *job, const ConfigDatabase *database,
+                        Pgseal__Job *message, Error *err) {
+  const Checkpoint *checkpoint = &work->checkpoint;
+  Pgseal__DrillSpec *spec = message->drill = memory_alloc(sizeof *spec);
+  pgseal__drill_spec__init(spec);
+  Status status = add_key(dispatch, checkpoint, &spec->dump_public_key, err);
+  if (status != STATUS_OK)
+    return status;
   spec->drill_id = drill_id_of(job);
-  spec->dump_public_key.data = memory_dup(key, sizeof key);
-  spec->dump_public_key.len = sizeof key;
   spec->dump_agent = memory_strdup(checkpoint->dump_agent ? checkpoint->dump_agent : "");
   spec->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256 ? checkpoint->manifest_sha256 : "");
   spec->server_major = (uint32_t)checkpoint->server_major;
@@ -58,6 +67,36 @@ static Status drill_spec(Dispatch *dispatch, Work *work, const LedgerJob *job, c
   return STATUS_OK;
 }
 
+static Status add_recovery(Dispatch *dispatch, Work *work, const LedgerJob *job, const ConfigDatabase *database,
+                           Pgseal__Job *message, Error *err) {
+  const Checkpoint *checkpoint = &work->checkpoint;
+  Pgseal__RecoverySpec *spec = message->recovery = memory_alloc(sizeof *spec);
+  pgseal__recovery_spec__init(spec);
+  Status status = add_key(dispatch, checkpoint, &spec->dump_public_key, err);
+  if (status != STATUS_OK)
+    return status;
+  spec->dump_agent = memory_strdup(checkpoint->dump_agent ? checkpoint->dump_agent : "");
+  spec->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256 ? checkpoint->manifest_sha256 : "");
+  spec->server_major = (uint32_t)checkpoint->server_major;
+  spec->request_json = json_dumps(job->request, JSON_COMPACT);
+  if (!spec->request_json) {
+    spec->request_json = memory_strdup("");
+    return error_set(err, ERR_CONFLICT, "the ledger's %s %s does not say what was asked for",
+                     ledger_job_kind_name(job->kind), job->id);
+  }
+  spec->proven = checkpoint->state == CHECKPOINT_SEALED;
+  spec->environment = memory_strdup(database->environment);
+  spec->finished_us = checkpoint->finished_us;
+  return STATUS_OK;
+}
+
+static const Pgseal__JobKind message_kinds[] = {
+    [LEDGER_JOB_DUMP] = PGSEAL__JOB_KIND__JOB_KIND_DUMP,
+    [LEDGER_JOB_DRILL] = PGSEAL__JOB_KIND__JOB_KIND_DRILL,
+    [LEDGER_JOB_PLAN] = PGSEAL__JOB_KIND__JOB_KIND_PLAN,
+    [LEDGER_JOB_RESTORE] = PGSEAL__JOB_KIND__JOB_KIND_RESTORE,
+};
+
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) {
   const Checkpoint *checkpoint = &work->checkpoint;
   const ConfigDatabase *database = coordinator_config_database(dispatch->config, job->database);
@@ -67,7 +106,7 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
   pgseal__job__init(message);
   message->id = memory_strdup(job->id);
   message->fencing = job->fencing;
-  message->kind = job->kind == LEDGER_JOB_DUMP ? PGSEAL__JOB_KIND__JOB_KIND_DUMP : PGSEAL__JOB_KIND__JOB_KIND_DRILL;
+  message->kind = message_kinds[job->kind];
   message->attempt = (uint32_t)job->attempt;
   message->checkpoint_id = memory_strdup(checkpoint->id);
   message->database = memory_strdup(checkpoint->database);
@@ -78,14 +117,12 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
   message->budgets->total_seconds = (uint32_t)database->timeout_seconds;
   message->budgets->lock_timeout_seconds = (uint32_t)database->lock_timeout_seconds;
   message->budgets->connections = (uint32_t)database->connections;
-  if (job->kind == LEDGER_JOB_DRILL) {
-    message->drill = memory_alloc(sizeof *message->drill);
-    pgseal__drill_spec__init(message->drill);
-    Status status = drill_spec(dispatch, work, job, database, message->drill, err);
-    if (status != STATUS_OK) {
-      pgseal__job__free_unpacked(message, NULL);
-      return status;
-    }
+  Status status = job->kind == LEDGER_JOB_DRILL    ? add_drill(dispatch, work, job, database, message, err)
+                  : ledger_job_recovers(job->kind) ? add_recovery(dispatch, work, job, database, message, err)
+                                                   : STATUS_OK;
+  if (status != STATUS_OK) {
+    pgseal__job__free_unpacked(message, NULL);
+    return status;
   }
   *out = message;
   return STATUS_OK;

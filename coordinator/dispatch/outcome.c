@@ -24,8 +24,8 @@ static Status walk_job(LedgerJob *job, JobEvent event, Error *err) {
 }
 
 static json_t *job_event_detail(const LedgerJob *job) {
-  json_t *detail = json_pack("{s:s, s:i, s:s}", "kind", job_kind_name(job->kind), "attempt", job->attempt, "state",
-                             job_state_name(job->state));
+  json_t *detail = json_pack("{s:s, s:i, s:s}", "kind", ledger_job_kind_name(job->kind), "attempt", job->attempt,
+                             "state", job_state_name(job->state));
   if (detail && job->error_code)
     json_object_set_new(detail, "error", json_string(job->error_code));
   return detail;
@@ -85,33 +85,53 @@ Status job_requeue(Change *change, Work *work, LedgerJob *job, const Error *caus
   return status;
 }
 
-/* A drill whose dump was tried again had to start over through no fault of its own: those attempts are not counted. */
+/* A drill whose dump was tried again had to start over through no fault of its own: those attempts are not counted. A
+ * restore has one: nobody knows what it had done when it was lost. */
 static bool attempts_left(const Dispatch *dispatch, const Work *work, const LedgerJob *job) {
+  if (job->kind == LEDGER_JOB_RESTORE)
+    return false;
   int extra = job->kind == LEDGER_JOB_DRILL ? work->checkpoint.dump_attempt - 1 : 0;
   return job->attempt < dispatch->config->max_attempts + extra;
 }
 
-/* Whether the checkpoint still waits for this kind of job. */
+/* Whether the checkpoint, or who asked for a plan, still waits for this kind of job. */
 static bool wanted(const Work *work, const LedgerJob *job) {
   CheckpointState state = work->checkpoint.state;
-  return !checkpoint_state_final(state) || (job->kind == LEDGER_JOB_DRILL && state == CHECKPOINT_SEALED);
+  return ledger_job_recovers(job->kind) || !checkpoint_state_final(state) ||
+         (job->kind == LEDGER_JOB_DRILL && state == CHECKPOINT_SEALED);
 }
 
-Status job_give_up(Change *change, Work *work, LedgerJob *job, const Error *cause, Error *err) {
+Status job_fail(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause, Error *err) {
   if (job->kind == LEDGER_JOB_DUMP)
-    return dump_over(change, work, job, JOB_EVENT_GIVE_UP, cause, err);
-  return drill_over(change, work, job, JOB_EVENT_GIVE_UP, OUTCOME_ERRORED, cause, err);
+    return dump_over(change, work, job, event, cause, err);
+  if (job->kind == LEDGER_JOB_DRILL)
+    return drill_over(change, work, job, event, OUTCOME_ERRORED, cause, err);
+  return recovery_over(change, work, job, event, cause, NULL, err);
+}
+
+/* Its agent may still be at it, or have done it: neither its progress nor its result counts any more. */
+static Status restore_lost(Change *change, Work *work, LedgerJob *job, const Error *lost, Error *err) {
+  Error cause;
+  error_set(&cause, lost->status, "%s; what the restore had done by then is not known", lost->message);
+  error_remedy(&cause, "It is not tried again by itself. Look at what is there now: pgseal plan %s", job->database);
+  error_object(&cause, "%s", lost->object);
+  Status status = ledger_fencing_next(change->dispatch->ledger, &job->fencing, err);
+  return status == STATUS_OK ? recovery_over(change, work, job, JOB_EVENT_GIVE_UP, &cause, NULL, err) : status;
 }
 
 Status job_retry(Change *change, Work *work, LedgerJob *job, const Error *cause, bool lost, Error *err) {
+  if (job->kind == LEDGER_JOB_RESTORE && lost)
+    return restore_lost(change, work, job, cause, err);
   if (job->cancel_requested) {
+    if (ledger_job_recovers(job->kind))
+      return recovery_over(change, work, job, JOB_EVENT_CANCEL, cause, NULL, err);
     if (job->kind == LEDGER_JOB_DRILL)
       return drill_over(change, work, job, JOB_EVENT_CANCEL, OUTCOME_CANCELED, cause, err);
     return job_end(change, work, job, JOB_EVENT_CANCEL, err);
   }
   if (wanted(work, job) && attempts_left(change->dispatch, work, job))
     return job_requeue(change, work, job, cause, lost, err);
-  return job_give_up(change, work, job, cause, err);
+  return job_fail(change, work, job, JOB_EVENT_GIVE_UP, cause, err);
 }
 
 Status job_cancel(Change *change, Work *work, LedgerJob *job, Error *err) {
@@ -130,7 +150,7 @@ static double seconds_of(const Change *change, const Work *work) {
   int64_t elapsed = dispatch->wall_us() - work->checkpoint.created_us;
   for (size_t i = 0; i < work->job_count; i++) {
     const Track *track = track_find(dispatch, work->jobs[i].id);
-    if (track)
+    if (track && !ledger_job_recovers(work->jobs[i].kind))
       elapsed = dispatch->monotonic_us() - track->begun_us;
   }
   return elapsed > 1000 ? (double)elapsed / 1e6 : 0.001;

@@ -33,7 +33,7 @@ static size_t distance(const char *a, const char *b) {
   return row[b_length];
 }
 
-static bool sees(const Requester *requester, const char *database) {
+bool request_sees(const Requester *requester, const char *database) {
   return !requester->sees || requester->sees(requester->user, database);
 }
 
@@ -45,7 +45,7 @@ static Status unknown_database(const CoordinatorConfig *config, const Requester 
   size_t best = strlen(shown) / 2 + 1;
   for (size_t i = 0; i < config->database_count; i++) {
     size_t d = distance(shown, config->databases[i].name);
-    if (d < best && sees(requester, config->databases[i].name)) {
+    if (d < best && request_sees(requester, config->databases[i].name)) {
       best = d;
       nearest = config->databases[i].name;
     }
@@ -59,15 +59,13 @@ static Status unknown_database(const CoordinatorConfig *config, const Requester 
   return ERR_NOT_FOUND;
 }
 
-static Status check_request(const Dispatch *dispatch, const char *database, const char *tag, const Requester *requester,
-                            const char *key, Error *err) {
-  if (!coordinator_config_database(dispatch->config, database) || !sees(requester, database))
+Status request_check_database(const Dispatch *dispatch, const char *database, const Requester *requester, Error *err) {
+  if (!coordinator_config_database(dispatch->config, database) || !request_sees(requester, database))
     return unknown_database(dispatch->config, requester, database, err);
-  if (!text_tag_valid(tag)) {
-    error_set(err, ERR_INVALID_ARGUMENT, "the tag is not valid");
-    error_remedy(err, "Use 1 to 128 bytes of printable text, such as pre-deploy-4f3a9c1.");
-    return ERR_INVALID_ARGUMENT;
-  }
+  return STATUS_OK;
+}
+
+Status request_check_key(const char *key, Error *err) {
   if (!key)
     return STATUS_OK;
   size_t length = strlen(key);
@@ -78,6 +76,18 @@ static Status check_request(const Dispatch *dispatch, const char *database, cons
     return error_set(err, ERR_INVALID_ARGUMENT, "the idempotency key must be 1 to %d printable ASCII characters",
                      KEY_LIMIT);
   return STATUS_OK;
+}
+
+static Status check_request(const Dispatch *dispatch, const char *database, const char *tag, const Requester *requester,
+                            const char *key, Error *err) {
+  Status status = request_check_database(dispatch, database, requester, err);
+  if (status != STATUS_OK)
+    return status;
+  if (text_tag_valid(tag))
+    return request_check_key(key, err);
+  error_set(err, ERR_INVALID_ARGUMENT, "the tag is not valid");
+  error_remedy(err, "Use 1 to 128 bytes of printable text, such as pre-deploy-4f3a9c1.");
+  return ERR_INVALID_ARGUMENT;
 }
 
 static Status join(Dispatch *dispatch, const char *database, const char *tag, const char *actor, const char *key,
@@ -202,8 +212,9 @@ static Status check_drill(Dispatch *dispatch, Work *work, const Requester *reque
   if (drill && !job_state_final(drill->state))
     return error_set(err, ERR_CONFLICT, "a drill of checkpoint %s is already %s", checkpoint->id,
                      job_state_name(drill->state));
-  if (!coordinator_config_database(dispatch->config, checkpoint->database))
-    return unknown_database(dispatch->config, requester, checkpoint->database, err);
+  Status status = request_check_database(dispatch, checkpoint->database, requester, err);
+  if (status != STATUS_OK)
+    return status;
   if (!checkpoint_walk(&checkpoint->state, CHECKPOINT_EVENT_DRILL_REQUESTED)) {
     error_set(err, ERR_CONFLICT, "checkpoint %s is %s and cannot be drilled again", checkpoint->id,
               checkpoint_state_name(checkpoint->state));
@@ -244,8 +255,10 @@ Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, con
 
 static Status cancel_jobs(Change *change, Work *work, Error *err) {
   Status status = STATUS_OK;
-  for (size_t i = 0; i < work->job_count && status == STATUS_OK; i++)
-    status = job_cancel(change, work, &work->jobs[i], err);
+  for (size_t i = 0; i < work->job_count && status == STATUS_OK; i++) {
+    if (!ledger_job_recovers(work->jobs[i].kind)) /* they have their own requester, and their own cancel */
+      status = job_cancel(change, work, &work->jobs[i], err);
+  }
   return status;
 }
 

@@ -20,9 +20,7 @@ static bool worth_retry(const Error *cause) {
 static Status errored_result(Change *change, Work *work, LedgerJob *job, const Error *cause, Error *err) {
   if (job->cancel_requested || worth_retry(cause))
     return job_retry(change, work, job, cause, false, err);
-  if (job->kind == LEDGER_JOB_DUMP)
-    return dump_over(change, work, job, JOB_EVENT_ERRORED, cause, err);
-  return drill_over(change, work, job, JOB_EVENT_ERRORED, OUTCOME_ERRORED, cause, err);
+  return job_fail(change, work, job, JOB_EVENT_ERRORED, cause, err);
 }
 
 static Status dump_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) {
@@ -94,6 +92,8 @@ static Status drill_result(Change *change, Work *work, LedgerJob *job, const Pgs
 
 static Status apply(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) {
   Error cause;
+  if (ledger_job_recovers(job->kind))
+    return recovery_result(change, work, job, result, err);
   if (!result || result->outcome == PGSEAL__JOB_RESULT__OUTCOME__UNSPECIFIED) {
     error_set(&cause, ERR_PROTOCOL, "agent %s sent a result without an outcome", job->agent);
     return errored_result(change, work, job, &cause, err);

@@ -31,8 +31,8 @@ static void end_attempt(Dispatch *dispatch, const LedgerJob *found, const Error 
     status = work_load(dispatch, found->checkpoint_id, &work, &err);
   LedgerJob *job = status == STATUS_OK ? work_job(&work, found->id) : NULL;
   if (job && !job_state_final(job->state)) { /* an earlier job of this tick may have ended it */
-    status =
-        give_up ? job_give_up(&change, &work, job, cause, &err) : job_retry(&change, &work, job, cause, true, &err);
+    status = give_up ? job_fail(&change, &work, job, JOB_EVENT_GIVE_UP, cause, &err)
+                     : job_retry(&change, &work, job, cause, true, &err);
   }
   if (status == STATUS_OK)
     status = change_commit(&change, &err);
@@ -46,7 +46,7 @@ static void check_lease(Dispatch *dispatch, const LedgerJob *job) {
     return;
   Error cause;
   error_set(&cause, ERR_AGENT_LOST, "agent %s was not heard of for %d s; its lease of the %s job ran out",
-            job->agent ? job->agent : "?", dispatch->config->lease_seconds, job_kind_name(job->kind));
+            job->agent ? job->agent : "?", dispatch->config->lease_seconds, ledger_job_kind_name(job->kind));
   error_object(&cause, "%s", job->agent ? job->agent : "");
   end_attempt(dispatch, job, &cause, false);
 }
@@ -86,13 +86,26 @@ static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
   }
   if (now - track->capable_us < (int64_t)dispatch->config->agent_wait_seconds * 1000000)
     return;
-  error_set(&cause, ERR_NO_AGENT, "no agent that can %s database %s has been there for %d s", job_kind_name(job->kind),
+  error_set(&cause, ERR_NO_AGENT, "no agent that can %s database %s has been there for %d s", job_capability(job->kind),
             job->database, dispatch->config->agent_wait_seconds);
   error_object(&cause, "%s", job->database);
   error_remedy(&cause, "Start an agent with the capability '%s' for database %s (`pgseal agents` lists them)%s.",
-               job_kind_name(job->kind), job->database,
+               job_capability(job->kind), job->database,
                job->kind == LEDGER_JOB_DRILL ? ", then drill the checkpoint again: it is stored" : "");
   end_attempt(dispatch, job, &cause, true);
+}
+
+/* True if it waits for a second person; not for ever: who asked has long gone on to something else. */
+static bool check_approval(Dispatch *dispatch, const LedgerJob *job) {
+  if (!job->approval || strcmp(job->approval, "needed") != 0)
+    return false;
+  if (dispatch->monotonic_us() - track_get(dispatch, job)->begun_us < (int64_t)APPROVAL_SECONDS * 1000000)
+    return true;
+  Error cause;
+  error_set(&cause, ERR_TIMEOUT, "nobody approved the restore within %d minutes", APPROVAL_SECONDS / 60);
+  error_remedy(&cause, "Ask again, and have somebody else with the role operator approve it in time.");
+  end_attempt(dispatch, job, &cause, true);
+  return true;
 }
 
 static void wake(const Dispatch *dispatch) {
@@ -121,7 +134,8 @@ void dispatch_tick(Dispatch *dispatch) {
       continue;
     }
     due = due || (job->not_before_us > dispatch->ticked_us && job->not_before_us <= now);
-    check_taker(dispatch, job, must_have_agent(jobs, count, job));
+    if (!check_approval(dispatch, job))
+      check_taker(dispatch, job, must_have_agent(jobs, count, job));
   }
   dispatch->ticked_us = now;
   ledger_job_list_free(jobs, count);

@@ -81,6 +81,7 @@ static void test_defaults(void **state) {
   const ConfigDatabase *d = coordinator_config_database(c, "shop");
   assert_non_null(d);
   assert_string_equal(d->environment, "");
+  assert_false(d->restore_approval);
   assert_string_equal(d->owner, "");
   assert_int_equal(d->timeout_seconds, 21600);
   assert_int_equal(d->lock_timeout_seconds, 30);
@@ -91,15 +92,18 @@ static void test_defaults(void **state) {
 
 static void test_everything(void **state) {
   Fixture *f = *state;
-  assert_int_equal(load(f, "http: '[::1]:0'\nbus: tcp://127.0.0.1:9\nledger: /x/l.db\nadmin_token_file: t/o\n"
-                           "dispatch: {lease_seconds: 5, poll_seconds: 2, max_attempts: 4, agent_wait_seconds: 7}\n"
-                           "databases:\n  - name: prod-api\n    environment: production\n    owner: Team Ä\n"
-                           "    assertions: [{name: rows, sql: SELECT true}]\n"
-                           "    budgets: {timeout_seconds: 9, lock_timeout_seconds: 8, connections: 7}\n"
-                           "agents:\n  - {name: one, public_key: a1.pub, capabilities: [dump, drill]}\n"
-                           "  - {name: two, public_key: a2.pub, capabilities: [drill], databases: ['prod-*', x]}\n"
-                           "log: {level: debug, format: json}\n"),
-                   STATUS_OK);
+  assert_int_equal(
+      load(
+          f,
+          "http: '[::1]:0'\nbus: tcp://127.0.0.1:9\nledger: /x/l.db\nadmin_token_file: t/o\n"
+          "dispatch: {lease_seconds: 5, poll_seconds: 2, max_attempts: 4, agent_wait_seconds: 7}\n"
+          "databases:\n  - name: prod-api\n    environment: production\n    owner: Team Ä\n    restore_approval: true\n"
+          "    assertions: [{name: rows, sql: SELECT true}]\n"
+          "    budgets: {timeout_seconds: 9, lock_timeout_seconds: 8, connections: 7}\n"
+          "agents:\n  - {name: one, public_key: a1.pub, capabilities: [dump, drill, restore]}\n"
+          "  - {name: two, public_key: a2.pub, capabilities: [drill], databases: ['prod-*', x]}\n"
+          "log: {level: debug, format: json}\n"),
+      STATUS_OK);
   const CoordinatorConfig *c = f->config;
   assert_string_equal(c->http, "[::1]:0");
   assert_string_equal(c->ledger, "/x/l.db");
@@ -108,11 +112,12 @@ static void test_everything(void **state) {
                    5247);
   const ConfigDatabase *d = &c->databases[0];
   assert_string_equal(d->environment, "production");
+  assert_true(d->restore_approval);
   assert_int_equal(d->assertion_count, 1);
   assert_string_equal(d->assertions[0].sql, "SELECT true");
   assert_int_equal(d->timeout_seconds * 100 + d->lock_timeout_seconds * 10 + d->connections, 987);
   const ConfigAgent *one = coordinator_config_agent(c, "one"), *two = coordinator_config_agent(c, "two");
-  assert_int_equal(one->capability_count, 2);
+  assert_int_equal(one->capability_count, 3);
   assert_string_equal(one->databases[0], "*");
   assert_int_equal(two->database_count, 2);
   assert_string_equal(two->databases[0], "prod-*");
@@ -181,6 +186,7 @@ static void test_agents(void **state) {
   refuse(f, "agents: [{name: a, public_key: a1.pub}]\n", "capabilities");
   refuse(f, "agents: [{name: a, public_key: a1.pub, capabilities: [fly]}]\n", "'fly'");
   refuse(f, "agents: [{name: a, public_key: a1.pub, capabilities: [dump, dump]}]\n", "twice");
+  refuse(f, "agents: [{name: a, public_key: a1.pub, capabilities: [dump, restore, restore]}]\n", "twice");
   refuse(f, "agents: [{name: A, public_key: a1.pub, capabilities: [dump]}]\n", "'A'");
   refuse(f,
          "agents: [{name: a, public_key: a1.pub, capabilities: [dump]}, {name: a, public_key: a2.pub, capabilities: "
@@ -205,8 +211,8 @@ static void test_example(void **state) {
   assert_int_equal(file_read("deploy/coordinator.yaml", 1 << 20, &text, &f->err), STATUS_OK);
   char *keys = memory_format("%s/keys", f->dir);
   assert_int_equal(file_make_dirs(keys, 0700, &f->err), STATUS_OK);
-  const char *const names[] = {"dump-1", "drill-1"};
-  for (int i = 0; i < 2; i++) {
+  const char *const names[] = {"dump-1", "drill-1", "restore-1"};
+  for (int i = 0; i < 3; i++) {
     char *key = memory_format("%s/%s.key", keys, names[i]), *pub = memory_format("%s/%s.pub", keys, names[i]);
     assert_int_equal(signing_key_generate(key, pub, &f->err), STATUS_OK);
     free(key);
@@ -215,7 +221,8 @@ static void test_example(void **state) {
   assert_int_equal(load(f, buffer_text(&text)), STATUS_OK);
   assert_int_equal(f->config->database_count, 1);
   assert_int_equal(f->config->databases[0].assertion_count, 2);
-  assert_int_equal(f->config->agent_count, 2);
+  assert_int_equal(f->config->agent_count, 3);
+  assert_true(f->config->databases[0].restore_approval);
   free(keys);
   buffer_release(&text);
 }
