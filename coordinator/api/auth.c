@@ -111,7 +111,8 @@ static Status check_token(Request *request, LedgerToken *token, const Route *rou
     return expired(token, err);
   note_use(request->api, token);
   scope_load(&request->scope, token->databases);
-  if (!(route->roles & auth_role(token->role)))
+  request->role = auth_role(token->role);
+  if (!(route->roles & request->role))
     return forbidden(token, route->roles, err);
   if (route->reach != REACH_SCOPE && request->scope.text)
     return not_of_all(token, err);

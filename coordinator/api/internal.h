@@ -20,9 +20,9 @@ enum { API_BODY_LIMIT = 64 << 10, API_BODY_PATIENCE = 1 << 20, API_LIST_DEFAULT 
 
 /* Bits: a route names the roles that may take it, so that what names none is for nobody. */
 typedef enum Role {
-  ROLE_CI = 1,       /* asks for checkpoints, and sees how they end */
+  ROLE_CI = 1,       /* asks for checkpoints and plans, and sees how they end */
   ROLE_VIEWER = 2,   /* reads everything */
-  ROLE_OPERATOR = 4, /* both, and drills and cancels */
+  ROLE_OPERATOR = 4, /* both, and drills, restores, approves and cancels */
   ROLE_ADMIN = 8,    /* and makes and revokes tokens */
   ROLE_NONE = 16,    /* nobody asks for a token */
   ROLE_ASKS = ROLE_CI | ROLE_OPERATOR | ROLE_ADMIN,
@@ -49,6 +49,7 @@ typedef struct Request {
   bool too_large, suspended;
   char allow[48]; /* with a 405: the path's methods */
   char actor[64]; /* the token's name */
+  unsigned role;  /* the token's */
   char token_hash[65];
   Address client;                  /* who is behind the proxy, if it came through one of ours */
   char address[NETWORK_TEXT_SIZE]; /* the client's */
@@ -230,6 +231,7 @@ void forwarded_client(const Request *request, Address *client);
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 enum MHD_Result checkpoint_answer(Request *request); /* of a request that waited */
+Handler plan_create, restore_create, jobs_show, jobs_list, jobs_approve, jobs_cancel;
 Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;

@@ -26,9 +26,9 @@ static Status add_database(Request *request, const ConfigDatabase *database, jso
     json_decref(last);
     return status;
   }
-  json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", database->name, "environment",
-                                        database->environment, "owner", database->owner, "newest", last,
-                                        "newest_sealed", sealed));
+  json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "name", database->name, "environment",
+                                        database->environment, "owner", database->owner, "restore_approval",
+                                        database->restore_approval, "newest", last, "newest_sealed", sealed));
   return STATUS_OK;
 }
 

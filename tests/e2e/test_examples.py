@@ -13,7 +13,7 @@ def place(tmp_path):
     for name in ("agent.yaml", "coordinator.yaml"):
         shutil.copy(PROJECT / "deploy" / name, tmp_path)
     (tmp_path / "keys").mkdir()
-    for kind, names in (("signing", ("dump-1", "drill-1", "dump-drill-1")), ("recipient", ("drill", "escrow"))):
+    for kind, names in (("signing", ("dump-1", "drill-1", "restore-1", "dump-drill-1")), ("recipient", ("drill", "escrow"))):
         for name in names:
             run([BIN / "pgseal", "key", "generate", "--kind", kind, "--out", tmp_path / "keys" / name])
     return tmp_path

@@ -10,7 +10,8 @@ typedef enum Kind {
   LIST,  /* shows what is in the scope */
   JOIN,  /* of agents that join, which this coordinator has no authority for */
   ITEM,  /* of one checkpoint, by its tag */
-  ASK    /* for a checkpoint, in the body */
+  WORK,  /* of one job, a plan */
+  ASK    /* for a checkpoint, plan or restore, in the body */
 } Kind;
 
 typedef struct Row {
@@ -28,6 +29,12 @@ static const Row rows[] = {
     {"POST", "/api/v1/checkpoints/{}/drills", "oa", false, ITEM},
     {"POST", "/api/v1/checkpoints/{}/cancel", "oa", false, ITEM},
     {"GET", "/api/v1/drills", "voa", false, LIST},
+    {"POST", "/api/v1/plans", "coa", false, ASK},
+    {"POST", "/api/v1/restores", "oa", false, ASK},
+    {"GET", "/api/v1/jobs", "voa", false, LIST},
+    {"GET", "/api/v1/jobs/{}", "cvoa", false, WORK},
+    {"POST", "/api/v1/jobs/{}/approve", "oa", false, WORK},
+    {"POST", "/api/v1/jobs/{}/cancel", "coa", false, WORK},
     {"GET", "/api/v1/databases", "cvoa", false, LIST},
     {"GET", "/api/v1/agents", "voa", false, LIST},
     {"POST", "/api/v1/agents", "a", true, JOIN},
@@ -65,11 +72,11 @@ static void put_token(Server *s, const char *name, const char *role, const char 
   OK(ledger_token_insert(s->f->ledger, &token, &s->f->err));
 }
 
-static const Row *row_of(const Route *route) {
+static const Row *row_for(const char *method, const char *pattern) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-    if (strcmp(rows[i].method, route->method) == 0 && strcmp(rows[i].pattern, route->pattern) == 0)
+    if (strcmp(rows[i].method, method) == 0 && strcmp(rows[i].pattern, pattern) == 0)
       return &rows[i];
-  print_error("%s %s is in no table of who may take it\n", route->method, route->pattern);
+  print_error("%s %s is in no table of who may take it\n", method, pattern);
   fail();
   return NULL;
 }
@@ -80,7 +87,7 @@ static void test_each_route_is_in_the_table(void **state) {
   const Route *routes = router_routes(&count);
   assert_int_equal(count, ARRAY_SIZE(rows));
   for (size_t i = 0; i < count; i++) {
-    const Row *row = row_of(&routes[i]);
+    const Row *row = row_for(routes[i].method, routes[i].pattern);
     assert_int_equal(routes[i].roles & ROLE_NONE ? 1 : 0, row->roles[0] == '-');
     assert_int_equal(routes[i].reach == REACH_FLEET, row->fleet);
     for (size_t r = 0; r < ARRAY_SIZE(roles); r++) {
@@ -90,10 +97,15 @@ static void test_each_route_is_in_the_table(void **state) {
   }
 }
 
+static char plans[ARRAY_SIZE(databases)][32]; /* one of each */
+
 static char *target_of(const Row *row, const char *database) {
   const char *hole = strstr(row->pattern, "{}");
   if (!hole)
     return memory_strdup(row->pattern);
+  if (row->kind == WORK)
+    return memory_format("%.*s%s%s", (int)(hole - row->pattern), row->pattern,
+                         plans[strcmp(database, databases[0]) != 0], hole + 2);
   return memory_format("%.*s%s%s%s", (int)(hole - row->pattern), row->pattern, row->kind == ITEM ? "tag-" : "",
                        row->kind == ITEM ? database : "victim", hole + 2);
 }
@@ -110,20 +122,28 @@ static int64_t events_of(Server *s) {
   return events;
 }
 
+static char *body_of(const Row *row, const char *database) {
+  if (strstr(row->pattern, "plans"))
+    return memory_format("{\"database\": \"%s\"}", database);
+  if (strstr(row->pattern, "restores"))
+    return memory_format("{\"database\": \"%s\", \"mode\": \"beside\", \"tables\": [\"a\"], \"confirm\": \"%s\"}",
+                         database, database);
+  return memory_format("{\"database\": \"%s\", \"tag\": \"t\", \"wait\": false}", database);
+}
+
 /* One route, one token, one database. */
 static void take(Server *s, const Row *row, const char *role, const char *scope, const char *token,
                  const char *database) {
   CLEANUP_FREE char *target = target_of(row, database);
-  CLEANUP_FREE char *body = row->kind == ASK
-                                ? memory_format("{\"database\": \"%s\", \"tag\": \"t\", \"wait\": false}", database)
-                                : memory_strdup(strstr(target, "rotate") ? "{}" : "{\"name\": \"made\"}");
+  CLEANUP_FREE char *body = row->kind == ASK ? body_of(row, database)
+                                             : memory_strdup(strstr(target, "rotate") ? "{}" : "{\"name\": \"made\"}");
   int64_t before = events_of(s);
   ANSWER got = with_token(s, row->method, target, token, strcmp(row->method, "GET") == 0 ? NULL : body);
   bool may = row->roles[0] == '-' ||
              (strchr("cvoa", role[0]) && strcmp(role, "root") != 0 && role[0] && strchr(row->roles, role[0]));
-  int refused = !may || (row->fleet && scope)                                           ? 403
-                : (row->kind == ITEM || row->kind == ASK) && !in_scope(scope, database) ? 404
-                                                                                        : 0;
+  int refused = !may || (row->fleet && scope)                                                                ? 403
+                : (row->kind == ITEM || row->kind == ASK || row->kind == WORK) && !in_scope(scope, database) ? 404
+                                                                                                             : 0;
   if (row->kind == JOIN && !refused) {
     assert_true(got.status == 400 || got.status == 404);
     return;
@@ -159,6 +179,16 @@ static void restore_victim(Server *s) {
 
 static void test_every_route_role_and_scope(void **state) {
   Server *s = *state;
+  for (size_t d = 0; d < ARRAY_SIZE(databases); d++) {
+    char *id = stored(s->f, databases[d], MANIFEST);
+    JOB *drill = must_get(s->f, 2, DRILL);
+    assert_true(drill_proven(s->f, 2, drill, MANIFEST));
+    free(id);
+    CLEANUP_FREE char *body = body_of(row_for("POST", "/api/v1/plans"), databases[d]);
+    ANSWER plan = ask(s, "POST", "/api/v1/plans", body);
+    assert_int_equal(plan.status, 202);
+    snprintf(plans[d], sizeof plans[d], "%s", text_of(plan.json, "id"));
+  }
   for (size_t d = 0; d < ARRAY_SIZE(databases); d++) {
     CLEANUP_FREE char *tag = memory_format("tag-%s", databases[d]);
     free(request(s->f, databases[d], tag));
