@@ -42,6 +42,9 @@ Status bus_server_open(uv_loop_t *loop, const char *url, const BusTls *tls, size
  * whoever is still admitted; requests under way are resent by their clients, and sessions outlive it.
  * ERR_KEY_UNREADABLE, with the old one still in use. */
 Status bus_server_admit(BusServer *server, const BusTls *tls, Error *err) MUST_CHECK;
+/* How many connections there may be of one address (an IPv6 /64 counts as one), and in all: with a handshake, and again
+ * as many without one, of which the oldest gives way. At first 1024 and 4096; with tls+tcp only. */
+void bus_server_limit(BusServer *server, size_t of_address, size_t in_all);
 void bus_request_reply(BusRequest *request, const void *data, size_t size);
 void bus_request_drop(BusRequest *request); /* no answer: the peer resends later */
 /* Is the connection it came by still open? If not, a reply would reach nobody. Not known at once: a host that vanishes

@@ -156,6 +156,11 @@ Status bus_server_admit(BusServer *server, const BusTls *tls, Error *err) {
   return STATUS_OK;
 }
 
+void bus_server_limit(BusServer *server, size_t of_address, size_t in_all) {
+  if (server->unproven)
+    unproven_limit(server->unproven, of_address, in_all);
+}
+
 Status bus_server_open(uv_loop_t *loop, const char *url, const BusTls *tls, size_t parallel,
                        BusRequestCallback *callback, void *user, BusServer **out, Error *err) {
   nng_tls_config *config = NULL;
