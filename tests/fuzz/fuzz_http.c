@@ -83,17 +83,25 @@ static void at_exit(void) {
     server_stop();
 }
 
+/* Thousands of connections a second would use up the ports of one address: each client has an address of its own. Even
+ * so the pair of ports may be one that an earlier connection still has: then another address does. */
 static int client_open(void) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)api_port(it.api))};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  /* Thousands of connections a second would use up the ports of one address: each client has an address of its own. */
-  struct sockaddr_in own = {.sin_family = AF_INET};
-  own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (it.clients++ & 0xffff));
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof own) != 0 ||
-      connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
-    abort();
-  return fd;
+  for (int tries = 0; tries < 1000; tries++) {
+    struct sockaddr_in own = {.sin_family = AF_INET};
+    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (it.clients++ & 0xffff));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&own, sizeof own) == 0 &&
+        connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+      return fd;
+    if (errno != EADDRNOTAVAIL && errno != EADDRINUSE) {
+      perror("fuzz_http: a client");
+      abort();
+    }
+    close(fd);
+  }
+  abort();
 }
 
 /* Sends, and takes what comes until the server closes or nothing more happens. Returns the size of the answer. */

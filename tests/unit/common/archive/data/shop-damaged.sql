@@ -1,0 +1,34 @@
+-- What a bad Friday does to the database of shop.sql, many ways at once: pg<major>-shop-damaged.dump.
+\connect shop
+ALTER TABLE customers DROP COLUMN share;
+ALTER TABLE customers ALTER COLUMN feeling DROP DEFAULT;
+ALTER TABLE customers ALTER COLUMN feeling TYPE text;
+ALTER TABLE customers ALTER COLUMN name DROP NOT NULL;
+ALTER TABLE customers RENAME COLUMN tickets TO ticket_count;
+ALTER TABLE customers ADD COLUMN extra int DEFAULT 7;
+ALTER TABLE "orders x" DROP CONSTRAINT y;
+ALTER TABLE "Capital" RENAME TO capital_old;
+DROP TABLE payments CASCADE;
+DROP TABLE audit.twin;
+CREATE TABLE audit.twin (id int);
+CREATE OR REPLACE FUNCTION tax(numeric, text) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+DROP PROCEDURE tidy();
+CREATE OR REPLACE VIEW bigger AS SELECT b.id, c.name FROM big b JOIN customers c ON c.id = b.id WHERE b.amount > 200;
+DROP MATERIALIZED VIEW per_customer;
+DROP INDEX orders_note;
+ALTER POLICY own ON orders TO clerk;
+COMMENT ON TABLE orders IS 'other words';
+COMMENT ON COLUMN orders.note IS NULL;
+REVOKE INSERT ON orders FROM "odd clerk";
+DROP TRIGGER "stamp on update" ON orders;
+ALTER TABLE orders DROP CONSTRAINT positive;
+ALTER TABLE orders ALTER COLUMN note SET STATISTICS 100;
+ALTER TABLE orders ALTER COLUMN made TYPE date;
+ALTER TABLE orders ALTER COLUMN kind SET DEFAULT 'none';
+ALTER TABLE worker DROP CONSTRAINT wage_positive;
+ALTER TABLE twin OWNER TO clerk;
+ALTER TABLE cache SET LOGGED;
+DROP SCHEMA "Odd ""Schema" CASCADE;
+ALTER TABLE audit.events DETACH PARTITION audit.events_rest;
+CREATE TABLE newcomer (id int);
+CREATE INDEX ON newcomer (id);
