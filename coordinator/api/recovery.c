@@ -24,6 +24,7 @@ typedef enum Shape {
   SHAPE_DIGEST,     /* SHA-256, in hexadecimal digits */
   SHAPE_PERCENT,    /* more than 0, at most 100 */
   SHAPE_MODE,
+  SHAPE_KEYS,
   SHAPE_PURPOSE
 } Shape;
 
@@ -50,12 +51,13 @@ static const Member members[] = {
     {"threshold_percent", SHAPE_PERCENT, PLAN, 0},
     {"mode", SHAPE_MODE, ANY & ~(unsigned)PLAN, ANY & ~(unsigned)PLAN},
     {"replace", SHAPE_FLAG, IN_PLACE, 0},
-    {"foreign_keys", SHAPE_FLAG, IN_PLACE, 0},
+    {"foreign_keys", SHAPE_KEYS, IN_PLACE, 0},
     {"columns", SHAPE_NAMES, BESIDE, 0},
     {"roles", SHAPE_FLAG, NEW_DATABASE, 0},
     {"target_name", SHAPE_IDENTIFIER, NEW_DATABASE, NEW_DATABASE},
     {"script_of", SHAPE_JOB, SCRIPT, SCRIPT},
     {"script_sha256", SHAPE_DIGEST, SCRIPT, SCRIPT},
+    {"other_database", SHAPE_FLAG, IN_PLACE | BESIDE | SCRIPT, 0},
     {"confirm", SHAPE_TEXT, ANY & ~(unsigned)PLAN, 0},
     {"unproven", SHAPE_FLAG, ANY & ~(unsigned)PLAN, 0},
 };
@@ -114,6 +116,9 @@ static const char *wrong_shape(Shape shape, const json_t *value) {
                : "a number above 0, up to 100";
   case SHAPE_MODE:
     return mode_of(value) ? NULL : "in_place, beside, script or new_database";
+  case SHAPE_KEYS:
+    return text && (strcmp(text, "validate") == 0 || strcmp(text, "not_valid") == 0) ? NULL
+                                                                                     : "\"validate\" or \"not_valid\"";
   case SHAPE_PURPOSE:
     return text && strcmp(text, "guard") == 0 ? NULL : "\"guard\", or left out";
   }

@@ -66,6 +66,8 @@ static void test_bodies_of_restores(void **state) {
       OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"columns\": [\"c\"]}",
       OF_SHOP "\"mode\": \"beside\", \"tables\": [\"a\"], \"replace\": true}",
       OF_SHOP "\"mode\": \"beside\"}",
+      OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"foreign_keys\": true}",
+      OF_SHOP "\"mode\": \"new_database\", \"target_name\": \"x\", \"other_database\": true}",
       OF_SHOP "\"mode\": \"new_database\"}",
       OF_SHOP "\"mode\": \"new_database\", \"target_name\": \"\"}",
       OF_SHOP "\"mode\": \"new_database\", \"target_name\": \"x\", \"tables\": [\"a\"]}",
@@ -83,7 +85,8 @@ static void test_bodies_of_restores(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
     REFUSED(ask(s, "POST", "/api/v1/restores", bad[i]), 400, "invalid_argument");
   static const char *const good[] = {
-      OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"replace\": true, \"foreign_keys\": false, \"confirm\": "
+      OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"replace\": true, \"foreign_keys\": \"not_valid\", "
+              "\"other_database\": true, \"confirm\": "
               "\"shop\"}",
       OF_SHOP "\"mode\": \"beside\", \"tables\": [\"a\"], \"columns\": [\"c\"], \"unproven\": true}",
       OF_SHOP "\"mode\": \"new_database\", \"target_name\": \"Shop of Friday\", \"roles\": true}",
