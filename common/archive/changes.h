@@ -22,10 +22,11 @@ const char *archive_column_change_name(ArchiveColumnChangeKind kind); /* "missin
 
 typedef struct ArchiveChange {
   ArchiveChangeKind kind;
-  long then, now;             /* entries of the two TOCs, or ARCHIVE_NO_ENTRY */
-  const char *desc, *schema;  /* of the entry; owned by its TOC */
-  char *name;                 /* of the object: "orders_pkey" where the tag is "orders orders_pkey" */
-  char *table;                /* name of the relation that it is part of, in the same schema; or "" */
+  long then, now; /* entries of the two TOCs, or ARCHIVE_NO_ENTRY */
+  const char *desc,
+      *schema; /* of the entry, owned by its TOC; "CHECK CONSTRAINT" also for one in a table's definition */
+  char *name;  /* of the object: "orders_pkey" where the tag is "orders orders_pkey" */
+  char *table; /* name of the relation that it is part of, in the same schema; or "" */
   StatementList roll_forward; /* toward the checkpoint; empty: none is known, or the object was added */
   char *because_of;           /* what it went with, "public.orders" or "public.orders.note"; or NULL */
   bool recreated;             /* a relation that was dropped and made again (its OID is another): its rows are not those
@@ -66,5 +67,9 @@ typedef struct ChangeList {
  * `changed` if more than its columns is. Never fails: what cannot be taken apart is `changed`, with a note. */
 void archive_changes(const ArchiveIndex *then, const ArchiveIndex *now, ChangeList *out);
 void change_list_release(ChangeList *list);
+
+/* All roll_forward statements in an order in which they can be run: that of the checkpoint's TOC, with what concerns a
+ * table's columns where the table stands. */
+void archive_roll_forward(const ChangeList *list, StatementList *out);
 
 #endif

@@ -35,6 +35,7 @@ typedef struct ArchiveHeader {
 /* One TOC entry; strings are owned by the reader, never NULL (absent ones are ""), valid as long as it. */
 typedef struct ArchiveEntry {
   int dump_id;
+  uint32_t oid;    /* the object's in its database; 0 for what has none */
   bool had_dumper; /* has a data block */
   char *tag;       /* the object's name */
   char *desc;      /* TABLE, TABLE DATA, INDEX, BLOB, ... */

@@ -150,9 +150,17 @@ static void read_dependencies(TocCursor *cursor, ArchiveEntry *entry) {
   }
 }
 
+/* An OID as text; what is none is 0: nothing but advice hangs on it. */
+static uint32_t read_oid(TocCursor *cursor) {
+  CLEANUP_FREE char *text = NULL;
+  read_string(cursor, &text, NULL);
+  unsigned long value = text && text_is_number(text) ? strtoul(text, NULL, 10) : 0;
+  return value <= UINT32_MAX ? (uint32_t)value : 0;
+}
+
 static void read_fields(TocCursor *cursor, const ArchiveHeader *header, ArchiveEntry *entry) {
   read_string(cursor, NULL, NULL); /* catalog table's OID */
-  read_string(cursor, NULL, NULL); /* the object's OID */
+  entry->oid = read_oid(cursor);
   read_string(cursor, &entry->tag, NULL);
   read_string(cursor, &entry->desc, NULL);
   entry->section = (ArchiveSection)toc_read_int(cursor);

@@ -13,7 +13,7 @@ __attribute__((unused)) static const char *const SHOPS_DROPPED[] = {"pg13-shop-d
                                                                     "pg17-shop-dropped.dump"};
 enum { SHOP_COUNT = sizeof SHOPS / sizeof *SHOPS };
 
-static const char ODD[] = "Odd \"Schema";
+#define ODD "Odd \"Schema"
 
 typedef struct Shop {
   Buffer bytes;

@@ -9,7 +9,7 @@ ALTER TABLE customers ADD COLUMN extra int DEFAULT 7;
 ALTER TABLE "orders x" DROP CONSTRAINT y;
 ALTER TABLE "Capital" RENAME TO capital_old;
 DROP TABLE payments CASCADE;
-DROP TABLE audit.twin;
+DROP TABLE audit.twin CASCADE;
 CREATE TABLE audit.twin (id int);
 CREATE OR REPLACE FUNCTION tax(numeric, text) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 DROP PROCEDURE tidy();

@@ -91,7 +91,8 @@ CREATE UNLOGGED TABLE cache (key text PRIMARY KEY, value jsonb DEFAULT '{"a": [1
 CREATE TABLE "Odd ""Schema"."tab.le
 two" ("a.b" int, "c""d" text);
 CREATE TABLE twin (id int);
-CREATE TABLE audit.twin (id int);
+CREATE TABLE audit.twin (id int PRIMARY KEY);
+CREATE VIEW twins AS SELECT id FROM audit.twin;
 CREATE TABLE "Odd ""Schema".only_here (id int);
 CREATE TABLE audit.both (id int);
 CREATE TABLE "Odd ""Schema".both (id int);
