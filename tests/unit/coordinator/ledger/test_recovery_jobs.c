@@ -116,7 +116,7 @@ static void test_reports(void **state) {
   OK(ledger_job_report_put(f->ledger, &job, report, &f->err));
   ledger_job_release(&job);
   for (int i = 0; i < LEDGER_REPORTS_KEPT + 2; i++) {
-    char id[8];
+    char id[16];
     snprintf(id, sizeof id, "p%d", i);
     OK(insert_recovery(f, id, LEDGER_JOB_PLAN, NULL, NULL));
     OK(ledger_job_get(f->ledger, id, &job, &f->err));
