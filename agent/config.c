@@ -1,5 +1,6 @@
 #include "agent/config.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +134,26 @@ static Status take_repository(Loaded *loaded, Error *err) {
 Status agent_config_repository(const AgentConfig *config, Repository **out, Error *err) {
   return config->repository_directory ? directory_repository_open(config->repository_directory, out, err)
                                       : s3_repository_open(&config->repository_s3, out, err);
+}
+
+Status agent_config_repository_locked(const AgentConfig *config, const char *mode, uint32_t days, Repository **out,
+                                      Error *err) {
+  if (!mode)
+    return agent_config_repository(config, out, err);
+  if (config->repository_directory) {
+    error_set(err, ERR_CONFIG,
+              "what is stored of this database has to be locked (%s, %u days), and a directory locks nothing", mode,
+              days);
+    error_remedy(err, "Keep it in a bucket with Object Lock, or take `lock` from the database in coordinator.yaml.");
+    error_object(err, "%s", config->repository_directory);
+    return err->status;
+  }
+  S3Options options = config->repository_s3;
+  if (!options.lock_mode || strcmp(options.lock_mode, "COMPLIANCE") != 0)
+    options.lock_mode = mode;
+  if (days > (uint32_t)options.lock_days)
+    options.lock_days = days > INT_MAX ? INT_MAX : (int)days;
+  return s3_repository_open(&options, out, err);
 }
 
 static Status take_keys(Loaded *loaded, Error *err) {

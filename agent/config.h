@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/error.h"
 #include "common/crypto/segment.h"
@@ -68,6 +69,11 @@ typedef struct AgentConfig {
 Status agent_config_load(const char *path, AgentConfig **out, Error *err) MUST_CHECK;
 void agent_config_free(AgentConfig *config);
 Status agent_config_repository(const AgentConfig *config, Repository **out, Error *err) MUST_CHECK; /* opens it */
+/* The same for who stores what has to be locked: in the mode and for the days given, or as the configuration has it
+ * where that is more. It is the least that holds here: nobody else can make it less. mode NULL: as configured.
+ * ERR_CONFIG where the repository is a directory, which locks nothing. */
+Status agent_config_repository_locked(const AgentConfig *config, const char *mode, uint32_t days, Repository **out,
+                                      Error *err) MUST_CHECK;
 /* Whose clusters are whose on this machine: the name and where it works, since two agents of different coordinators may
  * have the same name (every `pgseal dev` calls its own alike). Freed by the caller. */
 char *agent_config_owner(const AgentConfig *config);

@@ -10,177 +10,9 @@
 #include "common/bus/address.h"
 #include "common/config/yaml.h"
 #include "common/crypto/signing.h"
+#include "coordinator/config_schema.h"
 
-enum {
-  CONFIG_LIST_LIMIT = 10000,
-  CONFIG_PROXY_LIMIT = 64,
-  CONFIG_SQL_LIMIT = 64 << 10,
-  CONFIG_TEXT_LIMIT = 4096,
-  AGENT_CERTIFICATE_SECONDS = 90 * 86400
-};
-
-/* ---- the file's shape, as libcyaml loads it ---- */
-
-typedef struct RawBudgets {
-  int *timeout_seconds, *lock_timeout_seconds, *connections;
-} RawBudgets;
-
-typedef struct RawDatabase {
-  char *name, *environment, *owner;
-  bool restore_approval;
-  ConfigAssertion *assertions;
-  unsigned assertions_count;
-  RawBudgets budgets;
-} RawDatabase;
-
-typedef struct RawAgent {
-  char *name, *public_key;
-  char **capabilities;
-  unsigned capabilities_count;
-  char **databases;
-  unsigned databases_count;
-} RawAgent;
-
-typedef struct RawDispatch {
-  int *lease_seconds, *poll_seconds, *max_attempts, *agent_wait_seconds;
-} RawDispatch;
-
-typedef struct RawBusTls {
-  char *ca, *ca_key, *certificate, *key;
-  int *agent_certificate_seconds;
-} RawBusTls;
-
-typedef struct RawLog {
-  char *level, *format;
-} RawLog;
-
-typedef struct RawTls {
-  char *certificate, *key;
-} RawTls;
-
-typedef struct RawLimits {
-  int *connections, *requests_per_second, *failures_per_minute;
-  char **proxies;
-  unsigned proxies_count;
-} RawLimits;
-
-typedef struct RawConfig {
-  RawLimits http_limits;
-  RawTls tls;
-  bool http_unencrypted;
-  char *http, *bus, *ledger, *admin_token_file;
-  RawBusTls *bus_tls;
-  RawDispatch dispatch;
-  RawDatabase *databases;
-  unsigned databases_count;
-  RawAgent *agents;
-  unsigned agents_count;
-  RawLog log;
-} RawConfig;
-
-#define OPTIONAL_TEXT(key, type, member)                                                                               \
-  CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 1, CONFIG_TEXT_LIMIT)
-#define REQUIRED_TEXT(key, type, member)                                                                               \
-  CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, CONFIG_TEXT_LIMIT)
-#define OPTIONAL_INT(key, type, member) CYAML_FIELD_INT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member)
-
-static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, CONFIG_TEXT_LIMIT)};
-
-static const cyaml_schema_field_t assertion_fields[] = {
-    REQUIRED_TEXT("name", ConfigAssertion, name),
-    CYAML_FIELD_STRING_PTR("sql", CYAML_FLAG_POINTER, ConfigAssertion, sql, 1, CONFIG_SQL_LIMIT),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t assertion_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, ConfigAssertion, assertion_fields)};
-
-static const cyaml_schema_field_t budgets_fields[] = {
-    OPTIONAL_INT("timeout_seconds", RawBudgets, timeout_seconds),
-    OPTIONAL_INT("lock_timeout_seconds", RawBudgets, lock_timeout_seconds),
-    OPTIONAL_INT("connections", RawBudgets, connections),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t database_fields[] = {
-    REQUIRED_TEXT("name", RawDatabase, name),
-    CYAML_FIELD_STRING_PTR("environment", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, environment, 0,
-                           CONFIG_TEXT_LIMIT),
-    CYAML_FIELD_STRING_PTR("owner", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, owner, 0, CONFIG_TEXT_LIMIT),
-    CYAML_FIELD_SEQUENCE("assertions", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, assertions,
-                         &assertion_schema, 0, CONFIG_LIST_LIMIT),
-    CYAML_FIELD_MAPPING("budgets", CYAML_FLAG_OPTIONAL, RawDatabase, budgets, budgets_fields),
-    CYAML_FIELD_BOOL("restore_approval", CYAML_FLAG_OPTIONAL, RawDatabase, restore_approval),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t database_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawDatabase, database_fields)};
-
-static const cyaml_schema_field_t agent_fields[] = {
-    REQUIRED_TEXT("name", RawAgent, name),
-    REQUIRED_TEXT("public_key", RawAgent, public_key),
-    CYAML_FIELD_SEQUENCE("capabilities", CYAML_FLAG_POINTER, RawAgent, capabilities, &text_schema, 1, CAPABILITIES),
-    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAgent, databases, &text_schema, 1,
-                         CONFIG_LIST_LIMIT),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t agent_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawAgent, agent_fields)};
-
-static const cyaml_schema_field_t dispatch_fields[] = {
-    OPTIONAL_INT("lease_seconds", RawDispatch, lease_seconds),
-    OPTIONAL_INT("poll_seconds", RawDispatch, poll_seconds),
-    OPTIONAL_INT("max_attempts", RawDispatch, max_attempts),
-    OPTIONAL_INT("agent_wait_seconds", RawDispatch, agent_wait_seconds),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t bus_tls_fields[] = {
-    REQUIRED_TEXT("ca", RawBusTls, ca),
-    OPTIONAL_TEXT("ca_key", RawBusTls, ca_key),
-    REQUIRED_TEXT("certificate", RawBusTls, certificate),
-    REQUIRED_TEXT("key", RawBusTls, key),
-    OPTIONAL_INT("agent_certificate_seconds", RawBusTls, agent_certificate_seconds),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t log_fields[] = {
-    OPTIONAL_TEXT("level", RawLog, level),
-    OPTIONAL_TEXT("format", RawLog, format),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t limits_fields[] = {
-    OPTIONAL_INT("connections", RawLimits, connections),
-    OPTIONAL_INT("requests_per_second", RawLimits, requests_per_second),
-    OPTIONAL_INT("failures_per_minute", RawLimits, failures_per_minute),
-    CYAML_FIELD_SEQUENCE("trusted_proxies", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawLimits, proxies, &text_schema,
-                         0, CONFIG_PROXY_LIMIT),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t tls_fields[] = {
-    OPTIONAL_TEXT("certificate", RawTls, certificate),
-    OPTIONAL_TEXT("key", RawTls, key),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t config_fields[] = {
-    OPTIONAL_TEXT("http", RawConfig, http),
-    CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
-    CYAML_FIELD_MAPPING("http_limits", CYAML_FLAG_OPTIONAL, RawConfig, http_limits, limits_fields),
-    CYAML_FIELD_BOOL("http_unencrypted", CYAML_FLAG_OPTIONAL, RawConfig, http_unencrypted),
-    OPTIONAL_TEXT("bus", RawConfig, bus),
-    OPTIONAL_TEXT("ledger", RawConfig, ledger),
-    OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
-    CYAML_FIELD_MAPPING_PTR("bus_tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, bus_tls, bus_tls_fields),
-    CYAML_FIELD_MAPPING("dispatch", CYAML_FLAG_OPTIONAL, RawConfig, dispatch, dispatch_fields),
-    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, databases, &database_schema,
-                         0, CONFIG_LIST_LIMIT),
-    CYAML_FIELD_SEQUENCE("agents", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, agents, &agent_schema, 0,
-                         CONFIG_LIST_LIMIT),
-    CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
-    CYAML_FIELD_END,
-};
-static const cyaml_schema_value_t config_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, RawConfig, config_fields)};
+enum { AGENT_CERTIFICATE_SECONDS = 90 * 86400 };
 
 typedef struct Loaded { /* what coordinator_config_free gets back from the config inside */
   CoordinatorConfig config;
@@ -194,7 +26,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
   if (!config)
     return;
   Loaded *loaded = (Loaded *)((char *)config - offsetof(Loaded, config));
-  config_yaml_free(&config_schema, loaded->raw);
+  config_yaml_free(&coordinator_config_schema, loaded->raw);
   for (size_t i = 0; i < loaded->owned_count; i++)
     free(loaded->owned[i]);
   free(loaded->owned);
@@ -347,19 +179,25 @@ static Status take_settings(Loaded *loaded, Error *err) {
   return status;
 }
 
+static Status take_lock(Loaded *loaded, const RawLock *raw, ConfigDatabase *out, Error *err) {
+  bool governance = strcasecmp(raw->mode, "governance") == 0;
+  if (!governance && strcasecmp(raw->mode, "compliance") != 0)
+    return config_error(err, loaded->config.path, "lock.mode is '%s'; it must be governance or compliance", raw->mode);
+  out->lock_mode = governance ? "GOVERNANCE" : "COMPLIANCE";
+  return take_int(loaded, "lock.days", raw->days, 0, 1, 36500, &out->lock_days, err);
+}
+
 static Status take_budgets(Loaded *loaded, const RawDatabase *raw, ConfigDatabase *out, Error *err) {
-  Error cause;
   Status status = take_int(loaded, "budgets.timeout_seconds", raw->budgets.timeout_seconds, 21600, 1, 7 * 86400,
-                           &out->timeout_seconds, &cause);
+                           &out->timeout_seconds, err);
   if (status == STATUS_OK)
     status = take_int(loaded, "budgets.lock_timeout_seconds", raw->budgets.lock_timeout_seconds, 30, 1, 3600,
-                      &out->lock_timeout_seconds, &cause);
+                      &out->lock_timeout_seconds, err);
   if (status == STATUS_OK)
-    status = take_int(loaded, "budgets.connections", raw->budgets.connections, 2, 1, 8, &out->connections, &cause);
-  if (status == STATUS_OK)
-    return STATUS_OK;
-  *err = cause;
-  return error_prefix(err, "database %s", raw->name);
+    status = take_int(loaded, "budgets.connections", raw->budgets.connections, 2, 1, 8, &out->connections, err);
+  if (status == STATUS_OK && raw->lock)
+    status = take_lock(loaded, raw->lock, out, err);
+  return status == STATUS_OK ? STATUS_OK : error_prefix(err, "database %s", raw->name);
 }
 
 static Status take_database(Loaded *loaded, const RawDatabase *raw, Error *err) {
@@ -458,7 +296,7 @@ Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error 
   loaded->config.path = own(loaded, memory_strdup(path));
   loaded->directory = config_directory(path);
   void *data = NULL;
-  Status status = config_yaml_load(path, &config_schema, &data, err);
+  Status status = config_yaml_load(path, &coordinator_config_schema, &data, err);
   if (status != STATUS_OK)
     return status;
   loaded->raw = data;

@@ -23,6 +23,8 @@ typedef struct ConfigDatabase {
   int lock_timeout_seconds; /* default 30 */
   int connections;          /* besides pg_dump's own, for counts; default 2 */
   bool restore_approval;    /* a restore waits until a second person approves it */
+  const char *lock_mode;    /* Object Lock of what is stored of it, GOVERNANCE or COMPLIANCE; NULL: agents decide */
+  int lock_days;
 } ConfigDatabase;
 typedef struct ConfigAgent {
   const char *name, *public_key; /* PEM path */

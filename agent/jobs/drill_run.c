@@ -56,7 +56,7 @@ Status drill_run_open(DrillRun *run, const JobContext *context, Error *err) {
   if (status == STATUS_OK)
     status = signing_key_load(context->config->signing_key, &run->signer, err);
   if (status == STATUS_OK)
-    status = agent_config_repository(context->config, &run->repository, err);
+    status = job_repository(context, &run->repository, err);
   if (status == STATUS_OK)
     status = engine_open(&context->config->drill, &run->engine, err);
   if (status == STATUS_OK)

@@ -16,7 +16,7 @@ static Status open_run(DumpRun *run, const JobContext *context, Error *err) {
   if (status == STATUS_OK)
     status = signing_key_load(config->signing_key, &run->signer, err);
   if (status == STATUS_OK)
-    status = agent_config_repository(config, &run->repository, err);
+    status = job_repository(context, &run->repository, err);
   return status;
 }
 

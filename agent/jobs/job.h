@@ -30,6 +30,8 @@ typedef struct JobFollow {
   int server_major;
 } JobFollow;
 
+/* Opens the repository, to store what the job makes, locked as the job wants it. */
+Status job_repository(const JobContext *context, Repository **out, Error *err) MUST_CHECK;
 /* Any thread. Sends a progress frame, at most one per 200 ms unless `force`. */
 void job_progress(const JobContext *context, const Pgseal__JobProgress *progress, bool force);
 /* Any thread. STATUS_OK, or ERR_CANCELED once cancel was asked for, or ERR_BUDGET_EXCEEDED past budgets.total_seconds.

@@ -117,6 +117,12 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
   message->budgets->total_seconds = (uint32_t)database->timeout_seconds;
   message->budgets->lock_timeout_seconds = (uint32_t)database->lock_timeout_seconds;
   message->budgets->connections = (uint32_t)database->connections;
+  if (database->lock_mode) {
+    message->lock = memory_alloc(sizeof *message->lock);
+    pgseal__lock__init(message->lock);
+    message->lock->mode = memory_strdup(database->lock_mode);
+    message->lock->days = (uint32_t)database->lock_days;
+  }
   Status status = job->kind == LEDGER_JOB_DRILL    ? add_drill(dispatch, work, job, database, message, err)
                   : ledger_job_recovers(job->kind) ? add_recovery(dispatch, work, job, database, message, err)
                                                    : STATUS_OK;

@@ -1,6 +1,8 @@
 """Each role with a key of its own, under exactly the policy that deploy/policies/ has for it, in a bucket with Object Lock."""
+import datetime
 import json
 import pathlib
+import re
 import tempfile
 
 import pytest
@@ -131,3 +133,44 @@ def test_one_source(place):
     assert sorted(p.stem for p in (PROJECT / "deploy/policies").iterdir()) == sorted(ROLES)
     would = run(["make", "-n", "-C", PROJECT, f"BUILD={BIN.parent}", "install"]).stdout
     assert all(f"deploy/policies/{role}.json" in would for role in ROLES)
+
+
+def locks(s3, bucket, key):
+    """(mode, days from now) of an object's lock, as the server has it."""
+    status, body = s3.request("GET", f"{bucket.name}/{key}?retention=")
+    assert status == 200, (key, status, body)
+    mode, until = (re.search(rf"<{tag}>([^<]*)", body.decode()).group(1) for tag in ("Mode", "RetainUntilDate"))
+    end = datetime.datetime.fromisoformat(until[:19]).replace(tzinfo=datetime.timezone.utc)
+    return mode, round((end - datetime.datetime.now(datetime.timezone.utc)).total_seconds() / 86400)
+
+
+def test_a_lock_for_each_database(make_stack, server, s3, bucket):
+    """Dumps and proofs are locked as the database wants it, never less than the agent's own file says."""
+    locked = s3.bucket(bucket.name + "-l", LOCK)
+    server.create("s3_locks")
+    server.sql("s3_locks", "CREATE TABLE t AS SELECT i FROM generate_series(1, 100) i")
+    wanted = {"none": (None, ("GOVERNANCE", 2)), "more": (("compliance", 5), ("COMPLIANCE", 5)), "less": (("governance", 1), ("GOVERNANCE", 2)),
+              "both": (("compliance", 1), ("COMPLIANCE", 2))}
+    each = {name: {"lock": {"mode": lock[0], "days": lock[1]}} for name, (lock, _) in wanted.items() if lock}
+    stack = make_stack(dict.fromkeys(wanted, server.conninfo("s3_locks")), s3=locked, each=each,
+                       s3_options={"lock_mode": "GOVERNANCE", "lock_days": 2})
+    asked = {name: stack.request(name) for name in wanted}
+    for name, identity in asked.items():
+        shown = stack.wait_final(identity)
+        assert shown["state"] == "sealed", shown
+        keys = locked.list(shown["prefix"])
+        assert any("/proofs/" in k for k in keys) and any(k.endswith("manifest.json.cms") for k in keys), keys
+        assert {locks(s3, locked, k) for k in keys} == {wanted[name][1]}, name
+
+
+def test_a_lock_that_cannot_be(make_stack, server, bucket):
+    """Not sealed without it: neither in a directory nor in a bucket that locks nothing."""
+    server.create("s3_lockless")
+    options = {"each": {"shop": {"lock": {"mode": "compliance", "days": 1}}}}
+    cases = (({}, "config", "a directory locks nothing"), ({"s3": bucket}, "repository_refused", "bucket"))
+    for where, code, mention in cases:
+        stack = make_stack({"shop": server.conninfo("s3_lockless")}, **options, **where)
+        error = stack.refuse("shop", "errored", code)["error"]
+        assert mention in error["message"] and "Object Lock" in error["message"] + error["remedy"], error
+        assert not [e for e in stack.api("GET", "/api/v1/ledger")[1]["events"] if e["kind"].endswith((".sealed", ".proven"))]
+        stack.assert_clean()

@@ -176,7 +176,12 @@ static S3Verdict other(const S3 *s3, const S3Request *request, const S3Reply *re
   say(s3, request, fault || reply->status < 300 ? ERR_REPOSITORY_UNAVAILABLE : ERR_REPOSITORY_REFUSED, err,
       "the server answered HTTP %ld%s%s%s%s", reply->status, *reply->code ? " " : "", reply->code,
       *reply->message ? ": " : "", reply->message);
-  if (!fault)
+  if (!fault && request->verb == S3_PUT && s3->lock_mode)
+    error_remedy(err,
+                 "See the server's words. Objects are to be locked (%s, %d days), and a bucket without Object Lock "
+                 "refuses that.",
+                 s3->lock_mode, s3->lock_days);
+  else if (!fault)
     error_remedy(err, "See the server's words; an option of `s3` that it does not know can be left out.");
   return fault ? S3_AGAIN : S3_STOP;
 }

@@ -86,6 +86,7 @@ static void test_defaults(void **state) {
   assert_int_equal(d->timeout_seconds, 21600);
   assert_int_equal(d->lock_timeout_seconds, 30);
   assert_int_equal(d->connections, 2);
+  assert_null(d->lock_mode);
   assert_null(coordinator_config_database(c, "sho"));
   assert_int_equal(c->agent_count, 0);
 }
@@ -100,6 +101,7 @@ static void test_everything(void **state) {
           "databases:\n  - name: prod-api\n    environment: production\n    owner: Team Ä\n    restore_approval: true\n"
           "    assertions: [{name: rows, sql: SELECT true}]\n"
           "    budgets: {timeout_seconds: 9, lock_timeout_seconds: 8, connections: 7}\n"
+          "    lock: {mode: Compliance, days: 36500}\n"
           "agents:\n  - {name: one, public_key: a1.pub, capabilities: [dump, drill, restore]}\n"
           "  - {name: two, public_key: a2.pub, capabilities: [drill], databases: ['prod-*', x]}\n"
           "log: {level: debug, format: json}\n"),
@@ -116,6 +118,8 @@ static void test_everything(void **state) {
   assert_int_equal(d->assertion_count, 1);
   assert_string_equal(d->assertions[0].sql, "SELECT true");
   assert_int_equal(d->timeout_seconds * 100 + d->lock_timeout_seconds * 10 + d->connections, 987);
+  assert_string_equal(d->lock_mode, "COMPLIANCE");
+  assert_int_equal(d->lock_days, 36500);
   const ConfigAgent *one = coordinator_config_agent(c, "one"), *two = coordinator_config_agent(c, "two");
   assert_int_equal(one->capability_count, 3);
   assert_string_equal(one->databases[0], "*");
@@ -136,6 +140,11 @@ static void test_places(void **state) {
   refuse(f, "database: []\n", "database");
   refuse(f, "databases:\n  - owner: x\n", "name");
   refuse(f, "databases: {}\n", "SEQUENCE");
+  refuse(f, "databases:\n  - name: a\n    lock: {mode: governance}\n", "days");
+  refuse(f, "databases:\n  - name: a\n    lock: {days: 1}\n", "mode");
+  refuse(f, "databases:\n  - name: a\n    lock: {mode: soft, days: 1}\n", "database a: ");
+  refuse(f, "databases:\n  - name: a\n    lock: {mode: governance, days: 0}\n", "lock.days is 0");
+  refuse(f, "databases:\n  - name: a\n    lock: {mode: governance, days: 36501}\n", "between 1 and 36500");
   refuse(f, "http: [a\n", "coordinator.yaml");
   refuse(f, "http: x:1\nhttp: y:1\n", "already seen");
   refuse(f, "", "empty");

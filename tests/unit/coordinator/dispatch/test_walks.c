@@ -12,6 +12,8 @@ static void test_main_path(void **state) {
   assert_int_equal(dump->attempt, 1);
   assert_string_equal(dump->tag, "pre-deploy");
   assert_int_equal(dump->budgets->total_seconds, 900);
+  assert_string_equal(dump->lock->mode, "GOVERNANCE");
+  assert_int_equal(dump->lock->days, 3);
   char *prefix = manifest_prefix("prod-api", id, 1);
   assert_string_equal(dump->prefix, prefix);
   JOB *drill = must_get(f, 2, DRILL);

@@ -1,0 +1,114 @@
+#include "coordinator/config_schema.h"
+
+enum { LIST_LIMIT = 10000, PROXY_LIMIT = 64, SQL_LIMIT = 64 << 10, TEXT_LIMIT = 4096 };
+
+#define OPTIONAL_TEXT(key, type, member)                                                                               \
+  CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 1, TEXT_LIMIT)
+#define REQUIRED_TEXT(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_LIMIT)
+#define OPTIONAL_INT(key, type, member) CYAML_FIELD_INT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member)
+
+static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, TEXT_LIMIT)};
+
+static const cyaml_schema_field_t assertion_fields[] = {
+    REQUIRED_TEXT("name", ConfigAssertion, name),
+    CYAML_FIELD_STRING_PTR("sql", CYAML_FLAG_POINTER, ConfigAssertion, sql, 1, SQL_LIMIT),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t assertion_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, ConfigAssertion, assertion_fields)};
+
+static const cyaml_schema_field_t budgets_fields[] = {
+    OPTIONAL_INT("timeout_seconds", RawBudgets, timeout_seconds),
+    OPTIONAL_INT("lock_timeout_seconds", RawBudgets, lock_timeout_seconds),
+    OPTIONAL_INT("connections", RawBudgets, connections),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t lock_fields[] = {
+    REQUIRED_TEXT("mode", RawLock, mode),
+    CYAML_FIELD_INT_PTR("days", CYAML_FLAG_POINTER, RawLock, days),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t database_fields[] = {
+    REQUIRED_TEXT("name", RawDatabase, name),
+    CYAML_FIELD_STRING_PTR("environment", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, environment, 0,
+                           TEXT_LIMIT),
+    CYAML_FIELD_STRING_PTR("owner", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, owner, 0, TEXT_LIMIT),
+    CYAML_FIELD_SEQUENCE("assertions", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, assertions,
+                         &assertion_schema, 0, LIST_LIMIT),
+    CYAML_FIELD_MAPPING("budgets", CYAML_FLAG_OPTIONAL, RawDatabase, budgets, budgets_fields),
+    CYAML_FIELD_BOOL("restore_approval", CYAML_FLAG_OPTIONAL, RawDatabase, restore_approval),
+    CYAML_FIELD_MAPPING_PTR("lock", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, lock, lock_fields),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t database_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawDatabase, database_fields)};
+
+static const cyaml_schema_field_t agent_fields[] = {
+    REQUIRED_TEXT("name", RawAgent, name),
+    REQUIRED_TEXT("public_key", RawAgent, public_key),
+    CYAML_FIELD_SEQUENCE("capabilities", CYAML_FLAG_POINTER, RawAgent, capabilities, &text_schema, 1, CAPABILITIES),
+    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAgent, databases, &text_schema, 1,
+                         LIST_LIMIT),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t agent_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawAgent, agent_fields)};
+
+static const cyaml_schema_field_t dispatch_fields[] = {
+    OPTIONAL_INT("lease_seconds", RawDispatch, lease_seconds),
+    OPTIONAL_INT("poll_seconds", RawDispatch, poll_seconds),
+    OPTIONAL_INT("max_attempts", RawDispatch, max_attempts),
+    OPTIONAL_INT("agent_wait_seconds", RawDispatch, agent_wait_seconds),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t bus_tls_fields[] = {
+    REQUIRED_TEXT("ca", RawBusTls, ca),
+    OPTIONAL_TEXT("ca_key", RawBusTls, ca_key),
+    REQUIRED_TEXT("certificate", RawBusTls, certificate),
+    REQUIRED_TEXT("key", RawBusTls, key),
+    OPTIONAL_INT("agent_certificate_seconds", RawBusTls, agent_certificate_seconds),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t log_fields[] = {
+    OPTIONAL_TEXT("level", RawLog, level),
+    OPTIONAL_TEXT("format", RawLog, format),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t limits_fields[] = {
+    OPTIONAL_INT("connections", RawLimits, connections),
+    OPTIONAL_INT("requests_per_second", RawLimits, requests_per_second),
+    OPTIONAL_INT("failures_per_minute", RawLimits, failures_per_minute),
+    CYAML_FIELD_SEQUENCE("trusted_proxies", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawLimits, proxies, &text_schema,
+                         0, PROXY_LIMIT),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t tls_fields[] = {
+    OPTIONAL_TEXT("certificate", RawTls, certificate),
+    OPTIONAL_TEXT("key", RawTls, key),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t config_fields[] = {
+    OPTIONAL_TEXT("http", RawConfig, http),
+    CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
+    CYAML_FIELD_MAPPING("http_limits", CYAML_FLAG_OPTIONAL, RawConfig, http_limits, limits_fields),
+    CYAML_FIELD_BOOL("http_unencrypted", CYAML_FLAG_OPTIONAL, RawConfig, http_unencrypted),
+    OPTIONAL_TEXT("bus", RawConfig, bus),
+    OPTIONAL_TEXT("ledger", RawConfig, ledger),
+    OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
+    CYAML_FIELD_MAPPING_PTR("bus_tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, bus_tls, bus_tls_fields),
+    CYAML_FIELD_MAPPING("dispatch", CYAML_FLAG_OPTIONAL, RawConfig, dispatch, dispatch_fields),
+    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, databases, &database_schema,
+                         0, LIST_LIMIT),
+    CYAML_FIELD_SEQUENCE("agents", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, agents, &agent_schema, 0,
+                         LIST_LIMIT),
+    CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
+    CYAML_FIELD_END,
+};
+const cyaml_schema_value_t coordinator_config_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, RawConfig, config_fields)};

@@ -1,0 +1,74 @@
+/* coordinator.yaml as libcyaml loads it. Internal to coordinator/config.c. */
+#ifndef PGSEAL_COORDINATOR_CONFIG_SCHEMA_H
+#define PGSEAL_COORDINATOR_CONFIG_SCHEMA_H
+
+#include <cyaml/cyaml.h>
+
+#include "coordinator/config.h"
+
+typedef struct RawBudgets {
+  int *timeout_seconds, *lock_timeout_seconds, *connections;
+} RawBudgets;
+
+typedef struct RawLock {
+  char *mode;
+  int *days;
+} RawLock;
+
+typedef struct RawDatabase {
+  char *name, *environment, *owner;
+  bool restore_approval;
+  ConfigAssertion *assertions;
+  unsigned assertions_count;
+  RawBudgets budgets;
+  RawLock *lock;
+} RawDatabase;
+
+typedef struct RawAgent {
+  char *name, *public_key;
+  char **capabilities;
+  unsigned capabilities_count;
+  char **databases;
+  unsigned databases_count;
+} RawAgent;
+
+typedef struct RawDispatch {
+  int *lease_seconds, *poll_seconds, *max_attempts, *agent_wait_seconds;
+} RawDispatch;
+
+typedef struct RawBusTls {
+  char *ca, *ca_key, *certificate, *key;
+  int *agent_certificate_seconds;
+} RawBusTls;
+
+typedef struct RawLog {
+  char *level, *format;
+} RawLog;
+
+typedef struct RawTls {
+  char *certificate, *key;
+} RawTls;
+
+typedef struct RawLimits {
+  int *connections, *requests_per_second, *failures_per_minute;
+  char **proxies;
+  unsigned proxies_count;
+} RawLimits;
+
+typedef struct RawConfig {
+  RawLimits http_limits;
+  RawTls tls;
+  bool http_unencrypted;
+  char *http, *bus, *ledger, *admin_token_file;
+  RawBusTls *bus_tls;
+  RawDispatch dispatch;
+  RawDatabase *databases;
+  unsigned databases_count;
+  RawAgent *agents;
+  unsigned agents_count;
+  RawLog log;
+} RawConfig;
+
+extern const cyaml_schema_value_t coordinator_config_schema;
+
+#endif
