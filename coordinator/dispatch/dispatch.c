@@ -48,6 +48,7 @@ void dispatch_close(Dispatch *dispatch) {
   free(dispatch->tracks);
   free(dispatch->observers);
   free(dispatch->seen_us);
+  free(dispatch->offers);
   agents_close(dispatch->agents);
   free(dispatch);
 }
@@ -120,13 +121,38 @@ Agents *dispatch_agents(Dispatch *dispatch) {
   return dispatch->agents;
 }
 
-void dispatch_agent_seen(Dispatch *dispatch, const char *agent) {
+/* Makes room for what is known of it; NULL: there is no such agent. */
+static const Agent *remember(Dispatch *dispatch, const char *agent) {
   const Agent *known = agents_find(dispatch->agents, agent);
+  while (known && dispatch->seen_count <= known->index) {
+    size_t count = dispatch->seen_count;
+    ARRAY_PUSH(dispatch->offers, count, 0);
+    ARRAY_PUSH(dispatch->seen_us, dispatch->seen_count, 0);
+  }
+  return known;
+}
+
+void dispatch_agent_seen(Dispatch *dispatch, const char *agent) {
+  const Agent *known = remember(dispatch, agent);
+  if (known)
+    dispatch->seen_us[known->index] = dispatch->monotonic_us();
+}
+
+void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *capabilities, size_t count) {
+  const Agent *known = remember(dispatch, agent);
   if (!known)
     return;
-  while (dispatch->seen_count <= known->index)
-    ARRAY_PUSH(dispatch->seen_us, dispatch->seen_count, 0);
-  dispatch->seen_us[known->index] = dispatch->monotonic_us();
+  uint8_t offers = OFFERS_TOLD;
+  for (size_t i = 0; i < count; i++)
+    for (int kind = LEDGER_JOB_DUMP; kind <= LEDGER_JOB_RESTORE; kind++)
+      if (strcmp(capabilities[i], job_capability((LedgerJobKind)kind)) == 0)
+        offers |= (uint8_t)(1u << kind);
+  dispatch->offers[known->index] = offers;
+}
+
+bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind) {
+  uint8_t offers = agent->index < dispatch->seen_count ? dispatch->offers[agent->index] : 0;
+  return !offers || (offers & (1u << kind));
 }
 
 bool dispatch_agent_live(Dispatch *dispatch, const char *agent) {

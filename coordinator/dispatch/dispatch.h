@@ -91,6 +91,9 @@ Status dispatch_cancel_recovery(Dispatch *dispatch, const char *job_id, const Re
 
 /* Agents. `agent` is the authenticated name. */
 void dispatch_agent_seen(Dispatch *dispatch, const char *agent);
+/* What its own file says that it does, told when it joins: a job that it may take, but never asks for, does not wait
+ * for it. Until it is told, an agent is taken to do all that it may. */
+void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *capabilities, size_t count);
 /* *job is NULL if there is nothing; else freed with pgseal__job__free_unpacked(job, NULL). Leases it durably. A drill
  * is leased only to a capable agent and may be leased at the same moment as its dump. running: job ids the agent says
  * it runs; leases it holds that are not among them are given back (after a grace of one lease). */

@@ -47,6 +47,7 @@ struct Dispatch {
   size_t track_count;
   Agents *agents;   /* owned */
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
+  uint8_t *offers;  /* of the same: OFFERS_TOLD, and a bit for each LedgerJobKind; 0: not told */
   size_t seen_count;
   int64_t ticked_us; /* wall clock of the last tick */
   int64_t (*wall_us)(void);
@@ -54,6 +55,8 @@ struct Dispatch {
 };
 
 /* dispatch.c */
+enum { OFFERS_TOLD = 1 };
+bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind);
 Track *track_find(const Dispatch *dispatch, const char *job_id); /* NULL: not an open job, or nothing is known yet */
 Track *track_get(Dispatch *dispatch, const LedgerJob *job);      /* made if need be; valid until the next call */
 void track_remove(Dispatch *dispatch, const char *job_id);

@@ -53,8 +53,9 @@ static void check_lease(Dispatch *dispatch, const LedgerJob *job) {
 
 static bool somebody_can(Dispatch *dispatch, const LedgerJob *job) {
   for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
-    const ConfigAgent *agent = &agents_at(dispatch->agents, i)->who;
-    if (agent_can(agent, job->kind, job->database) && dispatch_agent_live(dispatch, agent->name))
+    const Agent *agent = agents_at(dispatch->agents, i);
+    if (agent_can(&agent->who, job->kind, job->database) && agent_offers(dispatch, agent, job->kind) &&
+        dispatch_agent_live(dispatch, agent->who.name))
       return true;
   }
   return false;

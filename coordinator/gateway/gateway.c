@@ -121,6 +121,8 @@ static void on_authenticate(Gateway *gateway, BusRequest *request, const Pgseal_
            text_clean(envelope->authenticate->version, version, sizeof version), NULL);
   drop_parked(&session->parked); /* it was the former session's */
   dispatch_agent_seen(gateway->dispatch, session->agent->name);
+  dispatch_agent_offers(gateway->dispatch, session->agent->name, envelope->authenticate->capabilities,
+                        envelope->authenticate->n_capabilities);
   Pgseal__Welcome welcome = PGSEAL__WELCOME__INIT;
   welcome.session = (ProtobufCBinaryData){sizeof session->id, session->id};
   welcome.lease_seconds = (uint32_t)gateway->config->lease_seconds;

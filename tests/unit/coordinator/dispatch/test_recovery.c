@@ -254,6 +254,24 @@ static void test_no_agent(void **state) {
   assert_int_equal(state_of(f, id), CHECKPOINT_SEALED);
 }
 
+/* It may restore, but its own file does not say so: waiting for it would be for ever. */
+static void test_agent_that_does_not_offer(void **state) {
+  Fixture *f = *state;
+  CLEANUP_FREE char *id = sealed_of(f, "shop");
+  CLEANUP_FREE char *plan = asked(f, LEDGER_JOB_PLAN, "{\"database\": \"shop\"}");
+  char *none[] = {(char *)"dump"}, *one[] = {(char *)"fly", (char *)"restore"};
+  dispatch_agent_offers(f->dispatch, "restorer", none, 1);
+  dispatch_agent_offers(f->dispatch, "restorer-2", one, 2);
+  dispatch_agent_offers(f->dispatch, "nobody", one, 2);
+  for (int i = 0; i < 3; i++)
+    pass(f, WAIT, LIVE);
+  expect_job(f, plan, JOB_QUEUED, NULL, NULL); /* for the second, which has no slot now */
+  dispatch_agent_offers(f->dispatch, "restorer-2", NULL, 0);
+  pass(f, 1, LIVE);
+  pass(f, WAIT + 1, LIVE);
+  expect_job(f, plan, JOB_ERRORED, "no_agent", "capability 'restore'");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -267,6 +285,7 @@ int main(void) {
       T(test_cancel),
       T(test_beside_a_drill),
       T(test_no_agent),
+      T(test_agent_that_does_not_offer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
