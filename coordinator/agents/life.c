@@ -48,13 +48,20 @@ static bool globs_valid(const json_t *list) {
   return count >= 1 && count <= AGENT_LIST_LIMIT;
 }
 
+/* An invitation may be older than the configuration: bus_tls may have been there when it was made, and be gone now. */
+static Status check_authority(const Agents *agents, Error *err) {
+  if (agents->authority && agents->config->ca_key)
+    return STATUS_OK;
+  error_set(err, ERR_CONFIG, "this coordinator has no certificate authority to admit agents with");
+  error_remedy(err, "Name it as bus_tls in coordinator.yaml; `pgseal-coordinator init` makes one.");
+  return err->status;
+}
+
 static Status check_wish(const Agents *agents, const char *name, const json_t *capabilities, const json_t *databases,
                          int64_t seconds, Error *err) {
-  if (!agents->authority || !agents->config->ca_key) {
-    error_set(err, ERR_CONFIG, "this coordinator has no certificate authority to admit agents with");
-    error_remedy(err, "Name it as bus_tls in coordinator.yaml; `pgseal-coordinator init` makes one.");
-    return err->status;
-  }
+  Status status = check_authority(agents, err);
+  if (status)
+    return status;
   if (!text_name_valid(name))
     return error_set(err, ERR_INVALID_ARGUMENT,
                      "an agent's name must be 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first");
@@ -178,7 +185,9 @@ Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **
   char hex[PUBLIC_KEY_HEX_SIZE];
   text_hex(request->public_key, sizeof request->public_key, hex);
   CLEANUP(issued_release) Issued certificate = {0};
-  Status status = check_key(agents, agent, request, hex, err);
+  Status status = check_authority(agents, err);
+  if (!status)
+    status = check_key(agents, agent, request, hex, err);
   if (!status)
     status = authority_issue_agent(agents->authority, request->request, agent->who.name,
                                    agents->config->agent_certificate_seconds, &certificate, err);
