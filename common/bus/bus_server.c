@@ -67,9 +67,9 @@ static void receive(BusRequest *request) {
 static void on_event(void *user, QueueItem *item) {
   BusServer *server = user;
   BusRequest *request = (BusRequest *)item;
-  int rc = nng_aio_result(request->aio);
   if (server->closing)
     return;
+  int rc = nng_aio_result(request->aio);
   if (request->state == SENDING) {
     if (rc) /* the peer is gone; the message is still ours */
       nng_msg_free(nng_aio_get_msg(request->aio));
@@ -262,6 +262,7 @@ void bus_server_close(BusServer *server, void (*closed)(void *user), void *user)
   for (size_t i = 0; i < server->count; i++) {
     BusRequest *request = &server->requests[i];
     nng_aio_stop(request->aio);
+    queue_remove(&server->queue, &request->item); /* where the aio's end has put it: the aio is freed now */
     nng_msg *message = request->state != HELD ? nng_aio_get_msg(request->aio) : NULL;
     if (message &&
         (request->state == RECEIVING ? nng_aio_result(request->aio) == 0 : nng_aio_result(request->aio) != 0))
