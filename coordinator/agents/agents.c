@@ -98,6 +98,10 @@ static Status write_change(Agents *agents, const LedgerEnrollment *row, const Ag
   LedgerEvent event = {
       .kind = (char *)change->kind, .agent = row->name, .actor = (char *)change->actor, .detail = change->detail};
   Status status = ledger_enrollment_put(agents->ledger, row, err);
+  if (!status && change->enrolled)
+    status = ledger_signing_key_insert(agents->ledger, row->public_key, row->name, err);
+  if (!status && change->revoke)
+    status = ledger_signing_key_revoke(agents->ledger, row->name, clock_wall_us(), err);
   if (!status && change->issued)
     status =
         ledger_certificate_insert(agents->ledger, change->issued->serial, row->name, change->issued->expires_us, err);

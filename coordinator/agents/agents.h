@@ -69,8 +69,8 @@ typedef struct AgentRequest {  /* what an agent brings; hostile until checked */
   const char *address;         /* where it came from, for the ledger; or NULL */
 } AgentRequest;
 /* ERR_UNAUTHORIZED: the token is not good (one answer for unknown, used, revoked and expired), or the signature is not.
- * ERR_CONFIG: bus_tls is gone since the invitation. ERR_CONFLICT: another agent has this key, or it was revoked with it.
- * The token is spent by success alone. */
+ * ERR_CONFIG: bus_tls is gone since the invitation. ERR_CONFLICT: another agent has or had this key, or it was
+ * revoked with it. The token is spent by success alone. */
 Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **out, Issued *issued,
                      Error *err) MUST_CHECK;
 

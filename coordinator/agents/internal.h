@@ -21,12 +21,13 @@ struct Agents {
 
 /* A copy that can be changed and then saved, or dropped. */
 LedgerEnrollment agents_copy(const LedgerEnrollment *row);
-/* One transaction: row, its certificate if it is new (issued, or NULL), revocation of its certificates (revoke), and
- * the event. Then the entry is that row's (taken over), and observers are told. detail: reference stolen. */
+/* One transaction: row, its signing key (enrolled), its certificate if it is new (issued, or NULL), revocation of all
+ * its keys and certificates (revoke), and the event. Then the entry is that row's (taken over), and observers are told.
+ * detail: reference stolen. */
 typedef struct AgentsChange {
   const char *kind, *actor, *address; /* actor, address: or NULL */
   const Issued *issued;
-  bool revoke;
+  bool enrolled, revoke;
   json_t *detail;
 } AgentsChange;
 Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *change, const Agent **out,

@@ -158,7 +158,7 @@ static bool signature_good(const AgentRequest *request) {
   return good;
 }
 
-/* Who signed what must stay clear: no two agents have one key, and a key that was revoked stays so. */
+/* Who signed what must stay clear: no two agents ever have one key, and a key that was revoked stays so. */
 static Status check_key(const Agents *agents, const Agent *self, const AgentRequest *request, const char *hex,
                         Error *err) {
   for (size_t i = 0; i < agents->count; i++) {
@@ -166,8 +166,15 @@ static Status check_key(const Agents *agents, const Agent *self, const AgentRequ
     if (other != self && memcmp(other->who.key, request->public_key, sizeof request->public_key) == 0)
       return error_set(err, ERR_CONFLICT, "agent %s has this signing key; each agent needs its own", other->who.name);
   }
-  if (self->row.revoked_us && self->row.public_key && strcmp(self->row.public_key, hex) == 0) {
-    error_set(err, ERR_CONFLICT, "agent %s was revoked with this signing key", self->who.name);
+  CLEANUP_FREE char *owner = NULL;
+  bool revoked = false;
+  Status status = ledger_signing_key_get(agents->ledger, hex, &owner, &revoked, err);
+  if (status || !owner)
+    return status;
+  if (strcmp(owner, self->who.name) != 0)
+    return error_set(err, ERR_CONFLICT, "agent %s had this signing key; each agent needs its own", owner);
+  if (revoked) {
+    error_set(err, ERR_CONFLICT, "agent %s was revoked with this signing key", owner);
     error_remedy(err, "Enroll with a new one: in another --dir, or after the old key was moved away.");
     return err->status;
   }
@@ -207,6 +214,7 @@ Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **
   row.revoked_us = 0;
   AgentsChange change = {.kind = "agent.enrolled",
                          .address = request->address,
+                         .enrolled = true,
                          .issued = &certificate,
                          .detail = json_pack("{s:s, s:s, s:I, s:O, s:O}", "public_key", hex, "serial",
                                              certificate.serial, "expires_us", (json_int_t)certificate.expires_us,

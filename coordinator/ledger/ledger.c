@@ -126,6 +126,18 @@ Status ledger_enrollment_list(Ledger *ledger, LedgerEnrollment **items, size_t *
   return ledger->ops->enrollment_list(ledger->backend, items, count, err);
 }
 
+Status ledger_signing_key_insert(Ledger *ledger, const char *public_key, const char *agent, Error *err) {
+  return ledger->ops->signing_key_insert(ledger->backend, public_key, agent, err);
+}
+
+Status ledger_signing_key_revoke(Ledger *ledger, const char *agent, int64_t now_us, Error *err) {
+  return ledger->ops->signing_key_revoke(ledger->backend, agent, now_us, err);
+}
+
+Status ledger_signing_key_get(Ledger *ledger, const char *public_key, char **agent, bool *revoked, Error *err) {
+  return ledger->ops->signing_key_get(ledger->backend, public_key, agent, revoked, err);
+}
+
 Status ledger_certificate_insert(Ledger *ledger, const char *serial, const char *agent, int64_t expires_us,
                                  Error *err) {
   return ledger->ops->certificate_insert(ledger->backend, serial, agent, expires_us, err);

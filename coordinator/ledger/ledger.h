@@ -200,6 +200,14 @@ void ledger_agent_list_free(LedgerAgent *items, size_t count);
 Status ledger_enrollment_put(Ledger *ledger, const LedgerEnrollment *row, Error *err) MUST_CHECK; /* insert or update */
 Status ledger_enrollment_list(Ledger *ledger, LedgerEnrollment **items, size_t *count, Error *err) MUST_CHECK;
 void ledger_enrollment_release(LedgerEnrollment *row);
+/* Every signing key (hex) that an agent was enrolled with; never removed. Again: fine, if it is the same agent's and
+ * not revoked; else ERR_CONFLICT. */
+Status ledger_signing_key_insert(Ledger *ledger, const char *public_key, const char *agent, Error *err) MUST_CHECK;
+Status ledger_signing_key_revoke(Ledger *ledger, const char *agent, int64_t now_us,
+                                 Error *err) MUST_CHECK; /* all its */
+/* *agent: whose it is or was, freed by the caller; NULL: nobody's. */
+Status ledger_signing_key_get(Ledger *ledger, const char *public_key, char **agent, bool *revoked,
+                              Error *err) MUST_CHECK;
 /* Every certificate that was issued to an agent, since all of them have to be revoked with it. */
 Status ledger_certificate_insert(Ledger *ledger, const char *serial, const char *agent, int64_t expires_us,
                                  Error *err) MUST_CHECK;

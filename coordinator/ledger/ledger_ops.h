@@ -59,6 +59,9 @@ typedef struct LedgerOps {
 
   Status (*enrollment_put)(void *backend, const LedgerEnrollment *row, Error *err);
   Status (*enrollment_list)(void *backend, LedgerEnrollment **items, size_t *count, Error *err);
+  Status (*signing_key_insert)(void *backend, const char *public_key, const char *agent, Error *err);
+  Status (*signing_key_revoke)(void *backend, const char *agent, int64_t now_us, Error *err);
+  Status (*signing_key_get)(void *backend, const char *public_key, char **agent, bool *revoked, Error *err);
   Status (*certificate_insert)(void *backend, const char *serial, const char *agent, int64_t expires_us, Error *err);
   Status (*certificate_revoke)(void *backend, const char *agent, int64_t now_us, Error *err);
   Status (*certificate_revoked)(void *backend, int64_t now_us, char ***serials, size_t *count, Error *err);

@@ -1,4 +1,4 @@
-/* Agents that join by invitation, and their certificates. */
+/* Agents that join by invitation, their signing keys and certificates. */
 #include "coordinator/ledger/sqlite.h"
 
 #include <stdlib.h>
@@ -102,9 +102,8 @@ Status sqlite_certificate_insert(void *backend, const char *serial, const char *
   return sqlite_change(backend, s, "certificate", serial, err);
 }
 
-Status sqlite_certificate_revoke(void *backend, const char *agent, int64_t now_us, Error *err) {
+static Status revoke_all(void *backend, const char *sql, const char *agent, int64_t now_us, Error *err) {
   STATEMENT(s);
-  static const char sql[] = "UPDATE certificate SET revoked_us = ? WHERE agent = ? AND revoked_us = 0";
   Status status = sqlite_statement(backend, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -113,6 +112,50 @@ Status sqlite_certificate_revoke(void *backend, const char *agent, int64_t now_u
   sqlite_bind_integer(s, &at, now_us);
   sqlite_bind_text(s, &at, agent);
   return sqlite_step(backend, s, &row, err);
+}
+
+Status sqlite_certificate_revoke(void *backend, const char *agent, int64_t now_us, Error *err) {
+  static const char sql[] = "UPDATE certificate SET revoked_us = ? WHERE agent = ? AND revoked_us = 0";
+  return revoke_all(backend, sql, agent, now_us, err);
+}
+
+Status sqlite_signing_key_insert(void *backend, const char *public_key, const char *agent, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "INSERT INTO signing_key (public_key, agent, revoked_us) VALUES (?, ?, 0) "
+                            "ON CONFLICT (public_key) DO UPDATE SET agent = excluded.agent "
+                            "WHERE agent = excluded.agent AND revoked_us = 0";
+  Status status = sqlite_statement(backend, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  sqlite_bind_text(s, &at, public_key);
+  sqlite_bind_text(s, &at, agent);
+  status = sqlite_change(backend, s, "signing key", public_key, err);
+  return status == ERR_NOT_FOUND ? error_set(err, ERR_CONFLICT, "a signing key is another agent's, or revoked")
+                                 : status;
+}
+
+Status sqlite_signing_key_revoke(void *backend, const char *agent, int64_t now_us, Error *err) {
+  static const char sql[] = "UPDATE signing_key SET revoked_us = ? WHERE agent = ? AND revoked_us = 0";
+  return revoke_all(backend, sql, agent, now_us, err);
+}
+
+Status sqlite_signing_key_get(void *backend, const char *public_key, char **agent, bool *revoked, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT agent, revoked_us FROM signing_key WHERE public_key = ?";
+  Status status = sqlite_statement(backend, sql, &s, err);
+  int at = 1;
+  bool row = false;
+  if (status == STATUS_OK) {
+    sqlite_bind_text(s, &at, public_key);
+    status = sqlite_step(backend, s, &row, err);
+  }
+  if (status != STATUS_OK)
+    return status;
+  at = 0;
+  *agent = row ? sqlite_read_text(s, &at) : NULL;
+  *revoked = row && sqlite_read_integer(s, &at) != 0;
+  return STATUS_OK;
 }
 
 Status sqlite_certificate_revoked(void *backend, int64_t now_us, char ***serials, size_t *count, Error *err) {

@@ -172,7 +172,22 @@ static const char migration_0004[] =
     "  report TEXT NOT NULL"
     ") STRICT;";
 
-static const char *const migrations[] = {migration_0001, migration_0002, migration_0003, migration_0004};
+/* Every signing key that an agent was ever enrolled with, since a row of enrollment has the last one only. */
+static const char migration_0005[] =
+    "CREATE TABLE signing_key ("
+    "  public_key TEXT PRIMARY KEY,"
+    "  agent TEXT NOT NULL REFERENCES enrollment (name),"
+    "  revoked_us INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX signing_key_agent ON signing_key (agent);"
+    "INSERT OR IGNORE INTO signing_key (public_key, agent, revoked_us)"
+    "  SELECT json_extract(e.detail, '$.public_key'), e.agent, coalesce((SELECT min(r.time_us) FROM event r"
+    "    WHERE r.kind = 'agent.revoked' AND r.agent = e.agent AND r.sequence > e.sequence), 0)"
+    "  FROM event e WHERE e.kind = 'agent.enrolled' AND json_extract(e.detail, '$.public_key') IS NOT NULL"
+    "  ORDER BY e.sequence;";
+
+static const char *const migrations[] = {migration_0001, migration_0002, migration_0003, migration_0004,
+                                         migration_0005};
 
 static Status read_pragma(SqliteLedger *ledger, const char *sql, int64_t *value, Error *err) {
   STATEMENT(statement);

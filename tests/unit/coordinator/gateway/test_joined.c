@@ -75,6 +75,42 @@ static void test_revoked(void **state) {
   signing_key_free(key);
 }
 
+/* Whatever it was enrolled with since, and whoever brings it: a key that was revoked is worth nothing. */
+static void test_revoked_keys_stay_so(void **state) {
+  World *w = *state;
+  Fixture *f = w->f;
+  SigningKey *keys[] = {new_key(w, "k0"), new_key(w, "k1"), new_key(w, "k2")};
+  Peer peer;
+  for (int i = 0; i < 2; i++) {
+    enroll(w, "joined", keys[i]);
+    OK(agents_revoke(dispatch_agents(f->dispatch), "joined", &admin, &f->err));
+  }
+  enroll(w, "joined", keys[2]);
+  Agent *agent = (Agent *)agents_find(dispatch_agents(f->dispatch), "joined");
+  agent->row.expires_us = clock_wall_us();
+  agents_tick(dispatch_agents(f->dispatch));
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < 3; i++) {
+      invite(w, "other");
+      assert_int_equal(try_enroll(w, "other", keys[i]), ERR_CONFLICT);
+      invite(w, "joined");
+      assert_int_equal(try_enroll(w, "joined", keys[i]), i < 2 ? ERR_CONFLICT : STATUS_OK); /* the last ran out only */
+      if (i == 2)
+        assert_true(try_join(w, "joined", keys[i], &peer));
+      else
+        assert_false(try_join(w, "joined", keys[i], &peer));
+    }
+    close_gateway(w);
+    restart(f); /* and it is known from the ledger */
+    open_gateway(w);
+    agent = (Agent *)agents_find(dispatch_agents(f->dispatch), "joined");
+    agent->row.expires_us = clock_wall_us();
+    agents_tick(dispatch_agents(f->dispatch));
+  }
+  for (int i = 0; i < 3; i++)
+    signing_key_free(keys[i]);
+}
+
 /* A poll that waits when its agent is revoked gets no job any more. */
 static void test_revoked_while_it_waits(void **state) {
   World *w = *state;
@@ -170,7 +206,8 @@ static void start_with(World *w, char *ca, char *ca_key) {
   open_gateway(w);
 }
 
-/* bus_tls is taken out of coordinator.yaml while an invitation is under way: refused, and good again when it is back. */
+/* bus_tls is taken out of coordinator.yaml while an invitation is under way: refused, and good again when it is back.
+ */
 static void test_the_authority_is_gone(void **state) {
   World *w = *state;
   SigningKey *key = new_key(w, "joined");
@@ -218,6 +255,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
   const struct CMUnitTest tests[] = {
       T(test_revoked),
+      T(test_revoked_keys_stay_so),
       T(test_revoked_while_it_waits),
       T(test_expired_by_a_wrong_clock),
       T(test_invitation_expired_by_a_wrong_clock),

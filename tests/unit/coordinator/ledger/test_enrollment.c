@@ -1,4 +1,4 @@
-/* Agents that joined by invitation, and their certificates: rows come back as they went in. */
+/* Agents that joined by invitation, and their keys and certificates: rows come back as they went in. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -94,7 +94,78 @@ static void test_rows_and_certificates(void **state) {
   json_decref(row.databases);
 }
 
+static void expect_key(Fixture *f, const char *key, const char *agent, bool revoked) {
+  char *owner = NULL;
+  bool was_revoked = !revoked;
+  OK(ledger_signing_key_get(f->ledger, key, &owner, &was_revoked, &f->err));
+  assert_true(agent ? owner && strcmp(owner, agent) == 0 : !owner);
+  assert_int_equal(was_revoked, revoked);
+  free(owner);
+}
+
+static void put_invited(Fixture *f, const char *name) {
+  LedgerEnrollment row = {.name = (char *)name, .state = AGENT_INVITED};
+  row.capabilities = json_pack("[s]", "dump");
+  row.databases = json_pack("[s]", "*");
+  OK(ledger_enrollment_put(f->ledger, &row, &f->err));
+  json_decref(row.capabilities);
+  json_decref(row.databases);
+}
+
+static void test_signing_keys(void **state) {
+  Fixture *f = *state;
+  put_invited(f, "a");
+  put_invited(f, "b");
+  expect_key(f, "k1", NULL, false);
+  OK(ledger_signing_key_insert(f->ledger, "k1", "a", &f->err));
+  OK(ledger_signing_key_insert(f->ledger, "k1", "a", &f->err));
+  OK(ledger_signing_key_insert(f->ledger, "k2", "a", &f->err));
+  OK(ledger_signing_key_insert(f->ledger, "k3", "b", &f->err));
+  assert_int_equal(ledger_signing_key_insert(f->ledger, "k1", "b", &f->err), ERR_CONFLICT);
+  OK(ledger_signing_key_revoke(f->ledger, "nobody", 7, &f->err));
+  OK(ledger_signing_key_revoke(f->ledger, "a", 7, &f->err));
+  assert_int_equal(ledger_signing_key_insert(f->ledger, "k1", "a", &f->err), ERR_CONFLICT);
+  reopen(f);
+  expect_key(f, "k1", "a", true);
+  expect_key(f, "k2", "a", true);
+  expect_key(f, "k3", "b", false);
+}
+
+/* Ledgers older than the table have the keys in their events. */
+static void test_signing_keys_of_4(void **state) {
+  Fixture *f = *state;
+  static const char *const told[][3] = {{"agent.enrolled", "a", "k1"}, {"agent.revoked", "a", NULL},
+                                        {"agent.enrolled", "a", "k2"}, {"agent.enrolled", "b", "k3"},
+                                        {"agent.enrolled", "a", "k1"}, {"agent.enrolled", "b", "k4"},
+                                        {"agent.revoked", "b", NULL},  {"agent.renewed", "b", "k9"}};
+  put_invited(f, "a");
+  put_invited(f, "b");
+  for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+    LedgerEvent event = {.kind = (char *)told[i][0], .agent = (char *)told[i][1]};
+    event.detail = told[i][2] ? json_pack("{s:s}", "public_key", told[i][2]) : NULL;
+    OK(ledger_event_append(f->ledger, &event, &f->err));
+    json_decref(event.detail);
+  }
+  ledger_close(f->ledger);
+  sqlite3 *db = NULL;
+  static const char before[] = "DROP TABLE signing_key; PRAGMA user_version = 4";
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, before, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
+  expect_key(f, "k1", "a", true);
+  expect_key(f, "k2", "a", false);
+  expect_key(f, "k3", "b", true);
+  expect_key(f, "k4", "b", true);
+  expect_key(f, "k9", NULL, false);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_rows_and_certificates, setup, teardown)};
+  const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+      T(test_rows_and_certificates),
+      T(test_signing_keys),
+      T(test_signing_keys_of_4),
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
