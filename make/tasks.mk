@@ -41,7 +41,7 @@ ASAN := BUILD=build-asan SAN=address,undefined CFLAGS="-O1 -g"
 TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
 # What crosses threads: the bus, the log, the segment codec, the repository, queries watched from another thread, the
 # jobs' pipelines and channels.
-TSAN_DIRS := common/base common/bus common/crypto common/postgres common/repository agent/jobs agent/session agent/supervisor
+TSAN_DIRS := common/base common/bus common/crypto common/postgres common/repository agent/jobs agent/recovery agent/session agent/supervisor
 TSAN_TESTS := $(filter-out %/s3/test_server.c %/s3/test_server_faults.c,$(foreach dir,$(TSAN_DIRS),$(filter tests/unit/$(dir)/%,$(UNIT_SOURCES))))
 sanitized: ## unit tests under ASan+UBSan, thread-crossing ones under TSan, and a sanitized end-to-end run
 	@$(MAKE) --no-print-directory -j2 $(ASAN) all unit-binaries && $(MAKE) --no-print-directory $(ASAN) unit

@@ -55,6 +55,21 @@ static void *read_messages(void *arg) {
   _exit(1);
 }
 
+const char *job_kind_name(Pgseal__JobKind kind) {
+  switch (kind) {
+  case PGSEAL__JOB_KIND__JOB_KIND_DUMP:
+    return "dump";
+  case PGSEAL__JOB_KIND__JOB_KIND_DRILL:
+    return "drill";
+  case PGSEAL__JOB_KIND__JOB_KIND_PLAN:
+    return "plan";
+  case PGSEAL__JOB_KIND__JOB_KIND_RESTORE:
+    return "restore";
+  default:
+    return "job";
+  }
+}
+
 Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job, Error *err) {
   *channel = (JobChannel){.in = in, .out = out};
   Buffer frame = {0};
@@ -78,7 +93,7 @@ Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job,
   pthread_mutex_init(&channel->lock, NULL);
   pthread_mutex_init(&channel->out_lock, NULL);
   uint32_t seconds = (*job)->budgets ? (*job)->budgets->total_seconds : 0;
-  channel->kind = (*job)->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL ? "drill" : "dump";
+  channel->kind = job_kind_name((*job)->kind);
   channel->budget_seconds = seconds;
   snprintf(channel->database, sizeof channel->database, "%s", (*job)->database);
   channel->deadline_us = seconds ? clock_monotonic_us() + (int64_t)seconds * 1000000 : INT64_MAX;

@@ -34,6 +34,8 @@ static Status run(const JobContext *context, Pgseal__JobResult *result, Error *e
     return dump_job_run(context, result, err);
   case PGSEAL__JOB_KIND__JOB_KIND_DRILL:
     return drill_job_run(context, result, err);
+  case PGSEAL__JOB_KIND__JOB_KIND_PLAN:
+    return plan_job_run(context, result, err);
   default:
     return error_set(err, ERR_PROTOCOL, "a job of a kind this agent does not know");
   }
@@ -107,8 +109,8 @@ static int run_job(const char *config_path, JobChannel *channel, const Pgseal__J
   if (!status)
     log_level_from_name(config->log_level, &level);
   log_init("job", level, !status && strcmp(config->log_format, "json") == 0 ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
-  bool dump = job->kind == PGSEAL__JOB_KIND__JOB_KIND_DUMP;
-  prctl(PR_SET_NAME, dump ? "pgseal-dump" : "pgseal-drill"); /* the program is started as /proc/self/exe */
+  CLEANUP_FREE char *name = memory_format("pgseal-%s", job_kind_name(job->kind));
+  prctl(PR_SET_NAME, name); /* the program is started as /proc/self/exe */
   log_context("job", job->id);
   log_context("checkpoint", job->checkpoint_id);
   if (!status)
