@@ -263,21 +263,21 @@ static void compare_settings(const char *was, const char *is, StatementList *out
   }
 }
 
-static bool has_parent(const ArchiveTable *table, char *const *parent) {
+static bool has_parent(const ArchiveTable *table, const char *schema, const char *name) {
   for (size_t i = 0; i < table->parent_count; i++)
-    if (strcmp(table->parents[2 * i], parent[0]) == 0 && strcmp(table->parents[2 * i + 1], parent[1]) == 0)
+    if (strcmp(table->parents[2 * i], schema) == 0 && strcmp(table->parents[2 * i + 1], name) == 0)
       return true;
   return false;
 }
 
 static void compare_parents(const Tables *tables, StatementList *out) {
   for (size_t i = 0; i < tables->is.parent_count; i++)
-    if (!has_parent(&tables->was, &tables->is.parents[2 * i])) {
+    if (!has_parent(&tables->was, tables->is.parents[2 * i], tables->is.parents[2 * i + 1])) {
       CLEANUP_FREE char *name = sql_qualified_name(tables->is.parents[2 * i], tables->is.parents[2 * i + 1]);
       statement_list_add(out, memory_format("ALTER TABLE %s NO INHERIT %s;", tables->name, name));
     }
   for (size_t i = 0; i < tables->was.parent_count; i++)
-    if (!has_parent(&tables->is, &tables->was.parents[2 * i])) {
+    if (!has_parent(&tables->is, tables->was.parents[2 * i], tables->was.parents[2 * i + 1])) {
       CLEANUP_FREE char *name = sql_qualified_name(tables->was.parents[2 * i], tables->was.parents[2 * i + 1]);
       statement_list_add(out, memory_format("ALTER TABLE %s INHERIT %s;", tables->name, name));
     }

@@ -88,6 +88,68 @@ char *archive_owner_statement(const ArchiveEntry *entry, const char *owner) {
   return memory_format("ALTER %s OWNER TO %s;", object, name);
 }
 
+/* ---- default privileges ---- */
+
+/* What the catalog has of a kind of object: for the query below. */
+typedef struct GrantedKind {
+  const char *const descs[5];
+  const char *catalog, *acl, *owner, *by_name; /* by_name: the type that reads its name as an OID */
+  const char *keyword;                         /* of GRANT ... ON */
+  const char *to_public;                       /* what everybody may do with a new one; or NULL */
+} GrantedKind;
+
+static const GrantedKind GRANTED[] = {
+    {{"TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW"}, "class", "relacl", "relowner", "regclass", "TABLE", NULL},
+    {{"SEQUENCE"}, "class", "relacl", "relowner", "regclass", "SEQUENCE", NULL},
+    {{"FUNCTION", "AGGREGATE"}, "proc", "proacl", "proowner", "regprocedure", "FUNCTION", "EXECUTE"},
+    {{"PROCEDURE"}, "proc", "proacl", "proowner", "regprocedure", "PROCEDURE", "EXECUTE"},
+    {{"TYPE", "DOMAIN"}, "type", "typacl", "typowner", "regtype", "TYPE", "USAGE"},
+    {{"SCHEMA"}, "namespace", "nspacl", "nspowner", "regnamespace", "SCHEMA", NULL}};
+
+static const GrantedKind *granted_kind(const char *desc) {
+  for (size_t i = 0; i < ARRAY_SIZE(GRANTED); i++)
+    for (size_t d = 0; d < ARRAY_SIZE(GRANTED[i].descs) && GRANTED[i].descs[d]; d++)
+      if (strcmp(desc, GRANTED[i].descs[d]) == 0)
+        return &GRANTED[i];
+  return NULL;
+}
+
+/* The name as GRANT wants it: a function's with its arguments. */
+static char *granted_name(const ArchiveEntry *entry, const GrantedKind *kind) {
+  if (strcmp(kind->catalog, "proc") != 0)
+    return sql_qualified_name(entry->schema, entry->tag);
+  CLEANUP_FREE char *object = object_of_drop(entry);
+  const char *name = object ? strchr(object, ' ') : NULL;
+  return name ? memory_strdup(name + 1) : NULL;
+}
+
+char *archive_grants_query(const ArchiveEntry *entry) {
+  const GrantedKind *kind = granted_kind(entry->desc);
+  CLEANUP_FREE char *name = kind ? granted_name(entry, kind) : NULL;
+  if (!name)
+    return NULL;
+  Buffer out = {0};
+  CLEANUP(buffer_release) Buffer literal = {0};
+  sql_append_literal(&literal, name);
+  buffer_append_format(&out,
+                       "WITH o AS (SELECT %s::pg_catalog.text AS name, %s AS acl, %s AS owner FROM pg_catalog.pg_%s "
+                       "WHERE oid = %s::pg_catalog.%s) SELECT statement FROM (SELECT DISTINCT 1 AS step, "
+                       "pg_catalog.format('REVOKE ALL ON %s %%s FROM %%s;', name, CASE a.grantee WHEN 0 THEN 'PUBLIC' "
+                       "ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END) AS statement FROM o, "
+                       "pg_catalog.aclexplode(acl) a WHERE a.grantee <> owner UNION ALL SELECT 2, "
+                       "pg_catalog.format('GRANT ALL ON %s %%s TO %%I;', name, pg_catalog.pg_get_userbyid(owner)) "
+                       "FROM o WHERE acl IS NOT NULL",
+                       buffer_text(&literal), kind->acl, kind->owner, kind->catalog, buffer_text(&literal),
+                       kind->by_name, kind->keyword, kind->keyword);
+  if (kind->to_public)
+    buffer_append_format(&out,
+                         " UNION ALL SELECT 3, pg_catalog.format('GRANT %s ON %s %%s TO PUBLIC;', name) FROM o WHERE "
+                         "acl IS NOT NULL",
+                         kind->to_public, kind->keyword);
+  buffer_append_text(&out, ") s ORDER BY step, statement");
+  return buffer_steal_text(&out);
+}
+
 /* ---- statements ---- */
 
 /* Is there anything but blanks and comments? ("-- *not* creating schema, since initdb creates it") */

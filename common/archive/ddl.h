@@ -30,6 +30,11 @@ void archive_entry_statements(const ArchiveToc *toc, const ArchiveEntry *entry, 
 /* "ALTER TABLE public.orders OWNER TO x;"; NULL if the entry has no owner of its own. */
 char *archive_owner_statement(const ArchiveEntry *entry, const char *owner);
 
+/* A query whose rows (one text column) are statements: run after the entry's own, they take back what default
+ * privileges of the database gave the object when it was made, so that its ACL entry, or the lack of one, says all
+ * there is. NULL if objects of its kind have no grants. */
+char *archive_grants_query(const ArchiveEntry *entry);
+
 typedef struct ArchiveColumn {
   char *name; /* as in the catalog, not quoted */
   char *type; /* with COLLATE: "text COLLATE pg_catalog.\"C\""; "" in a typed table */

@@ -83,6 +83,22 @@ static void take_needs(Resolver *resolver) {
   }
 }
 
+/* Version 13 attaches a partition in its TABLE entry. If its parent is there, that makes the indexes which the parent
+ * has: they are not to be made again. */
+static void drop_attached_indexes(Resolver *resolver) {
+  bool *taken = resolver->out->take;
+  for (long i = 0; i < (long)resolver->toc->entry_count; i++) {
+    if (!taken[i] || !is(&resolver->toc->entries[i], "INDEX ATTACH"))
+      continue;
+    long table = archive_index_owner(resolver->index, i), parent = archive_index_partition_of(resolver->index, table);
+    long child = archive_index_parent(resolver->index, i);
+    if (child == ARCHIVE_NO_ENTRY || parent == ARCHIVE_NO_ENTRY || taken[parent] ||
+        !strstr(resolver->toc->entries[table].defn, " ATTACH PARTITION "))
+      continue;
+    taken[i] = taken[child] = false;
+  }
+}
+
 /* What joins a taken entry to something else can be done only if that is there: the index or table it is attached to,
  * the publication that has it. */
 static void drop_loose_ends(Resolver *resolver) {
@@ -174,32 +190,44 @@ void archive_resolve(const ArchiveIndex *index, const ArchiveSelection *selectio
   take_needs(&resolver);
   take_dependents(&resolver);
   drop_loose_ends(&resolver);
+  drop_attached_indexes(&resolver);
   free(resolver.work);
   *out = resolution;
 }
 
 /* ---- order ---- */
 
-/* pg_restore's passes: grants come after everything, so that they do not hinder it; what may run the database's own
- * code on what is there comes last. */
-static int restore_pass(const ArchiveEntry *entry) {
-  static const char trigger[] = "EVENT TRIGGER ";
-  bool about = is(entry, "COMMENT") || is(entry, "SECURITY LABEL");
-  if (is(entry, "ACL") || is(entry, "ACL LANGUAGE") || is(entry, "DEFAULT ACL"))
-    return 1;
-  if (is(entry, "EVENT TRIGGER") || is(entry, "MATERIALIZED VIEW DATA") ||
-      (about && strncmp(entry->tag, trigger, sizeof trigger - 1) == 0))
-    return 2;
-  return 0;
+enum { PASS_MAIN, PASS_ATTACH_TABLE, PASS_ATTACH_INDEX, PASS_GRANTS, PASS_LAST, PASS_COUNT };
+
+/* Does it attach something to a table that is not taken? */
+static bool attaches_to_living(const ArchiveIndex *index, const bool *take, long at) {
+  long table = archive_index_owner(index, at), parent = archive_index_partition_of(index, table);
+  return parent != ARCHIVE_NO_ENTRY && !take[parent];
 }
 
-size_t archive_restore_order(const ArchiveToc *toc, const bool *take, long **order) {
-  size_t count = 0;
-  *order = memory_alloc((toc->entry_count + 1) * sizeof(long));
-  for (int pass = 0; pass < 3; pass++)
-    for (size_t i = 0; i < toc->entry_count; i++)
-      if (take[i] && restore_pass(&toc->entries[i]) == pass)
-        (*order)[count++] = (long)i;
+/* As in pg_restore grants come after everything, so that they do not hinder it; what may run the database's own code on
+ * what is there comes last. */
+static int restore_pass(const ArchiveIndex *index, const bool *take, long at) {
+  static const char trigger[] = "EVENT TRIGGER ";
+  const ArchiveEntry *entry = &archive_index_toc(index)->entries[at];
+  bool about = is(entry, "COMMENT") || is(entry, "SECURITY LABEL");
+  if (is(entry, "ACL") || is(entry, "ACL LANGUAGE") || is(entry, "DEFAULT ACL"))
+    return PASS_GRANTS;
+  if (is(entry, "EVENT TRIGGER") || is(entry, "MATERIALIZED VIEW DATA") ||
+      (about && strncmp(entry->tag, trigger, sizeof trigger - 1) == 0))
+    return PASS_LAST;
+  if (is(entry, "TABLE ATTACH") && attaches_to_living(index, take, at))
+    return PASS_ATTACH_TABLE;
+  return is(entry, "INDEX ATTACH") && attaches_to_living(index, take, at) ? PASS_ATTACH_INDEX : PASS_MAIN;
+}
+
+size_t archive_restore_order(const ArchiveIndex *index, const bool *take, long **order) {
+  size_t count = 0, entry_count = archive_index_toc(index)->entry_count;
+  *order = memory_alloc((entry_count + 1) * sizeof(long));
+  for (int pass = 0; pass < PASS_COUNT; pass++)
+    for (long i = 0; i < (long)entry_count; i++)
+      if (take[i] && restore_pass(index, take, i) == pass)
+        (*order)[count++] = i;
   return count;
 }
 

@@ -54,11 +54,13 @@ void archive_resolve(const ArchiveIndex *index, const ArchiveSelection *selectio
                      ArchiveResolution *out);
 void archive_resolution_release(ArchiveResolution *resolution);
 
-/* The taken entries in the order in which pg_restore puts them back: as in the TOC, then grants, then refreshes of
- * materialized views and event triggers. *order is freed by the caller; returns how many. */
-size_t archive_restore_order(const ArchiveToc *toc, const bool *take, long **order);
+/* The taken entries in the order in which they can be put back: as in the TOC, then grants, then refreshes of
+ * materialized views and event triggers, as pg_restore does. A partition whose parent is not taken (it is there) is
+ * attached after its own indexes are made: being attached would make them. *order is freed by the caller; returns how
+ * many. */
+size_t archive_restore_order(const ArchiveIndex *index, const bool *take, long **order);
 
-/* The same for `pg_restore -L`: one dump id a line, in the order of the TOC. The caller frees. */
+/* For `pg_restore -L`: one dump id a line, in the order of the TOC. The caller frees. */
 char *archive_restore_list(const ArchiveToc *toc, const bool *take);
 
 #endif

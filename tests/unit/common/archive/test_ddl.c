@@ -45,7 +45,7 @@ static void test_statements(void **state) {
       take[e] =
           !archive_is_data(&shop.toc->entries[e]) || strcmp(shop.toc->entries[e].desc, "MATERIALIZED VIEW DATA") == 0;
     CLEANUP_FREE long *order = NULL;
-    size_t count = archive_restore_order(shop.toc, take, &order);
+    size_t count = archive_restore_order(shop.index, take, &order);
     CLEANUP(statement_list_release) StatementList session = {0}, list = {0};
     archive_session_statements(shop.toc, &session);
     assert_string_equal(session.items[0], "SET client_encoding = 'UTF8';");

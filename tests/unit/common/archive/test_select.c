@@ -392,7 +392,7 @@ static void test_order(void **state) {
   CLEANUP(archive_resolution_release) ArchiveResolution resolution = {0};
   archive_resolve(shop.index, &selection, NULL, &resolution);
   CLEANUP_FREE long *order = NULL;
-  size_t count = archive_restore_order(shop.toc, resolution.take, &order), taken = 0;
+  size_t count = archive_restore_order(shop.index, resolution.take, &order), taken = 0;
   for (size_t i = 0; i < shop.toc->entry_count; i++)
     taken += resolution.take[i];
   assert_int_equal(count, taken);
@@ -415,6 +415,44 @@ static void test_order(void **state) {
   assert_int_equal(lines, count);
 }
 
+static size_t place_of(const long *order, size_t count, long entry) {
+  size_t at = 0;
+  while (at < count && order[at] != entry)
+    at++;
+  return at;
+}
+
+/* A partition whose parent is there: its indexes are made before it is attached, since being attached makes them; 13
+ * attaches it where it is made, so that they are left to that. */
+static void test_attach_to_living(void **state) {
+  (void)state;
+  for (size_t i = 0; i < SHOP_COUNT; i++) {
+    CLEANUP(shop_release) Shop shop = shop_load(SHOPS[i]);
+    CLEANUP(archive_selection_release)
+    ArchiveSelection one = choose(&shop, "events_rest"), all = choose(&shop, "events");
+    CLEANUP(archive_resolution_release) ArchiveResolution alone = {0}, together = {0};
+    archive_resolve(shop.index, &one, shop.index, &alone);
+    archive_resolve(shop.index, &all, shop.index, &together);
+    CLEANUP_FREE long *order = NULL, *usual = NULL;
+    size_t count = archive_restore_order(shop.index, alone.take, &order);
+    size_t usual_count = archive_restore_order(shop.index, together.take, &usual);
+    long key = shop_find(&shop, "CONSTRAINT", "audit", "events_rest events_rest_pkey"),
+         what = shop_find(&shop, "INDEX", "audit", "events_rest_what_idx"),
+         join = shop_find(&shop, "INDEX ATTACH", "audit", "events_rest_pkey");
+    assert_true(together.take[key] && together.take[what] && together.take[join]);
+    assert_true(alone.take[key] == (i > 0) && alone.take[what] == (i > 0) && alone.take[join] == (i > 0));
+    assert_int_equal(alone.left_out_count, 0);
+    if (i == 0)
+      continue;
+    long attach = shop_find(&shop, "TABLE ATTACH", "audit", "events_rest");
+    assert_true(place_of(order, count, key) < place_of(order, count, attach));
+    assert_true(place_of(order, count, what) < place_of(order, count, attach));
+    assert_true(place_of(order, count, attach) < place_of(order, count, join));
+    assert_true(place_of(order, count, join) < count);
+    assert_true(place_of(usual, usual_count, attach) < place_of(usual, usual_count, key));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_table),
@@ -428,6 +466,7 @@ int main(void) {
       cmocka_unit_test(test_resolve_other_cases),
       cmocka_unit_test(test_resolve_leaves_out),
       cmocka_unit_test(test_order),
+      cmocka_unit_test(test_attach_to_living),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
