@@ -44,36 +44,54 @@ static Status compress(int level, const void *plain, size_t size, Buffer *out, E
   return STATUS_OK;
 }
 
-static Status encrypt(const Recipients *recipients, const Buffer *packed, CMS_ContentInfo **out, Error *err) {
+/* The envelope's frame, with recipients that know the key. *ctx, of *chain, is at its beginning. */
+static Status begin_envelope(const Recipients *recipients, CMS_ContentInfo **cms, BIO **chain, EVP_CIPHER_CTX **ctx,
+                             Buffer *frame, Error *err) {
+  *cms = CMS_encrypt(recipients->certificates, NULL, EVP_aes_256_gcm(), CMS_BINARY | CMS_DETACHED | CMS_PARTIAL);
+  *chain = *cms ? CMS_dataInit(*cms, NULL) : NULL;
+  int length = *chain && BIO_get_cipher_ctx(*chain, ctx) > 0 ? i2d_CMS_ContentInfo(*cms, NULL) : 0;
+  if (length <= 0)
+    return crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
+  buffer_clear(frame);
+  buffer_reserve(frame, (size_t)length);
+  unsigned char *at = frame->data;
+  frame->size = (size_t)length;
+  return i2d_CMS_ContentInfo(*cms, &at) == length ? STATUS_OK
+                                                  : crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
+}
+
+/* CMS's own way with content is to copy it, some five times: only keys and recipients are left to it. */
+static Status encrypt(const Recipients *recipients, const Buffer *packed, Buffer *out, Error *err) {
   if (packed->size > OBJECT_LIMIT)
     return error_set(err, ERR_INVALID_ARGUMENT, "%zu bytes are more than one encrypted object can hold", packed->size);
-  CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(packed->data, (int)packed->size);
-  if (!in)
-    return error_set(err, ERR_NO_MEMORY, "no memory to encrypt a segment");
-  *out = CMS_encrypt(recipients->certificates, in, EVP_aes_256_gcm(), CMS_BINARY);
-  return *out ? STATUS_OK : crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
+  CLEANUP(free_cms) CMS_ContentInfo *cms = NULL;
+  CLEANUP(free_bio) BIO *chain = NULL;
+  CLEANUP(buffer_release) Buffer frame = {0};
+  EVP_CIPHER_CTX *ctx = NULL;
+  Envelope parts;
+  Status status = begin_envelope(recipients, &cms, &chain, &ctx, &frame, err);
+  if (status)
+    return status;
+  if (!envelope_read_unsealed(frame.data, frame.size, &parts))
+    return error_set(err, ERR_INTERNAL, "cannot encrypt a segment: OpenSSL writes another envelope than expected");
+  size_t at;
+  int done = 0, rest = 0;
+  envelope_around(&parts, packed->size, out, &at);
+  if (EVP_EncryptUpdate(ctx, out->data + at, &done, packed->data, (int)packed->size) != 1 ||
+      EVP_EncryptFinal_ex(ctx, out->data + at + done, &rest) != 1 || (size_t)done + (size_t)rest != packed->size ||
+      EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, ENVELOPE_TAG_SIZE, out->data + out->size - ENVELOPE_TAG_SIZE) !=
+          1) {
+    buffer_clear(out);
+    return crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
+  }
+  return STATUS_OK;
 }
 
 Status segment_encode(const Recipients *recipients, int level, const void *plain, size_t size, Buffer *out,
                       Error *err) {
   CLEANUP(buffer_release) Buffer packed = {0};
-  CLEANUP(free_cms) CMS_ContentInfo *cms = NULL;
   Status status = compress(level, plain, size, &packed, err);
-  if (!status)
-    status = encrypt(recipients, &packed, &cms, err);
-  if (status)
-    return status;
-  buffer_release(&packed); /* a segment is large, and several are encoded at once: never one copy more than needed */
-  int length = i2d_CMS_ContentInfo(cms, NULL);
-  if (length <= 0)
-    return crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
-  buffer_clear(out);
-  buffer_reserve(out, (size_t)length);
-  unsigned char *at = out->data;
-  if (i2d_CMS_ContentInfo(cms, &at) != length)
-    return crypto_error(err, ERR_INTERNAL, "cannot encrypt a segment");
-  out->size = (size_t)length;
-  return STATUS_OK;
+  return status ? status : encrypt(recipients, &packed, out, err);
 }
 
 static bool names_certificate(CMS_RecipientInfo *info, X509 *certificate) {
@@ -103,18 +121,12 @@ static Status corrupt(Error *err, const char *what) {
   return error_set(err, ERR_SEGMENT_CORRUPT, "%s", what);
 }
 
-/* On failure nothing of the plaintext is used: the GCM tag is verified when decryption ends. */
-static Status decrypt(const DecryptionKey *key, const void *data, size_t size, BIO *sink, Error *err) {
-  if (size > INT_MAX)
-    return corrupt(err, "the object is larger than any segment");
-  if (!envelope_valid(data, size))
-    return corrupt(err,
-                   "the object is not a whole CMS AuthEnvelopedData with AES-256-GCM: it was altered or cut short");
-  CLEANUP(free_bio) BIO *in = BIO_new_mem_buf(data, (int)size);
-  if (!in)
-    return error_set(err, ERR_NO_MEMORY, "no memory to decrypt a segment");
-  CLEANUP(free_cms) CMS_ContentInfo *cms = d2i_CMS_bio(in, NULL);
-  if (!cms || OBJ_obj2nid(CMS_get0_type(cms)) != NID_id_smime_ct_authEnvelopedData || BIO_pending(in) != 0)
+static Status unwrap(const DecryptionKey *key, const Envelope *parts, CMS_ContentInfo **out, Error *err) {
+  CLEANUP(buffer_release) Buffer frame = {0};
+  envelope_frame(parts, &frame);
+  const unsigned char *at = frame.data;
+  CLEANUP(free_cms) CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &at, (long)frame.size);
+  if (!cms || OBJ_obj2nid(CMS_get0_type(cms)) != NID_id_smime_ct_authEnvelopedData || at != frame.data + frame.size)
     return corrupt(err, "the object's recipients cannot be read: it was altered");
   if (!is_recipient(cms, key->certificate))
     return error_set(err, ERR_KEY_MISMATCH,
@@ -122,8 +134,32 @@ static Status decrypt(const DecryptionKey *key, const void *data, size_t size, B
                      key->fingerprint);
   if (CMS_decrypt_set1_pkey(cms, key->key, key->certificate) != 1)
     return corrupt(err, "the object's key cannot be unwrapped: it was altered");
-  if (CMS_decrypt(cms, NULL, NULL, NULL, sink, CMS_BINARY) != 1)
+  *out = STEAL(cms);
+  return STATUS_OK;
+}
+
+/* On failure nothing of the plaintext is used: the GCM tag is verified when decryption ends. */
+static Status decrypt(const DecryptionKey *key, const void *data, size_t size, Buffer *packed, Error *err) {
+  Envelope parts;
+  if (size > INT_MAX)
+    return corrupt(err, "the object is larger than any segment");
+  if (!envelope_read(data, size, &parts))
+    return corrupt(err,
+                   "the object is not a whole CMS AuthEnvelopedData with AES-256-GCM: it was altered or cut short");
+  CLEANUP(free_cms) CMS_ContentInfo *cms = NULL;
+  CLEANUP(free_bio) BIO *chain = NULL;
+  EVP_CIPHER_CTX *ctx = NULL;
+  Status status = unwrap(key, &parts, &cms, err);
+  if (status)
+    return status;
+  int done = 0, rest = 0;
+  buffer_reserve(packed, parts.content_size);
+  chain = CMS_dataInit(cms, NULL);
+  if (!chain || BIO_get_cipher_ctx(chain, &ctx) <= 0 ||
+      EVP_DecryptUpdate(ctx, packed->data, &done, parts.content, (int)parts.content_size) != 1 ||
+      EVP_DecryptFinal_ex(ctx, packed->data + done, &rest) != 1)
     return corrupt(err, "the object does not decrypt: it was altered");
+  packed->size = (size_t)done + (size_t)rest;
   ERR_clear_error();
   return STATUS_OK;
 }
@@ -168,15 +204,11 @@ static Status decompress(const void *data, size_t size, size_t limit, Buffer *ou
 
 Status segment_decode(const DecryptionKey *key, const void *data, size_t size, size_t limit, Buffer *out, Error *err) {
   ERR_clear_error();
-  CLEANUP(free_bio) BIO *sink = BIO_new(BIO_s_mem());
-  if (!sink)
-    return error_set(err, ERR_NO_MEMORY, "no memory to decrypt a segment");
-  Status status = decrypt(key, data, size, sink, err);
+  CLEANUP(buffer_release) Buffer packed = {0};
+  Status status = decrypt(key, data, size, &packed, err);
   if (status)
     return status;
-  char *packed = NULL;
-  long length = BIO_get_mem_data(sink, &packed);
-  status = decompress(packed, (size_t)length, limit, out, err);
+  status = decompress(packed.data, packed.size, limit, out, err);
   if (status)
     buffer_clear(out);
   return status;

@@ -185,6 +185,8 @@ static void test_other_envelopes(void **state) {
   assert_int_equal(decode(k->ec_decrypt, &object, &back), ERR_SEGMENT_CORRUPT);
   encrypt(k, frame.data, frame.size, EVP_aes_128_gcm(), 0, &object);
   assert_int_equal(decode(k->ec_decrypt, &object, &back), ERR_SEGMENT_CORRUPT);
+  encrypt(k, frame.data, frame.size, EVP_aes_256_gcm(), CMS_DETACHED, &object); /* its content elsewhere */
+  assert_int_equal(decode(k->ec_decrypt, &object, &back), ERR_SEGMENT_CORRUPT);
   encrypt(k, frame.data, frame.size, EVP_aes_256_gcm(), CMS_STREAM, &object); /* BER, indefinite lengths */
   assert_int_equal(decode(k->ec_decrypt, &object, &back), ERR_SEGMENT_CORRUPT);
 }
