@@ -65,12 +65,13 @@ static Status take_int(const Loaded *loaded, const char *what, const int *value,
 static Status take_capabilities(Loaded *loaded, Error *err) {
   for (unsigned i = 0; i < loaded->raw->agent.capabilities_count; i++) {
     const char *capability = loaded->raw->agent.capabilities[i];
-    bool *which = strcmp(capability, "dump") == 0    ? &loaded->config.can_dump
-                  : strcmp(capability, "drill") == 0 ? &loaded->config.can_drill
-                                                     : NULL;
+    bool *which = strcmp(capability, "dump") == 0      ? &loaded->config.can_dump
+                  : strcmp(capability, "drill") == 0   ? &loaded->config.can_drill
+                  : strcmp(capability, "restore") == 0 ? &loaded->config.can_restore
+                                                       : NULL;
     if (!which)
-      return config_error(err, loaded->config.path, "agent.capabilities: '%s' is unknown; there are dump and drill",
-                          capability);
+      return config_error(err, loaded->config.path,
+                          "agent.capabilities: '%s' is unknown; there are dump, drill and restore", capability);
     if (*which)
       return config_error(err, loaded->config.path, "agent.capabilities: %s is there twice", capability);
     *which = true;
@@ -121,6 +122,8 @@ static Status take_agent(Loaded *loaded, Error *err) {
     status = take_int(loaded, "agent.slots.dump", raw->agent.slots.dump, 1, 1, 64, &config->dump_slots, err);
   if (!status)
     status = take_int(loaded, "agent.slots.drill", raw->agent.slots.drill, 1, 1, 64, &config->drill_slots, err);
+  if (!status)
+    status = take_int(loaded, "agent.slots.restore", raw->agent.slots.restore, 1, 1, 64, &config->restore_slots, err);
   return status;
 }
 
@@ -167,9 +170,9 @@ static Status take_keys(Loaded *loaded, Error *err) {
   if (!config->decryption_key != !config->decryption_certificate)
     return config_error(err, config->path,
                         "keys.decryption_key and keys.decryption_certificate belong together; one is missing");
-  if (config->can_drill && !config->decryption_key)
-    return config_error(err, config->path,
-                        "an agent that drills needs keys.decryption_key and keys.decryption_certificate");
+  if ((config->can_drill || config->can_restore) && !config->decryption_key)
+    return config_error(err, config->path, "an agent that %s needs keys.decryption_key and keys.decryption_certificate",
+                        config->can_drill ? "drills" : "restores");
   return STATUS_OK;
 }
 
@@ -197,13 +200,17 @@ static Status take_databases(Loaded *loaded, Error *err) {
     if (from->roles && strcmp(from->roles, "all") != 0 && strcmp(from->roles, "none") != 0)
       return config_error(err, config->path, "database %s: roles is '%s'; it must be all or none", from->name,
                           from->roles);
-    config->databases[config->database_count++] = (AgentDatabase){from->name, resolve(loaded, from->conninfo_file),
-                                                                  !from->roles || strcmp(from->roles, "all") == 0};
+    const char *restore_file = from->restore_conninfo_file ? from->restore_conninfo_file : from->conninfo_file;
+    config->databases[config->database_count++] =
+        (AgentDatabase){.name = from->name,
+                        .conninfo_file = resolve(loaded, from->conninfo_file),
+                        .restore_conninfo_file = resolve(loaded, restore_file),
+                        .roles = !from->roles || strcmp(from->roles, "all") == 0};
   }
-  if (config->can_dump && config->database_count == 0)
+  if ((config->can_dump || config->can_restore) && config->database_count == 0)
     return config_error(err, config->path,
-                        "an agent that dumps needs `databases`: what they are called, and how to "
-                        "connect to them");
+                        "an agent that %s needs `databases`: what they are called, and how to connect to them",
+                        config->can_dump ? "dumps" : "restores");
   return STATUS_OK;
 }
 

@@ -17,8 +17,9 @@
 
 typedef struct AgentDatabase {
   const char *name;
-  const char *conninfo_file; /* holds one libpq connection string */
-  bool roles;                /* dump the cluster's roles with it ("roles: all", the default; "none") */
+  const char *conninfo_file;         /* holds one libpq connection string */
+  const char *restore_conninfo_file; /* the same, for plans and restores; conninfo_file where none is given */
+  bool roles;                        /* dump the cluster's roles with it ("roles: all", the default; "none") */
 } AgentDatabase;
 
 typedef enum DrillEngineKind { DRILL_ENGINE_AUTO, DRILL_ENGINE_DOCKER, DRILL_ENGINE_LOCAL } DrillEngineKind;
@@ -48,13 +49,13 @@ typedef struct AgentConfig {
   const char *signing_key;           /* PEM path */
   const char *tls_ca, *tls_identity; /* PEM paths: the deployment's authority; key and certificate in one file, which is
                                         exchanged whole when the certificate is renewed. NULL: none */
-  bool can_dump, can_drill;
-  int dump_slots, drill_slots;      /* default 1 each */
-  const char *repository_directory; /* NULL: in a bucket, */
-  S3Options repository_s3;          /* this one */
-  const char **recipients;          /* certificate paths */
+  bool can_dump, can_drill, can_restore;
+  int dump_slots, drill_slots, restore_slots; /* default 1 each; plans take a restore's */
+  const char *repository_directory;           /* NULL: in a bucket, */
+  S3Options repository_s3;                    /* this one */
+  const char **recipients;                    /* certificate paths */
   size_t recipient_count;
-  const char *decryption_key, *decryption_certificate; /* only agents that drill; may be NULL */
+  const char *decryption_key, *decryption_certificate; /* only agents that drill or restore; may be NULL */
   PostgresBinDir *bin_dirs;
   size_t bin_dir_count;
   AgentDatabase *databases;

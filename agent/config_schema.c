@@ -24,7 +24,8 @@ typedef __typeof__(((RawAgentConfig *)0)->log) RawLog;
 static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, TEXT_LIMIT)};
 
 static const cyaml_schema_field_t slots_fields[] = {OPTIONAL_INT("dump", RawSlots, dump),
-                                                    OPTIONAL_INT("drill", RawSlots, drill), CYAML_FIELD_END};
+                                                    OPTIONAL_INT("drill", RawSlots, drill),
+                                                    OPTIONAL_INT("restore", RawSlots, restore), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t tls_fields[] = {TEXT("ca", RawTls, ca), TEXT("identity", RawTls, identity),
                                                   CYAML_FIELD_END};
@@ -56,6 +57,7 @@ static const cyaml_schema_value_t image_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG
 
 static const cyaml_schema_field_t database_fields[] = {
     TEXT("name", RawAgentDatabase, name), TEXT("conninfo_file", RawAgentDatabase, conninfo_file),
+    OPTIONAL_TEXT("restore_conninfo_file", RawAgentDatabase, restore_conninfo_file),
     OPTIONAL_TEXT("roles", RawAgentDatabase, roles), CYAML_FIELD_END};
 static const cyaml_schema_value_t database_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawAgentDatabase, database_fields)};

@@ -7,7 +7,7 @@
 #include "common/config/repository.h"
 
 typedef struct RawAgentDatabase {
-  char *name, *conninfo_file, *roles;
+  char *name, *conninfo_file, *restore_conninfo_file, *roles;
 } RawAgentDatabase;
 
 typedef struct RawMajorPath {
@@ -24,7 +24,7 @@ typedef struct RawAgentConfig {
     char *name, **coordinators, *data, *signing_key, **capabilities;
     unsigned coordinators_count, capabilities_count;
     struct {
-      int *dump, *drill;
+      int *dump, *drill, *restore;
     } slots;
     RawTls *tls;
   } agent;

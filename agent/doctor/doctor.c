@@ -52,6 +52,18 @@ static void doctor_tools(Doctor *doctor) {
   agent_tools_release(&tools);
 }
 
+static const char *what_it_does(const AgentConfig *config) {
+  static const char *const words[] = {"nothing",
+                                      "dumps",
+                                      "drills",
+                                      "dumps and drills",
+                                      "restores",
+                                      "dumps and restores",
+                                      "drills and restores",
+                                      "dumps, drills and restores"};
+  return words[(config->can_dump ? 1 : 0) | (config->can_drill ? 2 : 0) | (config->can_restore ? 4 : 0)];
+}
+
 int doctor(const char *config_path) {
   Doctor it = {.color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR")};
   AgentConfig *config = NULL;
@@ -61,13 +73,11 @@ int doctor(const char *config_path) {
     return 2;
   }
   it.config = config;
-  doctor_say(&it, FINDING_OK, "configuration", "%s, agent %s: %s%s%s", config_path, config->name,
-             config->can_dump ? "dumps" : "", config->can_dump && config->can_drill ? " and " : "",
-             config->can_drill ? "drills" : "");
+  doctor_say(&it, FINDING_OK, "configuration", "%s, agent %s: %s", config_path, config->name, what_it_does(config));
   doctor_keys(&it);
   doctor_repository(&it);
   doctor_tools(&it);
-  if (config->can_dump)
+  if (config->can_dump || config->can_restore)
     doctor_databases(&it);
   if (config->can_drill)
     doctor_drill(&it);

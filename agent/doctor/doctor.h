@@ -6,7 +6,7 @@
  *   doctor_keys.c        keys and certificates
  *   doctor_repository.c  what this agent may do in the repository, by trying it
  *   doctor_bucket.c      of a bucket: versions, Object Lock, the clock
- *   doctor_database.c    databases: reachable, readable, dumped by the right pg_dump
+ *   doctor_database.c    databases: reachable, readable, dumped by the right pg_dump; by plans and restores, too
  *   doctor_drill.c       a disposable cluster of each major, started and thrown away; disk
  *
  * Blocking; main thread.

@@ -51,7 +51,8 @@ static void check_conninfo(Doctor *doctor, const AgentDatabase *database) {
   doctor_remedy("chmod 600 %s: it may hold a password.", database->conninfo_file);
 }
 
-static void check(Doctor *doctor, const AgentDatabase *database) {
+/* restores: the connection is that of plans and restores, whose role may well have to be a superuser. */
+static void check(Doctor *doctor, const AgentDatabase *database, bool restores) {
   CLEANUP(dump_examination_release) DumpExamination found = {0};
   Error err;
   check_conninfo(doctor, database);
@@ -65,10 +66,10 @@ static void check(Doctor *doctor, const AgentDatabase *database) {
     return;
   }
   char size[TEXT_SIZE_SIZE];
-  doctor_say(doctor, FINDING_OK, database->name, "PostgreSQL %s, %s, %zu tables and sequences, all readable as %s%s",
-             found.server_version, text_size(found.bytes, size), found.tables, found.role,
-             found.superuser ? " (a superuser)" : "");
-  if (found.superuser) {
+  doctor_say(doctor, FINDING_OK, database->name, "PostgreSQL %s, %s, %zu tables and sequences, all readable%s as %s%s",
+             found.server_version, text_size(found.bytes, size), found.tables,
+             restores ? " (by plans and restores)" : "", found.role, found.superuser ? " (a superuser)" : "");
+  if (found.superuser && !restores) {
     doctor_say(doctor, FINDING_WARN, database->name,
                "the role is a superuser: whoever takes this agent has the database");
     doctor_remedy("CREATE ROLE pgseal LOGIN; GRANT pg_read_all_data TO pgseal; (14 and later; with row-level security "
@@ -81,9 +82,17 @@ static void check(Doctor *doctor, const AgentDatabase *database) {
 void doctor_databases(Doctor *doctor) {
   const AgentConfig *config = doctor->config;
   if (config->database_count == 0) {
-    doctor_say(doctor, FINDING_WARN, "databases", "this agent dumps, but has no databases");
+    doctor_say(doctor, FINDING_WARN, "databases", "this agent %s, but has no databases",
+               config->can_dump ? "dumps" : "restores");
     doctor_remedy("Name them under `databases` in %s.", config->path);
   }
-  for (size_t i = 0; i < config->database_count; i++)
-    check(doctor, &config->databases[i]);
+  for (size_t i = 0; i < config->database_count; i++) {
+    AgentDatabase database = config->databases[i];
+    if (config->can_dump)
+      check(doctor, &database, false);
+    bool same = strcmp(database.conninfo_file, database.restore_conninfo_file) == 0;
+    database.conninfo_file = database.restore_conninfo_file;
+    if (config->can_restore && !(config->can_dump && same))
+      check(doctor, &database, true);
+  }
 }

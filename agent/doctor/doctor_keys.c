@@ -58,7 +58,7 @@ void doctor_keys(Doctor *doctor) {
   DecryptionKey *key = NULL;
   if (decryption_key_load(config->decryption_key, config->decryption_certificate, &key, &err))
     doctor_error(doctor, "decryption key", &err);
-  else if (config->can_drill)
+  else if (config->can_drill || config->can_restore)
     doctor_say(doctor, FINDING_OK, "decryption key", "%s", config->decryption_key);
   else
     doctor_say(doctor, FINDING_WARN, "decryption key",

@@ -70,11 +70,12 @@ static void probe_get(Probe *probe) {
   Error err;
   Status status = repository_get(probe->repository, probe->key, PROBE_LIMIT, &found, &err);
   bool same = status == STATUS_OK && found.size == sizeof PROBE - 1 && memcmp(found.data, PROBE, found.size) == 0;
-  if (config->can_drill && status != STATUS_OK)
+  bool reads = config->can_drill || config->can_restore;
+  if (reads && status != STATUS_OK)
     doctor_error(probe->doctor, "repository: may it read?", &err);
   else if (status == STATUS_OK && !same)
     doctor_say(probe->doctor, FINDING_BAD, "repository", "what was written is not what is read");
-  else if (config->can_drill)
+  else if (reads)
     doctor_say(probe->doctor, FINDING_OK, "repository", "it reads what it wrote");
   else if (status == STATUS_OK && !config->repository_directory) {
     doctor_say(probe->doctor, FINDING_WARN, "repository",
@@ -124,6 +125,32 @@ static void probe_remove(Probe *probe) {
   probe->removed = clear(probe, &probe->second) && clear(probe, &removal.mark) && probe->removed;
 }
 
+/* An agent that only restores has no business with writing. */
+static void probe_reader(Probe *probe) {
+  CLEANUP(buffer_release) Buffer found = {0};
+  Error err;
+  Status status = repository_get(probe->repository, probe->key, PROBE_LIMIT, &found, &err);
+  if (status != STATUS_OK && status != ERR_OBJECT_NOT_FOUND) {
+    doctor_error(probe->doctor, "repository: may it read?", &err);
+    return;
+  }
+  doctor_say(probe->doctor, FINDING_OK, "repository", "it may read %s", repository_description(probe->repository));
+  if (probe->doctor->config->repository_directory)
+    return;
+  status = repository_put_version(probe->repository, probe->key, PROBE, sizeof PROBE - 1, &probe->first, &err);
+  if (refused(status)) {
+    doctor_say(probe->doctor, FINDING_OK, "repository", "it may not write: right for an agent that only restores");
+  } else if (status != STATUS_OK) {
+    doctor_error(probe->doctor, "repository: may it write?", &err);
+  } else {
+    doctor_say(probe->doctor, FINDING_WARN, "repository",
+               "this key may write, which an agent that only restores never needs");
+    doctor_remedy("Give it the policy deploy/policies/restore.json (docs/repository.md).");
+    if (repository_remove(probe->repository, probe->key, &err) != STATUS_OK || !clear(probe, &probe->first))
+      doctor_remedy("The probe stays behind: %s (%zu bytes).", probe->key, sizeof PROBE - 1);
+  }
+}
+
 void doctor_repository(Doctor *doctor) {
   Repository *repository = NULL;
   Error err;
@@ -134,7 +161,10 @@ void doctor_repository(Doctor *doctor) {
   /* Where a proof would be, as the policy of drill agents has it; a dump agent's covers that, too. */
   CLEANUP_FREE char *key = memory_format("doctor/%s/attempt-1/proofs/probe", id_new().text);
   Probe probe = {.doctor = doctor, .repository = repository, .key = key};
-  if ((doctor->config->repository_directory || doctor_bucket(doctor, repository, &probe.guards)) && probe_put(&probe)) {
+  if (!doctor->config->can_dump && !doctor->config->can_drill) {
+    probe_reader(&probe);
+  } else if ((doctor->config->repository_directory || doctor_bucket(doctor, repository, &probe.guards)) &&
+             probe_put(&probe)) {
     probe_get(&probe);
     probe_overwrite(&probe);
     probe_remove(&probe);

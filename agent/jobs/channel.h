@@ -19,7 +19,6 @@ typedef struct JobChannel {
   pthread_mutex_t out_lock;
 } JobChannel;
 
-const char *job_kind_name(Pgseal__JobKind kind); /* "dump", ...; "job" for what is not known */
 /* Reads the Start frame. *job is freed by the caller with pgseal__job__free_unpacked. */
 Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job, Error *err) MUST_CHECK;
 /* Starts the reader thread, which ends the process at the end of `in`: *channel must live as long as the process. */

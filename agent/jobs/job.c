@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/jobs/channel.h"
+#include "agent/jobs/kind.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
@@ -53,21 +54,6 @@ static void *read_messages(void *arg) {
   }
   log_warn("the agent is gone; the job ends", NULL);
   _exit(1);
-}
-
-const char *job_kind_name(Pgseal__JobKind kind) {
-  switch (kind) {
-  case PGSEAL__JOB_KIND__JOB_KIND_DUMP:
-    return "dump";
-  case PGSEAL__JOB_KIND__JOB_KIND_DRILL:
-    return "drill";
-  case PGSEAL__JOB_KIND__JOB_KIND_PLAN:
-    return "plan";
-  case PGSEAL__JOB_KIND__JOB_KIND_RESTORE:
-    return "restore";
-  default:
-    return "job";
-  }
 }
 
 Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job, Error *err) {

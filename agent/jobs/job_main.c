@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/jobs/channel.h"
+#include "agent/jobs/kind.h"
 #include "agent/jobs/result.h"
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"

@@ -67,6 +67,8 @@ static Status init_live(RecoveryRun *run, const char *application, Error *err) {
   run->live.application = application;
   run->live.partial = true;
   run->database = *run->live.database;
+  if (run->database.restore_conninfo_file)
+    run->database.conninfo_file = run->database.restore_conninfo_file;
   run->live.database = &run->database;
   return STATUS_OK;
 }

@@ -259,8 +259,7 @@ static size_t list_running(const Session *session, char *out[RUNNING_LIMIT]) {
   return count;
 }
 
-static uint32_t free_slots(const Session *session, bool can, int slots, Pgseal__JobKind kind) {
-  size_t used = supervisor_count(session->supervisor, kind);
+static uint32_t free_slots(bool can, int slots, size_t used) {
   return can && (size_t)slots > used ? (uint32_t)((size_t)slots - used) : 0;
 }
 
@@ -269,10 +268,17 @@ static uint32_t free_slots(const Session *session, bool can, int slots, Pgseal__
 static void poll(Session *session) {
   const AgentConfig *config = session->config;
   Pgseal__Poll message = PGSEAL__POLL__INIT;
-  message.free_dump = free_slots(session, config->can_dump, config->dump_slots, PGSEAL__JOB_KIND__JOB_KIND_DUMP);
-  message.free_drill = free_slots(session, config->can_drill, config->drill_slots, PGSEAL__JOB_KIND__JOB_KIND_DRILL);
-  bool more = message.free_dump > session->polled_dump || message.free_drill > session->polled_drill;
-  if (message.free_dump + message.free_drill == 0 || (session->polling && !more) ||
+  const Supervisor *supervisor = session->supervisor;
+  size_t dumps = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_DUMP);
+  size_t drills = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_DRILL);
+  size_t recoveries = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_PLAN) +
+                      supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_RESTORE);
+  message.free_dump = free_slots(config->can_dump, config->dump_slots, dumps);
+  message.free_drill = free_slots(config->can_drill, config->drill_slots, drills);
+  message.free_restore = free_slots(config->can_restore, config->restore_slots, recoveries);
+  bool more = message.free_dump > session->polled_dump || message.free_drill > session->polled_drill ||
+              message.free_restore > session->polled_restore;
+  if (message.free_dump + message.free_drill + message.free_restore == 0 || (session->polling && !more) ||
       clock_monotonic_us() < session->next_poll_us)
     return;
   char *running[RUNNING_LIMIT];
@@ -286,6 +292,7 @@ static void poll(Session *session) {
   session->polling = true;
   session->polled_dump = message.free_dump;
   session->polled_drill = message.free_drill;
+  session->polled_restore = message.free_restore;
   session_request(session, &envelope, session->poll_seconds * 1000 + SESSION_REQUEST_MS, on_assignment, call);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/jobs/kind.h"
 #include "agent/jobs/result.h"
 #include "agent/supervisor/cleaning.h"
 #include "agent/supervisor/internal.h"
@@ -117,7 +118,7 @@ void supervisor_start(Supervisor *supervisor, Pgseal__Job *job) {
   task->next = supervisor->tasks;
   supervisor->tasks = task;
   log_info("job starts", "job", job->id, "checkpoint", job->checkpoint_id, "database", job->database, "kind",
-           job->kind == PGSEAL__JOB_KIND__JOB_KIND_DUMP ? "dump" : "drill", NULL);
+           job_kind_name(job->kind), NULL);
   if (job->budgets && job->budgets->total_seconds)
     task->budget_ends_us =
         clock_monotonic_us() + (int64_t)(job->budgets->total_seconds + BUDGET_GRACE_SECONDS) * 1000000;
@@ -142,6 +143,11 @@ void supervisor_follow(Supervisor *supervisor, const char *job_id, const Pgseal_
   task_send(task, &message);
 }
 
+/* A restore that is killed may have been about to commit: that is not said to be canceled, but lost. */
+static Status when_killed(const Task *task, Status otherwise) {
+  return task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_RESTORE ? ERR_AGENT_LOST : otherwise;
+}
+
 void supervisor_cancel(Supervisor *supervisor, const char *job_id) {
   Task *task = find(supervisor, job_id);
   if (!task || task->kill_at_us)
@@ -150,7 +156,7 @@ void supervisor_cancel(Supervisor *supervisor, const char *job_id) {
   message.body_case = PGSEAL__JOB_MESSAGE__BODY_CANCEL;
   message.cancel = true;
   task_send(task, &message);
-  error_set(&task->error, ERR_CANCELED, "the job was canceled");
+  error_set(&task->error, when_killed(task, ERR_CANCELED), "the job was canceled");
   task->kill_at_us = clock_monotonic_us() + CANCEL_GRACE_US;
 }
 
@@ -172,8 +178,9 @@ void supervisor_stop(Supervisor *supervisor) {
 
 static void over_budget(Task *task) {
   const Pgseal__Job *job = task->job;
-  error_set(&task->error, ERR_BUDGET_EXCEEDED, "the %s went on past its time budget of %u s and was killed",
-            job->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL ? "drill" : "dump", job->budgets->total_seconds);
+  error_set(&task->error, when_killed(task, ERR_BUDGET_EXCEEDED),
+            "the %s went on past its time budget of %u s and was killed", job_kind_name(job->kind),
+            job->budgets->total_seconds);
   error_remedy(&task->error, "Raise `budgets.timeout_seconds` of database %s, or find out what was slow.",
                job->database);
   error_object(&task->error, "%s", job->database);

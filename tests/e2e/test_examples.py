@@ -20,13 +20,14 @@ def place(tmp_path):
 
 
 def test_agent(place, server):
-    (place / "prod-api.conninfo").write_text(server.conninfo("postgres"))
-    (place / "prod-api.conninfo").chmod(0o600)
+    for name in ("prod-api.conninfo", "prod-api-restore.conninfo"):
+        (place / name).write_text(server.conninfo("postgres"))
+        (place / name).chmod(0o600)
     config = (place / "agent.yaml").read_text()
     # no container engine is needed to see that the file is right
     (place / "agent.yaml").write_text(config.replace("engine: auto", "engine: local"))
     said = run([BIN / "pgseal", "doctor", "--config", place / "agent.yaml"]).stdout
-    assert "FAIL" not in said and "prod-api" in said, said
+    assert "FAIL" not in said and "prod-api" in said and "readable (by plans and restores) as" in said, said
 
 
 def test_coordinator(place):

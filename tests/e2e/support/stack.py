@@ -70,7 +70,7 @@ class Stack:
         return {"name": name, "environment": o.get("environment", "test"),
                 "budgets": {"timeout_seconds": o.get("timeout_seconds", 900),
                             "lock_timeout_seconds": o.get("lock_timeout_seconds", 5), "connections": o.get("connections", 2)},
-                **{k: o[k] for k in ("assertions", "lock") if k in o}}
+                **{k: o[k] for k in ("assertions", "lock", "restore_approval") if k in o}}
 
     def _configs(self):
         self.write_coordinator()
@@ -138,11 +138,11 @@ class Stack:
         config = {
             "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{o.get('bus', self.bus)}"], "data": f"agent-{name}",
                       "signing_key": f"keys/agent-{name}.key", "capabilities": self.agents[name],
-                      "slots": o.get("slots", {"dump": 2, "drill": 2})},
+                      "slots": o.get("slots", {"dump": 2, "drill": 2, "restore": 2})},
             "repository": {"file" if self.bucket else "directory": str(self.repository)},
             "keys": {"recipients": ["keys/drill.crt", "keys/escrow.crt"],
                      **({"decryption_key": "keys/drill.key", "decryption_certificate": "keys/drill.crt"}
-                        if "drill" in self.agents[name] else {})},
+                        if {"drill", "restore"} & set(self.agents[name]) else {})},
             "postgres": {"bin_dirs": [{"major": m, "path": str(tools_dir(m))} for m in sorted(majors)]},
             "databases": [{"name": n, "conninfo_file": f"databases/{n}", "roles": self._of(n).get("roles", "all")}
                           for n in self.databases],

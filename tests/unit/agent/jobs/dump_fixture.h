@@ -159,7 +159,7 @@ static inline int fixture_setup(void **state) {
   fixture->conninfo_path = memory_format("%s/conninfo", fixture->directory);
   assert_int_equal(file_make_dirs(fixture->scratch, 0700, &err), STATUS_OK);
   fixture->recipients[0] = fixture->certificate;
-  fixture->database = (AgentDatabase){"shop", fixture->conninfo_path, true};
+  fixture->database = (AgentDatabase){.name = "shop", .conninfo_file = fixture->conninfo_path, .roles = true};
   fixture->config = (AgentConfig){.path = "agent.yaml",
                                   .name = "agent-1",
                                   .signing_key = fixture->signing_path,

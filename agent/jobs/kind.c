@@ -1,0 +1,16 @@
+#include "agent/jobs/kind.h"
+
+const char *job_kind_name(Pgseal__JobKind kind) {
+  switch (kind) {
+  case PGSEAL__JOB_KIND__JOB_KIND_DUMP:
+    return "dump";
+  case PGSEAL__JOB_KIND__JOB_KIND_DRILL:
+    return "drill";
+  case PGSEAL__JOB_KIND__JOB_KIND_PLAN:
+    return "plan";
+  case PGSEAL__JOB_KIND__JOB_KIND_RESTORE:
+    return "restore";
+  default:
+    return "job";
+  }
+}

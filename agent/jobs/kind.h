@@ -1,0 +1,9 @@
+/* What the kinds of jobs are called, in the agent and in its job children. Any thread. */
+#ifndef PGSEAL_AGENT_JOBS_KIND_H
+#define PGSEAL_AGENT_JOBS_KIND_H
+
+#include "proto/pgseal.pb-c.h"
+
+const char *job_kind_name(Pgseal__JobKind kind); /* "dump", "drill", "plan", "restore"; "job" of what is not known */
+
+#endif
