@@ -79,7 +79,7 @@ fuzz: ## every fuzz target, FUZZ_SECONDS each (default 60)
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
 bench: all ## measurements, as ratios against something real in the same run
-	@make/deps build run test s3
+	@make/deps build run test s3 bench
 	@tests/bench/run $(abspath $(BUILD)/bin)
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/segment-path
 
