@@ -26,6 +26,7 @@ typedef struct RowReader { /* lines out of pieces */
   Buffer line, key, row;
   EVP_MD *md;
   EVP_MD_CTX *ctx;
+  bool fresh;
   Status (*take)(struct RowReader *reader, const RowHash *hash, Error *err);
   struct RowTable *table;
 } RowReader;
@@ -39,7 +40,8 @@ typedef struct RowTable {
 } RowTable;
 
 static void reader_init(RowReader *reader, const Columns *columns) {
-  *reader = (RowReader){.columns = columns, .md = EVP_MD_fetch(NULL, "SHA256", NULL), .ctx = EVP_MD_CTX_new()};
+  *reader =
+      (RowReader){.columns = columns, .md = EVP_MD_fetch(NULL, "SHA256", NULL), .ctx = EVP_MD_CTX_new(), .fresh = true};
 }
 
 static void reader_release(RowReader *reader) {
@@ -57,10 +59,24 @@ static void row_table_release(RowTable *table) {
 
 static bool hash(RowReader *reader, const Buffer *data, uint8_t out[HASH_SIZE]) {
   uint8_t whole[EVP_MAX_MD_SIZE];
-  if (!EVP_DigestInit_ex2(reader->ctx, reader->md, NULL) || !EVP_DigestUpdate(reader->ctx, data->data, data->size) ||
-      !EVP_DigestFinal_ex(reader->ctx, whole, NULL))
+  if (!EVP_DigestInit_ex2(reader->ctx, reader->fresh ? reader->md : NULL, NULL) ||
+      !EVP_DigestUpdate(reader->ctx, data->data, data->size) || !EVP_DigestFinal_ex(reader->ctx, whole, NULL))
     return false;
+  reader->fresh = false; /* from now on the context is used as it is, which is quicker */
   memcpy(out, whole, HASH_SIZE);
+  return true;
+}
+
+/* A short key is its own hash, behind its length; a long one is behind a length that none has. */
+static bool hash_key(RowReader *reader, const Buffer *key, uint8_t out[HASH_SIZE]) {
+  if (key->size >= HASH_SIZE) {
+    bool done = hash(reader, key, out);
+    out[0] = UINT8_MAX;
+    return done;
+  }
+  memset(out, 0, HASH_SIZE);
+  out[0] = (uint8_t)key->size;
+  memcpy(out + 1, key->data, key->size);
   return true;
 }
 
@@ -88,7 +104,7 @@ static Status take_line(RowReader *reader, const char *line, size_t size, Error 
   if (field != reader->columns->count)
     return error_set(err, ERR_ARCHIVE_FORMAT, "a row has fewer fields than its table has columns");
   RowHash hashes;
-  if (!hash(reader, &reader->key, hashes.key) || !hash(reader, &reader->row, hashes.row))
+  if (!hash_key(reader, &reader->key, hashes.key) || !hash(reader, &reader->row, hashes.row))
     return error_set(err, ERR_INTERNAL, "SHA-256 is not available from OpenSSL");
   return reader->take(reader, &hashes, err);
 }

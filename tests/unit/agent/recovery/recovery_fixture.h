@@ -23,6 +23,7 @@ static const char shop_sql[] =
     "CREATE TABLE parts (k int, v text, PRIMARY KEY (k)) PARTITION BY RANGE (k);"
     "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100);"
     "CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (100) TO (200);"
+    "CREATE TABLE devices (id uuid PRIMARY KEY, name text);"
     "CREATE TABLE drafts (id int PRIMARY KEY, note text);"
     "CREATE VIEW big_orders AS SELECT id, total FROM orders WHERE total > 100;"
     "CREATE VIEW biggest AS SELECT max(total) FROM big_orders;"
@@ -37,6 +38,7 @@ static const char shop_sql[] =
     "  E'tab\\t, nl\\n, \\\\ ' || g FROM generate_series(1, 3000) g;"
     "INSERT INTO audit.history SELECT now(), repeat(md5(g::text), 10) FROM generate_series(1, 10000) g;"
     "INSERT INTO \"Odd \"\"Schema\".\"t able's\" VALUES (1, E'\\t'), (2, NULL), (3, E'\\\\.');"
+    "INSERT INTO devices SELECT md5(g::text)::uuid, 'd' || g FROM generate_series(1, 300) g;"
     "INSERT INTO parts SELECT g, 'v' || g FROM generate_series(0, 199) g;";
 
 static inline int recovery_setup(void **state) {
