@@ -283,6 +283,17 @@ static void refusals(void **state) {
   assert_null(report);
 }
 
+static void connection_of_its_own(void **state) {
+  const Shop *shop = *state;
+  AgentDatabase *database = &shop->fixture->database;
+  const AgentDatabase before = *database;
+  database->conninfo_file = "/nonexistent";
+  database->restore_conninfo_file = before.conninfo_file;
+  CLEANUP(json_decrefp) json_t *report = plan_after(shop, "SELECT 1", "{}");
+  *database = before;
+  assert_damage(report, "none");
+}
+
 /* What the migration made without a grant keeps nothing else from being seen. */
 static void unreadable_table(void **state) {
   const Shop *shop = *state;
@@ -447,6 +458,7 @@ int main(void) {
       cmocka_unit_test(empty_tables_and_additions),
       cmocka_unit_test(chosen_tables),
       cmocka_unit_test(refusals),
+      cmocka_unit_test(connection_of_its_own),
       cmocka_unit_test(unreadable_table),
       cmocka_unit_test(locked_table),
       cmocka_unit_test(canceled_plan_leaves_nothing),
