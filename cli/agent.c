@@ -52,9 +52,9 @@ ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
     return cli_usage(cli, "%s exists already", output);
   Error err;
   CLEANUP(api_release)
-  json_t *body = json_pack("{s:s, s:o, s:o, s:I}", "name", name, "capabilities", secret_list(&capabilities),
-                           "databases", databases.count ? secret_list(&databases) : json_pack("[s]", "*"),
-                           "expires_seconds", (json_int_t)seconds);
+  json_t *body =
+      json_pack("{s:s, s:o, s:o, s:I}", "name", name, "capabilities", api_list(&capabilities), "databases",
+                databases.count ? api_list(&databases) : json_pack("[s]", "*"), "expires_seconds", (json_int_t)seconds);
   CLEANUP(api_release) json_t *json = NULL;
   if (api_call(cli, "POST", "/api/v1/agents", body, NULL, &json, &err) != STATUS_OK)
     return cli_fail(cli, &err);

@@ -155,3 +155,26 @@ double api_number(const json_t *object, const char *key) {
 bool api_true(const json_t *object, const char *key) {
   return json_is_true(json_object_get(object, key));
 }
+
+json_t *api_list(const OptionList *list) {
+  json_t *json = json_array();
+  for (size_t i = 0; i < list->count; i++)
+    json_array_append_new(json, json_string(list->items[i]));
+  return json;
+}
+
+void api_suggest_database(Cli *cli, const char *name, Error *err) {
+  Error ignored;
+  CLEANUP(api_release) json_t *json = NULL;
+  if (err->status != ERR_NOT_FOUND || api_get(cli, &json, &ignored, "/api/v1/databases") != STATUS_OK)
+    return;
+  const json_t *databases = json_object_get(json, "databases"), *database;
+  CLEANUP_FREE const char **names = memory_alloc((json_array_size(databases) + 1) * sizeof *names);
+  size_t index, count = 0;
+  json_array_foreach(databases, index, database) {
+    names[count++] = api_text(database, "name");
+  }
+  const char *nearest = options_nearest(name, names, count);
+  if (nearest)
+    error_remedy(err, "Did you mean %s? `pgseal databases` lists them all.", nearest);
+}

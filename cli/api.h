@@ -17,7 +17,11 @@ Status api_call(Cli *cli, const char *method, const char *path, const json_t *bo
 /* A checkpoint by id, or the newest with that tag (of that database, if not NULL), with its jobs. ERR_NOT_FOUND. */
 Status api_checkpoint(Cli *cli, const char *id_or_tag, const char *database, json_t **json, Error *err) MUST_CHECK;
 
-void api_release(json_t **json); /* for CLEANUP() */
+/* Of a database that was not found (err says so), the one that was probably meant becomes the remedy. */
+void api_suggest_database(Cli *cli, const char *name, Error *err);
+
+json_t *api_list(const OptionList *list); /* an array of texts; a new reference */
+void api_release(json_t **json);          /* for CLEANUP() */
 
 /* Members, with something harmless where they are absent or of another type. Borrowed. */
 const char *api_text(const json_t *object, const char *key);

@@ -12,23 +12,6 @@
 enum { PATIENCE_SECONDS = 60 };
 #define PATIENCE_HELP "how long the coordinator may be away meanwhile (default 60)"
 
-/* Of an unknown database, the one that was probably meant. */
-static void checkpoint_suggest(Cli *cli, const char *name, Error *err) {
-  Error ignored;
-  CLEANUP(api_release) json_t *json = NULL;
-  if (err->status != ERR_NOT_FOUND || api_get(cli, &json, &ignored, "/api/v1/databases") != STATUS_OK)
-    return;
-  const json_t *databases = json_object_get(json, "databases"), *database;
-  CLEANUP_FREE const char **names = memory_alloc((json_array_size(databases) + 1) * sizeof *names);
-  size_t index, count = 0;
-  json_array_foreach(databases, index, database) {
-    names[count++] = api_text(database, "name");
-  }
-  const char *nearest = options_nearest(name, names, count);
-  if (nearest)
-    error_remedy(err, "Did you mean %s? `pgseal databases` lists them all.", nearest);
-}
-
 ExitCode command_checkpoint(Cli *cli, int argc, char **argv) {
   const char *database = NULL, *tag = NULL, *key = NULL;
   bool no_wait = false;
@@ -60,7 +43,7 @@ ExitCode command_checkpoint(Cli *cli, int argc, char **argv) {
   if (status == ERR_CANCELED)
     error_remedy(&err, "The request may have been made: look with `pgseal ledger --database %s`.", database);
   if (status != STATUS_OK) {
-    checkpoint_suggest(cli, database, &err);
+    api_suggest_database(cli, database, &err);
     return cli_fail(cli, &err);
   }
   if (no_wait) {

@@ -17,7 +17,8 @@ typedef enum ExitCode {
   EXIT_FAILED = 1,      /* the checkpoint or drill failed */
   EXIT_USAGE = 2,       /* the command line, or a name in it, is wrong */
   EXIT_UNREACHABLE = 3, /* the coordinator cannot be reached, or refused the token */
-  EXIT_ERRORED = 4      /* it did not come to an end; nothing is condemned */
+  EXIT_ERRORED = 4,     /* it did not come to an end; nothing is condemned */
+  EXIT_DAMAGED = 5      /* of plan and guard: the live database lost something that the checkpoint has */
 } ExitCode;
 
 typedef enum Style { STYLE_PLAIN, STYLE_BOLD, STYLE_DIM, STYLE_GOOD, STYLE_BAD, STYLE_WARN } Style;
@@ -84,6 +85,8 @@ ExitCode command_key_check(Cli *cli, int argc, char **argv);
 ExitCode command_ledger_verify(Cli *cli, int argc, char **argv);
 ExitCode command_doctor(Cli *cli, int argc, char **argv);
 ExitCode command_fetch(Cli *cli, int argc, char **argv);
+ExitCode command_plan(Cli *cli, int argc, char **argv);
+ExitCode command_guard(Cli *cli, int argc, char **argv);
 ExitCode command_dev(Cli *cli, int argc, char **argv);
 
 #endif

@@ -90,6 +90,34 @@ static const char help_doctor[] =
     "  sudo -u pgseal pgseal doctor --config /etc/pgseal/agent.yaml\n\n"
     "Exit codes: 0 well, warnings included; 1 something does not work; 2 the configuration is wrong.";
 
+static const char help_plan[] =
+    "Reads only. Says what of the checkpoint is gone or changed in the live database, and the ways back in the order\n"
+    "in which a team should think of them: a migration that puts definitions back (its SQL is printed), a script that\n"
+    "puts back rows, tables restored from the checkpoint, the whole database beside this one. For each: what it "
+    "reads,\n"
+    "how long it takes, what it locks, and what was written since that it would lose.\n\n"
+    "  pgseal plan prod-api\n"
+    "  pgseal plan prod-api --checkpoint pre-deploy-4f3a9c1 --rows invoices\n"
+    "  pgseal plan prod-api --table 'audit.*' --digest 'audit.*' --json | jq .report.damage\n\n"
+    "Exit codes: 0 nothing is lost; 5 something is; 2 usage; 3 the coordinator cannot be reached or refused the "
+    "token;\n"
+    "4 it could not be found out.";
+
+static const char help_guard[] =
+    "Takes a checkpoint, waits until it is proven, runs the command with its input, output and exit status passed\n"
+    "through, and compares the database with the checkpoint. Tables, columns, constraints or indexes gone, or more "
+    "than\n"
+    "5 % of a table's rows, end in exit status 5, an event of the ledger, and the plan: seconds after the damage. The\n"
+    "command is not run unless the checkpoint is sealed.\n\n"
+    "  pgseal guard prod-api -- npm run migrate\n"
+    "  pgseal guard prod-api --tag pre-deploy-4f3a9c1 --on-damage rollback-plan -- ./migrate up\n"
+    "  pgseal guard prod-api --before --tag rel-77 && ssh app ./migrate && pgseal guard prod-api --after --tag "
+    "rel-77\n\n"
+    "Exit codes: the command's own; 5 something was lost, however the command ended. Before it: 1 the checkpoint "
+    "failed,\n"
+    "2 usage, 3 the coordinator cannot be reached or refused the token, 4 errored. After a command that ended with 0:\n"
+    "4 the comparison could not be made.";
+
 static const char help_databases[] = "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'";
 
 static const char help_agents[] = "  pgseal agents";
@@ -148,6 +176,10 @@ const Command cli_commands[] = {
     {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show},
     {"drill", "ID|TAG", "restore a checkpoint again, now, and wait for the proof", help_drill, command_drill},
     {"cancel", "ID|TAG", "end a checkpoint that is under way", help_cancel, command_cancel},
+    {"guard", "DATABASE [--tag TAG] [--on-damage WHAT] -- COMMAND ...",
+     "checkpoint, run the migration, and say at once what it destroyed", help_guard, command_guard},
+    {"plan", "DATABASE [--checkpoint ID|TAG] [--table PATTERN ...]",
+     "what is gone or changed since a checkpoint, and the ways back", help_plan, command_plan},
     {"fetch", "ID|TAG --repository DIR|FILE --key KEY.pem (--output FILE | --stdout | --list)",
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
     {"verify", "ID|TAG --repository DIR|FILE --key KEY.pem | --offline DIR ...",

@@ -12,8 +12,6 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
-enum { FOLLOW_POLL_MS = 500 };
-
 void follow_prepare(Cli *cli) {
   (void)cli;
   sigset_t set;
@@ -23,8 +21,7 @@ void follow_prepare(Cli *cli) {
   sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-/* True if Ctrl-C (or SIGTERM) came meanwhile. */
-static bool follow_sleep(int milliseconds) {
+bool follow_sleep(int milliseconds) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
@@ -112,15 +109,16 @@ static json_t *follow_result(const Follow *follow, const json_t *checkpoint) {
 static ExitCode follow_finish(const Cli *cli, const Follow *follow, const json_t *checkpoint) {
   CLEANUP(api_release) json_t *result = follow_result(follow, checkpoint);
   const char *state = api_text(result, "state");
-  if (cli->json) {
+  FILE *out = follow->aside ? stderr : stdout;
+  if (cli->json && !follow->aside) {
     cli_print_json(checkpoint);
   } else {
     CLEANUP(buffer_release) Buffer line = {0};
-    format_outcome(&line, cli->color_out, result);
-    printf("%s\n", buffer_text(&line));
+    format_outcome(&line, follow->aside ? cli->color_err : cli->color_out, result);
+    fprintf(out, "%s\n", buffer_text(&line));
     const char *size = api_text(result, "size");
-    printf("  tag %s, %s%sid %s\n", api_text(result, "tag"), size, *size ? ", " : "", api_text(result, "id"));
-    fflush(stdout);
+    fprintf(out, "  tag %s, %s%sid %s\n", api_text(result, "tag"), size, *size ? ", " : "", api_text(result, "id"));
+    fflush(out);
   }
   if (strcmp(state, "sealed") == 0)
     return EXIT_DONE;

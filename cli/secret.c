@@ -8,13 +8,6 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 
-json_t *secret_list(const OptionList *list) {
-  json_t *json = json_array();
-  for (size_t i = 0; i < list->count; i++)
-    json_array_append_new(json, json_string(list->items[i]));
-  return json;
-}
-
 ExitCode secret_hand_out(Cli *cli, const json_t *json, const char *output, const char *what, const char *lost,
                          bool *shown) {
   const char *secret = api_text(json, "token");

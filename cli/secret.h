@@ -4,9 +4,6 @@
 
 #include "cli/cli.h"
 
-/* An option's list as JSON. New reference. */
-json_t *secret_list(const OptionList *list);
-
 /* The answer's "token": into the file `output` (mode 0600), as JSON with --json, or on stdout. what: "token 'x'". lost:
  * the remedy should the file not be written. *shown: it is on stdout, and how to go on can be told. */
 ExitCode secret_hand_out(Cli *cli, const json_t *json, const char *output, const char *what, const char *lost,

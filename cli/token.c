@@ -70,7 +70,7 @@ ExitCode command_token_create(Cli *cli, int argc, char **argv) {
   CLEANUP(api_release) json_t *body = json_pack("{s:s, s:s}", "name", name, "role", role);
   CLEANUP(api_release) json_t *json = NULL;
   if (databases.count > 0)
-    json_object_set_new(body, "databases", secret_list(&databases));
+    json_object_set_new(body, "databases", api_list(&databases));
   if (!token_take_duration(body, "expires_in", expires))
     return cli_usage(cli, "--expires takes a time from now such as 90d, 12h or 30m, not '%s'", expires);
   if (api_call(cli, "POST", "/api/v1/tokens", body, NULL, &json, &err) != STATUS_OK)

@@ -1,0 +1,22 @@
+/* Plans and restores as the commands ask for them, and what they tell. */
+#ifndef PGSEAL_CLI_RECOVERY_H
+#define PGSEAL_CLI_RECOVERY_H
+
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+/* Asks for a job (path: "/api/v1/plans" or "/api/v1/restores") and waits until it has ended, with progress on stderr.
+ * Call follow_prepare before: Ctrl-C cancels the job, waits for its end, and is told as ERR_CANCELED, the end in *job.
+ * STATUS_OK: *job is the whole job, a new reference; whether it did what it should, its state says. */
+Status recovery_run(Cli *cli, const char *path, const json_t *body, json_t **job, Error *err) MUST_CHECK;
+
+/* EXIT_DONE if the job is done; else tells why it is not, on stderr, and gives the exit code that this means. */
+ExitCode recovery_end(const Cli *cli, const json_t *job);
+
+/* A plan for people. statements: with the SQL that leads back, ready to be copied. */
+void recovery_show_plan(FILE *out, bool color, const json_t *job, bool statements);
+/* Where the plan looked, and which checkpoint it compared: the head of every report. */
+void recovery_show_target(FILE *out, bool color, const json_t *job);
+
+#endif
