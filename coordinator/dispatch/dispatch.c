@@ -19,6 +19,7 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
   dispatch->wall_us = clock_wall_us;
   dispatch->monotonic_us = clock_monotonic_us;
   dispatch->ticked_us = dispatch->wall_us();
+  dispatch->awake_us = dispatch->monotonic_us();
   LedgerJob *jobs;
   size_t count;
   Status status = agents_open(config, ledger, &dispatch->agents, err);

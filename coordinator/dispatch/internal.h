@@ -50,6 +50,7 @@ struct Dispatch {
   uint8_t *offers;  /* of the same: OFFERS_TOLD, and a bit for each LedgerJobKind; 0: not told */
   size_t seen_count;
   int64_t ticked_us; /* wall clock of the last tick */
+  int64_t awake_us;  /* its monotonic time; before the first one: when this was opened */
   int64_t (*wall_us)(void);
   int64_t (*monotonic_us)(void);
 };

@@ -1,10 +1,14 @@
 /* Time passes: leases expire, nobody comes to take a job, backoff runs out. */
 #include "coordinator/dispatch/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/memory.h"
+
+/* Ticks come every second. Where the next one takes longer than this, the coordinator stood still. */
+#define TICK_LATE_US ((int64_t)2 * 1000000)
 
 static bool still_open(const LedgerJob *jobs, size_t count, const char *job_id) {
   for (size_t i = 0; i < count; i++) {
@@ -42,7 +46,7 @@ static void end_attempt(Dispatch *dispatch, const LedgerJob *found, const Error 
 
 static void check_lease(Dispatch *dispatch, const LedgerJob *job) {
   const Track *track = track_get(dispatch, job);
-  if (dispatch->monotonic_us() <= track->lease_until_us)
+  if (dispatch->awake_us <= track->lease_until_us) /* not by how long this tick itself takes */
     return;
   Error cause;
   error_set(&cause, ERR_AGENT_LOST, "agent %s was not heard of for %d s; its lease of the %s job ran out",
@@ -116,10 +120,38 @@ static void wake(const Dispatch *dispatch) {
   }
 }
 
+static int64_t sooner(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+/* This process was stopped, its machine paused, its disk hung: that counts against nobody. What the agents sent
+ * meanwhile waits in the sockets, and is read after this tick. What is late beyond TICK_LATE_US is left out, and not
+ * all of it, so that time passes on a machine that is always late, too. */
+static void leave_out_standstill(Dispatch *dispatch) {
+  int64_t now = dispatch->monotonic_us();
+  int64_t late = now - dispatch->awake_us - TICK_LATE_US;
+  dispatch->awake_us = now;
+  if (late <= 0)
+    return;
+  char text[32];
+  snprintf(text, sizeof text, "%lld", (long long)(late + TICK_LATE_US) / 1000000);
+  log_warn("this coordinator stood still; that counts against no lease", "seconds", text, NULL);
+  for (size_t i = 0; i < dispatch->track_count; i++) {
+    Track *track = &dispatch->tracks[i];
+    track->lease_until_us = sooner(track->lease_until_us + late, now + dispatch_lease_us(dispatch));
+    track->capable_us = sooner(track->capable_us + late, now);
+  }
+  for (size_t i = 0; i < dispatch->seen_count; i++) {
+    if (dispatch->seen_us[i])
+      dispatch->seen_us[i] = sooner(dispatch->seen_us[i] + late, now);
+  }
+}
+
 void dispatch_tick(Dispatch *dispatch) {
   LedgerJob *jobs;
   size_t count;
   Error err;
+  leave_out_standstill(dispatch);
   agents_tick(dispatch->agents);
   if (ledger_job_open(dispatch->ledger, &jobs, &count, &err) != STATUS_OK) {
     log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);

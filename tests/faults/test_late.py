@@ -1,6 +1,8 @@
-"""Results that come after their lease was given to another attempt: refused, whatever they say."""
+"""Results that come after their lease was given to another attempt: refused, whatever they say. And what is late by the
+coordinator's own doing alone: it counts against nobody."""
 import os
 import signal
+import time
 
 import pytest
 
@@ -42,6 +44,22 @@ def requeued(stack, identity):
 
 def dumps_at_lock(server):
     return len(server.sql("late", "SELECT 1 FROM pg_locks WHERE NOT granted"))
+
+
+def test_coordinator_stands_still(make_stack, late, server):
+    """In mid-dump, for longer than a lease: the agent was there all the while, and its job goes on."""
+    lease = 4
+    stack = make_stack(late, lock_timeout_seconds=120, lease_seconds=lease)
+    with server.locked("late", "t") as wait_for_dump:
+        identity = stack.request("shop")
+        wait_for_dump()
+        pause(stack, "coordinator")
+        time.sleep(lease + 2)
+        resume(stack, "coordinator")
+        wait_for("the coordinator to notice", lambda: "stood still" in stack.log("coordinator"))
+    final = stack.wait_final(identity)
+    assert final["state"] == "sealed", final["error"]
+    assert [j["attempt"] for j in final["jobs"]] == [1, 1] and not requeued(stack, identity), final["jobs"]
 
 
 def test_late_dump(make_stack, late, server):

@@ -88,6 +88,7 @@ static inline void start(Fixture *f) {
   OK(dispatch_open(&f->config, f->ledger, &f->dispatch, &f->err));
   f->dispatch->wall_us = moved_wall_us;
   f->dispatch->monotonic_us = moved_monotonic_us;
+  f->dispatch->awake_us = moved_monotonic_us();
   for (size_t i = 0; i < f->dispatch->track_count; i++) { /* they were made by the real clock */
     f->dispatch->tracks[i].begun_us = moved_monotonic_us() - age_of(f, f->dispatch->tracks[i].job_id);
     f->dispatch->tracks[i].granted_us += clock_moved_us;
@@ -159,14 +160,22 @@ static inline int teardown(void **state) {
   return 0;
 }
 
-/* Time passes; live agents are those named (bits), which poll now. */
-static inline void pass(Fixture *f, double seconds, unsigned live) {
-  clock_moved_us += (int64_t)(seconds * 1e6);
+/* Time passes between two ticks; live agents are those named (bits), which poll now. */
+static inline void tick_after(Fixture *f, int64_t moved_us, unsigned live) {
+  clock_moved_us += moved_us;
   for (int i = 0; i < AGENTS; i++) {
     if (live & (1u << i))
       dispatch_agent_seen(f->dispatch, agent_names[i]);
   }
   dispatch_tick(f->dispatch);
+}
+
+/* Time passes, with a tick every second. */
+static inline void pass(Fixture *f, double seconds, unsigned live) {
+  int64_t left_us = (int64_t)(seconds * 1e6);
+  for (; left_us > 1000000; left_us -= 1000000)
+    tick_after(f, 1000000, live);
+  tick_after(f, left_us, live);
 }
 
 static inline char *request(Fixture *f, const char *database, const char *tag) {

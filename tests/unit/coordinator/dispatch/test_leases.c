@@ -27,6 +27,36 @@ static void test_lease_expires(void **state) {
   assert_int_equal(state_of(f, id), CHECKPOINT_STORED);
 }
 
+/* The coordinator's process was stopped, or its machine: what was sent meanwhile is read after the next tick. */
+static void test_the_coordinator_stands_still(void **state) {
+  Fixture *f = *state;
+  CLEANUP_FREE char *id = request(f, "shop", "t");
+  JOB *dump = must_get(f, 1, DUMP); /* before the first tick */
+  tick_after(f, 3600 * (int64_t)1000000, 0);
+  assert_int_equal(job_state_of(f, dump->id, NULL), JOB_LEASED);
+  assert_true(dispatch_agent_live(f->dispatch, "dumper"));
+  renew(f, 1, dump);
+  pass(f, LEASE - 1, 7);
+  assert_int_equal(job_state_of(f, dump->id, NULL), JOB_RUNNING);
+  tick_after(f, 3600 * (int64_t)1000000, 7);
+  pass(f, LEASE + 1, 0); /* who is not heard of afterwards has no more than a lease */
+  assert_int_equal(job_state_of(f, dump->id, NULL), JOB_QUEUED);
+  tick_after(f, 3600 * (int64_t)1000000, 0); /* nobody could come */
+  assert_int_equal(state_of(f, id), CHECKPOINT_REQUESTED);
+  pass(f, WAIT + 60, 0);
+  expect_error(f, id, CHECKPOINT_ERRORED, "no_agent");
+}
+
+/* A machine on which every tick is late: leases end all the same. */
+static void test_always_late(void **state) {
+  Fixture *f = *state;
+  CLEANUP_FREE char *id = request(f, "shop", "t");
+  JOB *dump = must_get(f, 1, DUMP);
+  for (int i = 0; i < LEASE && job_state_of(f, dump->id, NULL) == JOB_LEASED; i++)
+    tick_after(f, 10 * (int64_t)1000000, 0);
+  assert_int_equal(job_state_of(f, dump->id, NULL), JOB_QUEUED);
+}
+
 static void test_lease_lost_for_good(void **state) {
   Fixture *f = *state;
   CLEANUP_FREE char *id = request(f, "shop", "t");
@@ -284,6 +314,8 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
       T(test_lease_expires),
+      T(test_the_coordinator_stands_still),
+      T(test_always_late),
       T(test_lease_lost_for_good),
       T(test_only_the_holder_is_heard),
       T(test_results_twice),
