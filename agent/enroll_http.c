@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
@@ -111,6 +112,8 @@ Status enroll_call(const char *url, const char *path, EnrollTrust trust, const c
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
   curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_SECONDS);
+  if (strncasecmp(url, "https:", 6) != 0)
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* plain is for loopback alone: no proxy is shown the invitation */
   if (text)
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text);
   set_trust(curl, trust, pem);

@@ -12,7 +12,7 @@ typedef enum EnrollTrust {
 } EnrollTrust;
 
 /* body NULL: GET. New reference in *json. The API's own error, or ERR_UNAVAILABLE, ERR_PROTOCOL. Redirects are not
- * followed: the token would follow them. */
+ * followed: the token would follow them. A proxy of the environment is used for https alone. */
 Status enroll_call(const char *url, const char *path, EnrollTrust trust, const char *pem, const json_t *body,
                    json_t **json, Error *err) MUST_CHECK;
 /* "https://HOST:PORT" or loopback's "http://": ERR_INVALID_ARGUMENT if it is not. *host: new string, without brackets.

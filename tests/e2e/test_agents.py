@@ -1,5 +1,6 @@
 """Agents that join by invitation, over TLS: enrolled, renewed, revoked, and what is refused to whom."""
 import json
+import os
 import re
 import signal
 import socket
@@ -119,6 +120,12 @@ def test_invitations_are_checked(make_stack, server):
     # and to nobody over plain HTTP
     far = run([BIN / "pgseal-agent", "enroll", "--coordinator", "http://10.1.2.3:8420", "--token-file", token, "--dir", stack.dir / "p4"], check=False)
     assert far.returncode == 2 and "https" in far.stderr
+    # nor to a proxy that the environment names
+    proxy = f"http://127.0.0.1:{free_port()}"
+    token.write_text(text)
+    near = run([BIN / "pgseal-agent", "enroll", "--coordinator", stack.url, "--token-file", token, "--dir", stack.dir / "p5"],
+               env={**os.environ, "http_proxy": proxy, "all_proxy": proxy, "ALL_PROXY": proxy, "no_proxy": "", "NO_PROXY": ""})
+    assert near.returncode == 0 and agent(stack, "x")["state"] == "enrolled"
 
 
 def test_joins_over_https(make_stack):
