@@ -320,7 +320,9 @@ void agents_tick(Agents *agents) {
     if (agent->listed || row->state == AGENT_REVOKED)
       continue;
     bool invited = row->token_hash[0] != 0;
-    if (expired != ((invited ? row->token_expires_us : row->expires_us) <= now))
+    /* Ledgers of before that have invitations without the hash: their certificate is what was revoked. */
+    int64_t until_us = invited ? row->token_expires_us : row->revoked_us ? 0 : row->expires_us;
+    if (expired != (until_us <= now))
       pass(agents, agent,
            !expired  ? AGENT_EVENT_EXPIRE
            : invited ? AGENT_EVENT_TOKEN_LASTS

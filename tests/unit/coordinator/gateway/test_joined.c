@@ -198,6 +198,24 @@ static void test_invitation_expired_by_a_wrong_clock(void **state) {
   signing_key_free(key);
 }
 
+/* As versions wrote it that did not keep the hash of an invitation that ran out. */
+static void test_revoked_and_its_next_invitation_expired(void **state) {
+  World *w = *state;
+  Agents *agents = dispatch_agents(w->f->dispatch);
+  SigningKey *key = new_key(w, "joined");
+  Peer peer;
+  Agent *agent = (Agent *)enroll(w, "joined", key);
+  assert_true(agent->row.expires_us > clock_wall_us());
+  OK(agents_revoke(agents, "joined", &admin, &w->f->err));
+  invite(w, "joined");
+  agent->row.state = AGENT_EXPIRED;
+  agent->row.token_hash[0] = 0;
+  agents_tick(agents);
+  assert_int_equal(agent->row.state, AGENT_EXPIRED);
+  assert_false(try_join(w, "joined", key, &peer));
+  signing_key_free(key);
+}
+
 static void start_with(World *w, char *ca, char *ca_key) {
   close_gateway(w);
   w->f->config.ca = ca;
@@ -259,6 +277,7 @@ int main(void) {
       T(test_revoked_while_it_waits),
       T(test_expired_by_a_wrong_clock),
       T(test_invitation_expired_by_a_wrong_clock),
+      T(test_revoked_and_its_next_invitation_expired),
       T(test_the_authority_is_gone),
       T(test_renewal_is_for_its_own),
   };
