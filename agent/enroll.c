@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/enroll_http.h"
 #include "common/base/buffer.h"
@@ -22,7 +23,8 @@ typedef struct Enrollment {
   char *host, *token, *http_ca;
   char fingerprint[SHA256_HEX_SIZE];                         /* of the authority, as the token says */
   char *signing_key, *signing_public, *ca, *identity, *yaml; /* paths */
-  char *key, *request;                                       /* of TLS */
+  char *pending;       /* path: what is asked with, until there is an answer; key and request, one after the other */
+  char *key, *request; /* of TLS */
   json_t *answer;
 } Enrollment;
 
@@ -30,7 +32,8 @@ static void release(Enrollment *e) {
   secret_text_free(&e->token);
   secret_text_free(&e->key);
   json_decref(e->answer);
-  char *all[] = {e->host, e->http_ca, e->signing_key, e->signing_public, e->ca, e->identity, e->yaml, e->request};
+  char *all[] = {e->host,     e->http_ca, e->signing_key, e->signing_public, e->ca,
+                 e->identity, e->yaml,    e->pending,     e->request};
   for (size_t i = 0; i < ARRAY_SIZE(all); i++)
     free(all[i]);
 }
@@ -59,6 +62,7 @@ static Status prepare(Enrollment *e, Error *err) {
   e->signing_public = memory_format("%s/signing.pub", keys);
   e->ca = memory_format("%s/ca.crt", keys);
   e->identity = memory_format("%s/tls.pem", keys);
+  e->pending = memory_format("%s/enrolling.pem", keys);
   e->yaml = memory_format("%s/agent.yaml", dir);
   Status status = file_make_dirs(dir, 0700, err);
   if (!status)
@@ -80,6 +84,33 @@ static Status check_authority(const Enrollment *e, const char *pem, Error *err) 
             e->options->coordinator);
   error_remedy(err, "Check the URL. If it is right, somebody stands between here and the coordinator.");
   return err->status;
+}
+
+/* Takes up what was asked before, whose answer may have been lost: the coordinator answers the very same request again.
+ * False: there is nothing of that kind. */
+static bool load_request(Enrollment *e) {
+  static const char begins[] = "-----BEGIN CERTIFICATE REQUEST-----";
+  CLEANUP(secret_text_free) char *text = NULL;
+  Error ignored;
+  if (!file_exists(e->pending) || file_read_text(e->pending, 2 * PEM_LIMIT, &text, &ignored) != STATUS_OK)
+    return false;
+  char *request = strstr(text, begins);
+  if (!request || request == text)
+    return false;
+  e->request = memory_format("%s\n", request); /* file_read_text takes off the last line's end */
+  e->key = memory_strndup(text, (size_t)(request - text));
+  return true;
+}
+
+/* The coordinator says what the agent is called: the request's own name means nothing. On disk before it is sent. */
+static Status make_request(Enrollment *e, Error *err) {
+  if (load_request(e))
+    return STATUS_OK;
+  Status status = certificate_request("pgseal agent", &e->key, &e->request, err);
+  if (status)
+    return status;
+  CLEANUP(secret_text_free) char *text = memory_format("%s%s", e->key, e->request);
+  return file_write_atomic(e->pending, 0600, text, strlen(text), err);
 }
 
 static Status sign_request(const Enrollment *e, char public_hex[PUBLIC_KEY_HEX_SIZE],
@@ -115,8 +146,8 @@ static Status ask(Enrollment *e, Error *err) {
   const char *pem = status ? NULL : json_string_value(json_object_get(authority, "certificate"));
   if (!status)
     status = check_authority(e, pem, err);
-  if (!status) /* the coordinator says what the agent is called: the request's own name means nothing */
-    status = certificate_request("pgseal agent", &e->key, &e->request, err);
+  if (!status)
+    status = make_request(e, err);
   if (!status)
     status = sign_request(e, public, signature, err);
   if (status)
@@ -202,6 +233,7 @@ static Status keep(Enrollment *e, Error *err) {
   status = file_write_atomic(path, 0600, text.data, text.size, err);
   if (status)
     return status;
+  unlink(e->pending);
   printf("agent %s is enrolled; its certificate is renewed by itself from now on\n%s\n%s\n%s\n%s\n", name,
          e->signing_key, e->identity, e->ca, path);
   printf(there ? "Put the `agent:` of %s in place of the one in agent.yaml, and start the agent.\n"

@@ -128,6 +128,9 @@ Status enroll_call(const char *url, const char *path, EnrollTrust trust, const c
               *detail ? detail : curl_easy_strerror(rc));
     if (rc == CURLE_PEER_FAILED_VERIFICATION)
       error_remedy(err, "If its HTTPS has a certificate of another authority, name that one: --http-ca FILE.");
+    else if (body)
+      error_remedy(
+          err, "Check that it can be reached, and run the same again: if only its answer was lost, that comes again.");
     return err->status;
   }
   json_t *parsed = json_loadb((const char *)answer.data, answer.size, 0, NULL);

@@ -91,6 +91,7 @@ LedgerEnrollment agents_copy(const LedgerEnrollment *row) {
   json_incref(copy.databases);
   copy.public_key = row->public_key ? memory_strdup(row->public_key) : NULL;
   copy.serial = row->serial ? memory_strdup(row->serial) : NULL;
+  copy.certificate = row->certificate ? memory_strdup(row->certificate) : NULL;
   return copy;
 }
 

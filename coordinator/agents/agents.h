@@ -70,7 +70,9 @@ typedef struct AgentRequest {  /* what an agent brings; hostile until checked */
 } AgentRequest;
 /* ERR_UNAUTHORIZED: the token is not good (one answer for unknown, used, revoked and expired), or the signature is not.
  * ERR_CONFIG: bus_tls is gone since the invitation. ERR_CONFLICT: another agent has or had this key, or it was
- * revoked with it. The token is spent by success alone. */
+ * revoked with it. The token is spent by success alone. Who did not get the answer asks again: the very same request
+ * gets the same certificate, as long as the invitation would have lasted and until that certificate is renewed or
+ * revoked. */
 Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **out, Issued *issued,
                      Error *err) MUST_CHECK;
 

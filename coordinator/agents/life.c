@@ -22,6 +22,12 @@ static Status walk(LedgerEnrollment *row, AgentEvent event, Error *err) {
   return error_set(err, ERR_CONFLICT, "agent %s is %s", row->name, agent_state_name(row->state));
 }
 
+static void forget_answer(LedgerEnrollment *row) {
+  row->spent_hash[0] = row->request_sha256[0] = 0;
+  free(row->certificate);
+  row->certificate = NULL;
+}
+
 /* ---- invitations ---- */
 
 static bool capabilities_valid(const json_t *list) {
@@ -120,6 +126,7 @@ Status agents_invite(Agents *agents, const char *name, json_t *capabilities, jso
   row.invited_us = clock_wall_us();
   row.token_expires_us = row.invited_us + seconds * 1000000;
   sha256_hex(text, strlen(text), row.token_hash);
+  forget_answer(&row);
   AgentsChange change = {.kind = "agent.invited",
                          .actor = actor->name,
                          .address = actor->address,
@@ -135,18 +142,30 @@ Status agents_invite(Agents *agents, const char *name, json_t *capabilities, jso
 
 /* ---- enrolment ---- */
 
-static const Agent *invited_by(const Agents *agents, const char *token) {
-  char hash[SHA256_HEX_SIZE];
+/* Hashes are compared: there is nothing to learn from how long it takes. */
+static const Agent *invited_by(const Agents *agents, const char *hash) {
   const Agent *found = NULL;
-  if (strlen(token) >= AGENT_TOKEN_SIZE)
-    return NULL;
-  sha256_hex(token, strlen(token), hash); /* hashes are compared: there is nothing to learn from how long it takes */
   for (size_t i = 0; i < agents->count; i++) {
     const Agent *agent = agents->items[i];
     if (!agent->listed && agent->row.state == AGENT_INVITED && strcmp(agent->row.token_hash, hash) == 0)
       found = agent;
   }
   return found && found->row.token_expires_us > clock_wall_us() ? found : NULL;
+}
+
+/* Was this very request answered, and the answer perhaps lost? NULL: no. */
+static const Agent *answered(const Agents *agents, const AgentRequest *request, const char *hash) {
+  char digest[SHA256_HEX_SIZE];
+  sha256_hex(request->request, strlen(request->request), digest);
+  for (size_t i = 0; i < agents->count; i++) {
+    const Agent *agent = agents->items[i];
+    const LedgerEnrollment *row = &agent->row;
+    if (!agent->listed && row->state == AGENT_ENROLLED && row->certificate && strcmp(row->spent_hash, hash) == 0 &&
+        strcmp(row->request_sha256, digest) == 0 && row->token_expires_us > clock_wall_us() &&
+        memcmp(agent->who.key, request->public_key, sizeof request->public_key) == 0)
+      return agent;
+  }
+  return NULL;
 }
 
 static bool signature_good(const AgentRequest *request) {
@@ -181,20 +200,12 @@ static Status check_key(const Agents *agents, const Agent *self, const AgentRequ
   return STATUS_OK;
 }
 
-Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **out, Issued *issued, Error *err) {
-  const Agent *agent = invited_by(agents, request->token);
-  if (!agent || !signature_good(request)) {
-    error_set(err, ERR_UNAUTHORIZED, "the invitation is unknown, used, revoked or expired");
-    error_remedy(err, "Ask for another one: `pgseal agent invite`. If nobody of yours has used this one, revoke the "
-                      "agent: somebody else has.");
-    return err->status;
-  }
+static Status admit(Agents *agents, const Agent *agent, const AgentRequest *request, const Agent **out, Issued *issued,
+                    Error *err) {
   char hex[PUBLIC_KEY_HEX_SIZE];
   text_hex(request->public_key, sizeof request->public_key, hex);
   CLEANUP(issued_release) Issued certificate = {0};
-  Status status = check_authority(agents, err);
-  if (!status)
-    status = check_key(agents, agent, request, hex, err);
+  Status status = check_key(agents, agent, request, hex, err);
   if (!status)
     status = authority_issue_agent(agents->authority, request->request, agent->who.name,
                                    agents->config->agent_certificate_seconds, &certificate, err);
@@ -208,6 +219,10 @@ Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **
   free(row.serial);
   row.public_key = memory_strdup(hex);
   row.serial = memory_strdup(certificate.serial);
+  memcpy(row.spent_hash, row.token_hash, sizeof row.spent_hash);
+  sha256_hex(request->request, strlen(request->request), row.request_sha256);
+  free(row.certificate);
+  row.certificate = memory_strdup(certificate.pem);
   row.token_hash[0] = 0;
   row.enrolled_us = row.issued_us = clock_wall_us();
   row.expires_us = certificate.expires_us;
@@ -225,6 +240,25 @@ Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **
     certificate = (Issued){0};
   }
   return status;
+}
+
+Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **out, Issued *issued, Error *err) {
+  char hash[SHA256_HEX_SIZE];
+  sha256_hex(request->token, strlen(request->token), hash);
+  const Agent *before = answered(agents, request, hash), *agent = before ? before : invited_by(agents, hash);
+  if (!agent || !signature_good(request)) {
+    error_set(err, ERR_UNAUTHORIZED, "the invitation is unknown, used, revoked or expired");
+    error_remedy(err, "Ask for another one: `pgseal agent invite`. If nobody of yours has used this one, revoke the "
+                      "agent: somebody else has.");
+    return err->status;
+  }
+  Status status = check_authority(agents, err);
+  if (status || !before)
+    return status ? status : admit(agents, agent, request, out, issued, err);
+  *issued = (Issued){.pem = memory_strdup(agent->row.certificate), .expires_us = agent->row.expires_us};
+  snprintf(issued->serial, sizeof issued->serial, "%s", agent->row.serial);
+  *out = agent;
+  return STATUS_OK;
 }
 
 /* ---- renewal ---- */
@@ -250,6 +284,7 @@ Status agents_renew(Agents *agents, const Agent *agent, const char *request, Iss
   row.serial = memory_strdup(certificate.serial);
   row.issued_us = now;
   row.expires_us = certificate.expires_us;
+  forget_answer(&row);
   AgentsChange change = {.kind = "agent.renewed",
                          .issued = &certificate,
                          .detail = json_pack("{s:s, s:I}", "serial", certificate.serial, "expires_us",
@@ -290,6 +325,7 @@ Status agents_revoke(Agents *agents, const char *name, const AgentsActor *actor,
   CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
   Status status = walk(&row, AGENT_EVENT_REVOKE, err);
   row.token_hash[0] = 0;
+  forget_answer(&row);
   row.revoked_us = clock_wall_us();
   AgentsChange change = {.kind = "agent.revoked", .actor = actor->name, .address = actor->address, .revoke = true};
   return status ? status : agents_save(agents, &row, &change, NULL, err);

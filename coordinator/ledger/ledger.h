@@ -98,6 +98,9 @@ typedef struct LedgerEnrollment {
   int64_t invited_us, token_expires_us, enrolled_us, issued_us, expires_us,
       revoked_us; /* issued, expires: of the newest
                      certificate; 0: not yet */
+  /* What the invitation was answered with, for who did not get the answer; until it is renewed, revoked or invited: */
+  char spent_hash[65], request_sha256[65]; /* of the token, of the request for a certificate; "": none */
+  char *certificate;                       /* PEM; or NULL */
 } LedgerEnrollment;
 
 typedef struct CheckpointFilter {

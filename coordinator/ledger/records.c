@@ -116,5 +116,6 @@ void ledger_enrollment_release(LedgerEnrollment *row) {
   json_decref(row->databases);
   free(row->public_key);
   free(row->serial);
+  free(row->certificate);
   memset(row, 0, sizeof *row);
 }

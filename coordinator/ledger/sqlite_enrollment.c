@@ -7,17 +7,18 @@
 
 #define COLUMNS                                                                                                        \
   "name, state, capabilities, databases, public_key, serial, token_hash, invited_us, token_expires_us, enrolled_us, "  \
-  "issued_us, expires_us, revoked_us"
+  "issued_us, expires_us, revoked_us, spent_hash, request_sha256, certificate"
 
 Status sqlite_enrollment_put(void *backend, const LedgerEnrollment *row, Error *err) {
   STATEMENT(s);
   static const char sql[] =
-      "INSERT INTO enrollment (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+      "INSERT INTO enrollment (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
       "ON CONFLICT (name) DO UPDATE SET state = excluded.state, capabilities = excluded.capabilities, "
       "databases = excluded.databases, public_key = excluded.public_key, serial = excluded.serial, "
       "token_hash = excluded.token_hash, invited_us = excluded.invited_us, "
       "token_expires_us = excluded.token_expires_us, enrolled_us = excluded.enrolled_us, "
-      "issued_us = excluded.issued_us, expires_us = excluded.expires_us, revoked_us = excluded.revoked_us";
+      "issued_us = excluded.issued_us, expires_us = excluded.expires_us, revoked_us = excluded.revoked_us, "
+      "spent_hash = excluded.spent_hash, request_sha256 = excluded.request_sha256, certificate = excluded.certificate";
   Status status = sqlite_statement(backend, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -35,7 +36,15 @@ Status sqlite_enrollment_put(void *backend, const LedgerEnrollment *row, Error *
   sqlite_bind_integer(s, &at, row->issued_us);
   sqlite_bind_integer(s, &at, row->expires_us);
   sqlite_bind_integer(s, &at, row->revoked_us);
+  sqlite_bind_text(s, &at, row->spent_hash);
+  sqlite_bind_text(s, &at, row->request_sha256);
+  sqlite_bind_text(s, &at, row->certificate);
   return sqlite_change(backend, s, "agent", row->name, err);
+}
+
+static void read_hash(sqlite3_stmt *s, int *at, char out[65]) {
+  CLEANUP_FREE char *text = sqlite_read_text(s, at);
+  snprintf(out, 65, "%s", text ? text : "");
 }
 
 static Status read_row(sqlite3_stmt *s, LedgerEnrollment *out, Error *err) {
@@ -46,14 +55,16 @@ static Status read_row(sqlite3_stmt *s, LedgerEnrollment *out, Error *err) {
   row.databases = sqlite_read_json(s, &at);
   row.public_key = sqlite_read_text(s, &at);
   row.serial = sqlite_read_text(s, &at);
-  CLEANUP_FREE char *hash = sqlite_read_text(s, &at);
-  snprintf(row.token_hash, sizeof row.token_hash, "%s", hash ? hash : "");
+  read_hash(s, &at, row.token_hash);
   row.invited_us = sqlite_read_integer(s, &at);
   row.token_expires_us = sqlite_read_integer(s, &at);
   row.enrolled_us = sqlite_read_integer(s, &at);
   row.issued_us = sqlite_read_integer(s, &at);
   row.expires_us = sqlite_read_integer(s, &at);
   row.revoked_us = sqlite_read_integer(s, &at);
+  read_hash(s, &at, row.spent_hash);
+  read_hash(s, &at, row.request_sha256);
+  row.certificate = sqlite_read_text(s, &at);
   if (!row.name || !state || !agent_state_from_name(state, &row.state) || !json_is_array(row.capabilities) ||
       !json_is_array(row.databases)) {
     error_set(err, ERR_CONFLICT, "the ledger's row of agent %s makes no sense", row.name ? row.name : "?");

@@ -186,8 +186,13 @@ static const char migration_0005[] =
     "  FROM event e WHERE e.kind = 'agent.enrolled' AND json_extract(e.detail, '$.public_key') IS NOT NULL"
     "  ORDER BY e.sequence;";
 
-static const char *const migrations[] = {migration_0001, migration_0002, migration_0003, migration_0004,
-                                         migration_0005};
+/* What an invitation was answered with, for who did not get the answer. */
+static const char migration_0006[] = "ALTER TABLE enrollment ADD COLUMN spent_hash TEXT NOT NULL DEFAULT '';"
+                                     "ALTER TABLE enrollment ADD COLUMN request_sha256 TEXT NOT NULL DEFAULT '';"
+                                     "ALTER TABLE enrollment ADD COLUMN certificate TEXT;";
+
+static const char *const migrations[] = {migration_0001, migration_0002, migration_0003,
+                                         migration_0004, migration_0005, migration_0006};
 
 static Status read_pragma(SqliteLedger *ledger, const char *sql, int64_t *value, Error *err) {
   STATEMENT(statement);

@@ -1,4 +1,5 @@
 """Agents that join by invitation, over TLS: enrolled, renewed, revoked, and what is refused to whom."""
+import http.server
 import json
 import os
 import re
@@ -6,7 +7,10 @@ import signal
 import socket
 import ssl
 import stat
+import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -126,6 +130,56 @@ def test_invitations_are_checked(make_stack, server):
     near = run([BIN / "pgseal-agent", "enroll", "--coordinator", stack.url, "--token-file", token, "--dir", stack.dir / "p5"],
                env={**os.environ, "http_proxy": proxy, "all_proxy": proxy, "ALL_PROXY": proxy, "no_proxy": "", "NO_PROXY": ""})
     assert near.returncode == 0 and agent(stack, "x")["state"] == "enrolled"
+
+
+class Swallows(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to a coordinator, and keeps the answers to the first enrolments to itself."""
+    def do_GET(self):
+        self.passed_on(None)
+
+    def do_POST(self):
+        self.passed_on(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked += 1
+
+    def passed_on(self, body):
+        try:
+            answer = urllib.request.urlopen(urllib.request.Request(self.server.upstream + self.path, body, {"Content-Type": "application/json"}))
+        except urllib.error.HTTPError as refusal:
+            answer = refusal
+        data = answer.read()
+        if body and self.server.asked < 2:
+            return  # closes
+        self.send_response(answer.status)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_answer_is_lost(make_stack):
+    """The invitation is spent, and nobody was told: run again, it ends as if nothing had been."""
+    stack = make_stack({"prod-api": "dbname=unused"}, agents=(), join=True)
+    token = stack.invite("x", ["dump"])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Swallows) as between:
+        between.upstream, between.asked = stack.url, 0
+        threading.Thread(target=between.serve_forever, daemon=True).start()
+        command = [BIN / "pgseal-agent", "enroll", "--coordinator", f"http://127.0.0.1:{between.server_port}", "--token-file", token]
+        for _ in range(2):
+            lost = run([*command, "--dir", stack.dir / "x"], check=False)
+            assert lost.returncode == 1 and "again" in lost.stderr and agent(stack, "x")["state"] == "enrolled", lost.stderr
+        thief = run([*command, "--dir", stack.dir / "thief"], check=False)
+        assert thief.returncode == 1 and "used" in thief.stderr
+        run([*command, "--dir", stack.dir / "x"])
+        between.shutdown()
+    keys = stack.dir / "x/keys"
+    assert {p.name for p in keys.iterdir()} == {"signing.key", "signing.pub", "tls.pem", "ca.crt"}
+    run(["openssl", "verify", "-CAfile", keys / "ca.crt", keys / "tls.pem"])
+    stack.agents["x"] = ["dump"]
+    stack.write_agent("x", place="x")
+    stack.start_agent("x")
+    live(stack, "x")
+    assert len(events(stack, "agent.enrolled")) == 1
 
 
 def test_joins_over_https(make_stack):

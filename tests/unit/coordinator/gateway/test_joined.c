@@ -11,14 +11,10 @@ static const Agent *invite(World *w, const char *name) {
   return agent;
 }
 
-static Status try_enroll(World *w, const char *name, const SigningKey *key) {
+static Status enroll_with(World *w, const char *csr, const SigningKey *key) {
   Fixture *f = w->f;
-  CLEANUP(secret_text_free) char *tls_key = NULL;
-  CLEANUP_FREE char *csr = NULL;
   const Agent *agent = NULL;
-  AgentRequest wish = {.token = w->token};
-  OK(certificate_request(name, &tls_key, &csr, &f->err));
-  wish.request = csr;
+  AgentRequest wish = {.token = w->token, .request = csr};
   signing_key_public(key, wish.public_key);
   Buffer statement = {0};
   buffer_append(&statement, w->token, strlen(w->token) + 1);
@@ -27,6 +23,13 @@ static Status try_enroll(World *w, const char *name, const SigningKey *key) {
   buffer_release(&statement);
   issued_release(&w->issued);
   return agents_enroll(dispatch_agents(f->dispatch), &wish, &agent, &w->issued, &f->err);
+}
+
+static Status try_enroll(World *w, const char *name, const SigningKey *key) {
+  CLEANUP(secret_text_free) char *tls_key = NULL;
+  CLEANUP_FREE char *csr = NULL;
+  OK(certificate_request(name, &tls_key, &csr, &w->f->err));
+  return enroll_with(w, csr, key);
 }
 
 static const Agent *enroll(World *w, const char *name, const SigningKey *key) {
@@ -239,6 +242,55 @@ static void test_the_authority_is_gone(void **state) {
   signing_key_free(key);
 }
 
+static void expect_same(World *w, const char *csr, const SigningKey *key, const char *pem) {
+  int64_t events = event_count(w);
+  OK(enroll_with(w, csr, key));
+  assert_string_equal(w->issued.pem, pem);
+  assert_int_equal(event_count(w), events);
+}
+
+/* The invitation is spent, and the answer was lost: whoever asked gets it, and nobody else does. */
+static void test_the_answer_is_lost(void **state) {
+  World *w = *state;
+  Fixture *f = w->f;
+  SigningKey *key = new_key(w, "joined"), *other = new_key(w, "other");
+  CLEANUP(secret_text_free) char *tls_key = NULL;
+  CLEANUP_FREE char *csr = NULL;
+  Peer peer;
+  OK(certificate_request("x", &tls_key, &csr, &f->err));
+  invite(w, "joined");
+  OK(enroll_with(w, csr, key));
+  CLEANUP_FREE char *pem = memory_strdup(w->issued.pem);
+  expect_same(w, csr, key, pem);
+  start_with(w, w->ca, w->ca_key);
+  expect_same(w, csr, key, pem);
+  assert_int_equal(enroll_with(w, csr, other), ERR_UNAUTHORIZED);
+  assert_int_equal(try_enroll(w, "x", key), ERR_UNAUTHORIZED); /* another request */
+  w->token[strlen(w->token) - 1] ^= 1;
+  assert_int_equal(enroll_with(w, csr, key), ERR_UNAUTHORIZED);
+  w->token[strlen(w->token) - 1] ^= 1;
+  start_with(w, NULL, NULL);
+  assert_int_equal(enroll_with(w, csr, key), ERR_CONFIG);
+  start_with(w, w->ca, w->ca_key);
+  Agent *agent = (Agent *)agents_find(dispatch_agents(f->dispatch), "joined");
+  const int64_t until_us = agent->row.token_expires_us;
+  agent->row.token_expires_us = clock_wall_us();
+  assert_int_equal(enroll_with(w, csr, key), ERR_UNAUTHORIZED);
+  agent->row.token_expires_us = until_us;
+  expect_same(w, csr, key, pem);
+  assert_true(try_join(w, "joined", key, &peer));
+  agent->row.issued_us -= 3000 * 1000000LL;
+  assert_true(certify_peer(w, &peer, csr, NULL));
+  assert_int_equal(enroll_with(w, csr, key), ERR_UNAUTHORIZED); /* there is a newer one */
+  OK(agents_revoke(dispatch_agents(f->dispatch), "joined", &admin, &f->err));
+  invite(w, "joined");
+  OK(enroll_with(w, csr, other));
+  OK(agents_revoke(dispatch_agents(f->dispatch), "joined", &admin, &f->err));
+  assert_int_equal(enroll_with(w, csr, other), ERR_UNAUTHORIZED);
+  signing_key_free(key);
+  signing_key_free(other);
+}
+
 static void test_renewal_is_for_its_own(void **state) {
   World *w = *state;
   Fixture *f = w->f;
@@ -279,6 +331,7 @@ int main(void) {
       T(test_invitation_expired_by_a_wrong_clock),
       T(test_revoked_and_its_next_invitation_expired),
       T(test_the_authority_is_gone),
+      T(test_the_answer_is_lost),
       T(test_renewal_is_for_its_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,9 @@ static void test_rows_and_certificates(void **state) {
   row.serial = (char *)"01";
   row.token_hash[0] = 0;
   row.expires_us = 100;
+  row.certificate = (char *)"PEM";
+  snprintf(row.spent_hash, sizeof row.spent_hash, "%064d", 8);
+  snprintf(row.request_sha256, sizeof row.request_sha256, "%064d", 9);
   OK(ledger_enrollment_put(f->ledger, &row, &f->err));
   const char *serials[] = {"01", "02", "03"};
   for (int i = 0; i < 3; i++)
@@ -86,6 +89,9 @@ static void test_rows_and_certificates(void **state) {
   assert_int_equal(rows[0].state, AGENT_ENROLLED);
   assert_string_equal(rows[0].public_key, "ab");
   assert_string_equal(rows[0].token_hash, "");
+  assert_string_equal(rows[0].spent_hash, row.spent_hash);
+  assert_string_equal(rows[0].request_sha256, row.request_sha256);
+  assert_string_equal(rows[0].certificate, "PEM");
   assert_true(json_equal(rows[0].databases, row.databases) && json_equal(rows[0].capabilities, row.capabilities));
   assert_true(rows[0].expires_us == 100 && rows[0].invited_us == 1);
   ledger_enrollment_release(&rows[0]);
@@ -148,7 +154,9 @@ static void test_signing_keys_of_4(void **state) {
   }
   ledger_close(f->ledger);
   sqlite3 *db = NULL;
-  static const char before[] = "DROP TABLE signing_key; PRAGMA user_version = 4";
+  static const char before[] = "DROP TABLE signing_key; ALTER TABLE enrollment DROP COLUMN spent_hash; "
+                               "ALTER TABLE enrollment DROP COLUMN request_sha256; "
+                               "ALTER TABLE enrollment DROP COLUMN certificate; PRAGMA user_version = 4";
   assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
   assert_int_equal(sqlite3_exec(db, before, NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(sqlite3_close(db), SQLITE_OK);
