@@ -38,7 +38,7 @@ void postgres_clear(PGresult **result);   /* for CLEANUP() */
 
 /* Runs one statement. ERR_DATABASE_LOST if the connection broke; SQLSTATE 55P03 -> ERR_LOCK_TIMEOUT, 57014 ->
  * ERR_TIMEOUT, 42501 -> ERR_TABLE_UNREADABLE, row security -> ERR_ROW_SECURITY, else ERR_QUERY with the server's
- * message. `result` may be NULL where nothing is wanted of it. */
+ * message, without what it quotes of rows. `result` may be NULL where nothing is wanted of it. */
 Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) MUST_CHECK;
 Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
                              const char *const *values) MUST_CHECK;
@@ -56,6 +56,12 @@ Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err,
 typedef Status PostgresRows(void *user, const char *line, size_t size, Error *err);
 Status postgres_copy_out(PGconn *connection, const char *sql, PostgresRows *rows, void *user,
                          const PostgresWatch *watch, Error *err) MUST_CHECK;
+/* A COPY ... FROM STDIN in three steps, any number of writes in the middle; waits as postgres_query_watched does.
+ * *rows: as the server counted them. After a failure the connection may only be closed, which takes the rows back. */
+Status postgres_copy_in_start(PGconn *connection, const char *sql, const PostgresWatch *watch, Error *err) MUST_CHECK;
+Status postgres_copy_in_write(PGconn *connection, const void *data, size_t size, const PostgresWatch *watch,
+                              Error *err) MUST_CHECK;
+Status postgres_copy_in_end(PGconn *connection, int64_t *rows, const PostgresWatch *watch, Error *err) MUST_CHECK;
 int postgres_server_major(PGconn *connection); /* 17 */
 
 /* Finds pg_dump's directory for a major version: configured dirs first ("17=/opt/pg17/bin"), then

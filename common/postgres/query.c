@@ -2,11 +2,13 @@
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
+#include "common/base/memory.h"
 #include "common/postgres/connection.h"
 
 enum { WATCH_TICK_MS = 100, CANCEL_SECONDS = 3 };
@@ -33,6 +35,24 @@ static const char *query_field(const PGresult *result, int field) {
   return text ? text : "";
 }
 
+/* Errors of class 22 (a value is wrong), 23 (a constraint) and P0 (a function's own) quote what is in rows. */
+static bool query_quotes_rows(const char *state) {
+  return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strncmp(state, "P0", 2) == 0;
+}
+
+/* The message without the values that it quotes: `invalid input syntax for type integer: "..."`. Names that constraints
+ * have are quoted, too, and stay; a function's own words may be anything. */
+static char *query_discreet(const char *state, const char *primary) {
+  if (strncmp(state, "23", 2) == 0)
+    return memory_strdup(primary);
+  if (strncmp(state, "P0", 2) == 0)
+    return memory_strdup("a function of the database raised an exception, whose words may quote rows");
+  const char *quote = strchr(primary, '"'), *last = strrchr(primary, '"');
+  if (!quote)
+    return memory_strdup(primary);
+  return memory_format("%.*s\"...\"%s", (int)(quote - primary), primary, last > quote ? last + 1 : "");
+}
+
 static Status query_failed(PGconn *connection, const PGresult *result, Error *err) {
   const char *state = query_field(result, PG_DIAG_SQLSTATE), *primary = query_field(result, PG_DIAG_MESSAGE_PRIMARY);
   if (PQstatus(connection) == CONNECTION_BAD)
@@ -40,9 +60,12 @@ static Status query_failed(PGconn *connection, const PGresult *result, Error *er
                      *primary ? primary : PQerrorMessage(connection));
   if (!*primary)
     return error_set(err, ERR_QUERY, "%s", PQerrorMessage(connection));
-  const char *detail = query_field(result, PG_DIAG_MESSAGE_DETAIL), *hint = query_field(result, PG_DIAG_MESSAGE_HINT);
+  bool rows = query_quotes_rows(state);
+  const char *detail = rows ? "" : query_field(result, PG_DIAG_MESSAGE_DETAIL);
+  const char *hint = rows ? "" : query_field(result, PG_DIAG_MESSAGE_HINT);
   Status status = query_classify(state, primary, query_field(result, PG_DIAG_SOURCE_FUNCTION));
-  error_set(err, status, "%s (SQLSTATE %s)%s%s%s%s", primary, state, *detail ? "; " : "", detail, *hint ? "; " : "",
+  CLEANUP_FREE char *discreet = rows ? query_discreet(state, primary) : memory_strdup(primary);
+  error_set(err, status, "%s (SQLSTATE %s)%s%s%s%s", discreet, state, *detail ? "; " : "", detail, *hint ? "; " : "",
             hint);
   const char *schema = query_field(result, PG_DIAG_SCHEMA_NAME), *table = query_field(result, PG_DIAG_TABLE_NAME);
   if (*table)
@@ -149,7 +172,7 @@ Status postgres_query_watched(PGconn *connection, PGresult **result, Error *err,
   return status == STATUS_OK ? query_take(connection, query_drain(connection), result, err) : status;
 }
 
-enum { COPY_LINES_MAX = 1000 /* between two looks at the watch */ };
+enum { COPY_LINES_MAX = 1000 /* between two looks at the watch */, COPY_PIECE = 64 << 10 };
 typedef enum CopyState { COPY_MORE, COPY_DRY, COPY_ENDED } CopyState;
 
 /* Hands out what has come. */
@@ -203,4 +226,73 @@ Status postgres_copy_out(PGconn *connection, const char *sql, PostgresRows *rows
     return status;
   }
   return query_take(connection, query_drain(connection), NULL, err);
+}
+
+/* Sends what libpq holds, so that it never holds much. */
+static Status copy_flush(PGconn *connection, const PostgresWatch *watch, Error *err) {
+  for (;;) {
+    Status status = watch->check(watch->user, err);
+    if (status != STATUS_OK)
+      return status;
+    int left = PQflush(connection);
+    if (left == 0)
+      return STATUS_OK;
+    struct pollfd socket = {.fd = PQsocket(connection), .events = POLLIN | POLLOUT};
+    if (left < 0 || (poll(&socket, 1, WATCH_TICK_MS) > 0 && (socket.revents & POLLIN) && !PQconsumeInput(connection)))
+      return query_failed(connection, NULL, err);
+  }
+}
+
+Status postgres_copy_in_start(PGconn *connection, const char *sql, const PostgresWatch *watch, Error *err) {
+  Status status = query_start(connection, sql, watch, err);
+  if (status != STATUS_OK)
+    return status;
+  PGresult *first = PQgetResult(connection);
+  if (PQresultStatus(first) == PGRES_COPY_IN) {
+    PQclear(first);
+    (void)PQsetnonblocking(connection, 1);
+    return STATUS_OK;
+  }
+  PQclear(query_drain(connection));
+  status = query_take(connection, first, NULL, err);
+  return status == STATUS_OK ? error_set(err, ERR_INTERNAL, "the statement is no COPY FROM STDIN") : status;
+}
+
+Status postgres_copy_in_write(PGconn *connection, const void *data, size_t size, const PostgresWatch *watch,
+                              Error *err) {
+  const char *at = data;
+  while (size > 0) {
+    size_t piece = size < COPY_PIECE ? size : COPY_PIECE;
+    int taken = PQputCopyData(connection, at, (int)piece);
+    if (taken < 0)
+      return query_failed(connection, NULL, err);
+    Status status = copy_flush(connection, watch, err);
+    if (status != STATUS_OK)
+      return status;
+    if (taken > 0)
+      at += piece, size -= piece;
+  }
+  return STATUS_OK;
+}
+
+Status postgres_copy_in_end(PGconn *connection, int64_t *rows, const PostgresWatch *watch, Error *err) {
+  int taken;
+  while ((taken = PQputCopyEnd(connection, NULL)) == 0) {
+    Status status = copy_flush(connection, watch, err);
+    if (status != STATUS_OK)
+      return status;
+  }
+  Status status = taken < 0 ? query_failed(connection, NULL, err) : copy_flush(connection, watch, err);
+  (void)PQsetnonblocking(connection, 0);
+  while (status == STATUS_OK && query_wait(connection))
+    status = watch->check(watch->user, err);
+  if (status != STATUS_OK) {
+    query_cancel(connection);
+    return status;
+  }
+  CLEANUP(postgres_clear) PGresult *result = NULL;
+  status = query_take(connection, query_drain(connection), &result, err);
+  if (status == STATUS_OK)
+    *rows = strtoll(PQcmdTuples(result), NULL, 10);
+  return status;
 }
