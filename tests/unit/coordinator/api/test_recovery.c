@@ -64,7 +64,7 @@ static void test_bodies_of_restores(void **state) {
       OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"sql\": \"DROP TABLE a\"}",
       OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"replace\": \"yes\"}",
       OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"columns\": [\"c\"]}",
-      OF_SHOP "\"mode\": \"beside\", \"tables\": [\"a\"], \"replace\": true}",
+      OF_SHOP "\"mode\": \"beside\", \"tables\": [\"a\"], \"foreign_keys\": \"validate\"}",
       OF_SHOP "\"mode\": \"beside\"}",
       OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"foreign_keys\": true}",
       OF_SHOP "\"mode\": \"new_database\", \"target_name\": \"x\", \"other_database\": true}",
@@ -88,7 +88,7 @@ static void test_bodies_of_restores(void **state) {
       OF_SHOP "\"mode\": \"in_place\", \"tables\": [\"a\"], \"replace\": true, \"foreign_keys\": \"not_valid\", "
               "\"other_database\": true, \"confirm\": "
               "\"shop\"}",
-      OF_SHOP "\"mode\": \"beside\", \"tables\": [\"a\"], \"columns\": [\"c\"], \"unproven\": true}",
+      OF_SHOP "\"mode\": \"beside\", \"tables\": [\"a\"], \"columns\": [\"c\"], \"unproven\": true, \"replace\": true}",
       OF_SHOP "\"mode\": \"new_database\", \"target_name\": \"Shop of Friday\", \"roles\": true}",
   };
   for (size_t i = 0; i < ARRAY_SIZE(good); i++)

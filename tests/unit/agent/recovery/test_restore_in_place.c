@@ -1,0 +1,199 @@
+/* Restores in place: what a migration dropped comes back with all that belongs to it, or nothing happens. */
+#include "common/base/clock.h"
+#include "tests/unit/agent/recovery/restore_fixture.h"
+
+static const char shop_schema[] =
+    "CREATE SCHEMA audit; CREATE TYPE mood AS ENUM ('new', 'paid');"
+    "CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL);"
+    "CREATE TABLE orders (id serial PRIMARY KEY, customer_id int NOT NULL REFERENCES customers, state mood DEFAULT "
+    "'new',"
+    " total numeric(12,2) CHECK (total >= 0), twice numeric GENERATED ALWAYS AS (total * 2) STORED, note text);"
+    "CREATE INDEX orders_state ON orders (state) WHERE total > 10;"
+    "COMMENT ON TABLE orders IS 'what people want';"
+    "GRANT SELECT, INSERT ON orders TO app; GRANT USAGE ON SEQUENCE orders_id_seq TO app;"
+    "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+    "CREATE TRIGGER orders_touch BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch();"
+    "CREATE TABLE payments (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " order_id int NOT NULL REFERENCES orders ON DELETE CASCADE, amount numeric);"
+    "CREATE TABLE audit.history (id bigserial PRIMARY KEY, what text, at timestamptz DEFAULT now());"
+    "CREATE VIEW open_orders AS SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer_id;"
+    "CREATE MATERIALIZED VIEW totals AS SELECT customer_id, sum(total) FROM orders GROUP BY 1;"
+    "GRANT SELECT ON open_orders TO app;"
+    "INSERT INTO customers SELECT g, 'customer ' || g FROM generate_series(1, 50) g;"
+    "INSERT INTO orders (customer_id, state, total, note) SELECT g % 50 + 1, 'paid', g, repeat('x', g % 200)"
+    " FROM generate_series(1, 5000) g;"
+    "INSERT INTO payments (order_id, amount) SELECT g, g FROM generate_series(1, 4000) g;"
+    "INSERT INTO audit.history (what) SELECT 'event ' || g FROM generate_series(1, 300) g;"
+    "REFRESH MATERIALIZED VIEW totals";
+
+static int setup(void **state) {
+  recovery_setup(state);
+  sql(*state, "postgres", "CREATE ROLE app; CREATE ROLE keeper LOGIN");
+  return 0;
+}
+
+/* Definitions as PostgreSQL tells them, to compare before and after. */
+static char *describe(const Fixture *fixture) {
+  return shop_text(
+      fixture,
+      "SELECT md5(string_agg(t, E'\\n' ORDER BY t)) FROM ("
+      " SELECT 'i ' || pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'orders'::regclass"
+      " UNION ALL SELECT 'c ' || conrelid::regclass::text || pg_get_constraintdef(oid) || convalidated::text FROM "
+      "pg_constraint"
+      "  WHERE connamespace = 'public'::regnamespace"
+      " UNION ALL SELECT 't ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+      " UNION ALL SELECT 'v ' || pg_get_viewdef(oid) FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace ="
+      "  'public'::regnamespace"
+      " UNION ALL SELECT 'a ' || relname::text || relacl::text FROM pg_class WHERE relacl IS NOT NULL AND relnamespace "
+      "="
+      "  'public'::regnamespace"
+      " UNION ALL SELECT 'd ' || coalesce(obj_description('orders'::regclass), '')"
+      " UNION ALL SELECT 'f ' || attname::text || format_type(atttypid, atttypmod) || attnotnull::text || "
+      "attgenerated::text ||"
+      "  coalesce(pg_get_expr(adbin, adrelid), '') FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND "
+      "adnum ="
+      "  attnum WHERE attrelid = 'orders'::regclass AND attnum > 0) x(t)");
+}
+
+static char *content(const Fixture *fixture) {
+  return shop_text(fixture, "SELECT md5(string_agg(o::text, E'\\n' ORDER BY id)) FROM orders o");
+}
+
+/* The Friday: dropped and made again with CASCADE while others are written to. */
+static void test_friday(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  shop_make(fixture, shop_schema);
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  CLEANUP_FREE char *before = describe(fixture), *rows = content(fixture);
+  run_sql(fixture, "DROP TABLE orders CASCADE; CREATE TABLE orders (id int PRIMARY KEY, customer int);"
+                   "INSERT INTO orders VALUES (1, 1);"
+                   "INSERT INTO payments (order_id, amount) VALUES (4000, 1), (4001, 2);"
+                   "INSERT INTO audit.history (what) VALUES ('after'); DELETE FROM customers WHERE id > 1000");
+  /* it is there again: nothing is replaced without being asked for */
+  expect_refused(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\"]}", ERR_CONFLICT, "public.orders",
+                 &err);
+  expect_shop(fixture, "SELECT count(*) FROM orders", "1");
+
+  json_t *report = restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\"],\"replace\":true}");
+  expect_flag(report, "verified", true);
+  expect_flag(report, "committed", true);
+  assert_int_equal(json_integer_value(json_object_get(report, "rows_written")), 5000);
+  assert_string_equal(json_string_value(json_object_get(report, "schema")), "pgseal_displaced_zzzzzzzz");
+  json_decref(report);
+  CLEANUP_FREE char *after = describe(fixture), *rows_after = content(fixture);
+  assert_string_equal(rows, rows_after);
+  assert_string_equal(before, after);
+  /* what was written since is there; what was displaced, too */
+  expect_shop(fixture, "SELECT count(*) FROM payments", "4002");
+  expect_shop(fixture, "SELECT count(*) FROM audit.history", "301");
+  expect_shop(fixture, "SELECT count(*) FROM pgseal_displaced_zzzzzzzz.orders", "1");
+  expect_shop(fixture, "SELECT count(*) FROM open_orders", "5000");
+  expect_shop(fixture, "SELECT count(*) FROM totals", "50");
+  expect_shop(fixture, "INSERT INTO orders (customer_id, total) VALUES (1, 1) RETURNING id", "5001");
+  expect_shop(fixture, "SELECT has_schema_privilege('app', 'pgseal_displaced_zzzzzzzz', 'USAGE')", "f");
+  expect_shop(fixture, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgseal-%'", "0");
+}
+
+/* Several tables that were dropped, none of them replaced. */
+static void test_missing(void **state) {
+  Fixture *fixture = *state;
+  shop_make(fixture, shop_schema);
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  CLEANUP_FREE char *before = describe(fixture), *rows = content(fixture);
+  run_sql(fixture,
+          "DROP TABLE orders, payments CASCADE; DROP SCHEMA audit CASCADE; DROP FUNCTION touch; DROP TYPE mood");
+  json_t *report =
+      restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\",\"payments\",\"audit.*\"]}");
+  expect_flag(report, "verified", true);
+  assert_int_equal(json_array_size(json_object_get(report, "tables")), 3);
+  assert_int_equal(json_array_size(json_object_get(report, "displaced")), 0);
+  assert_true(json_is_null(json_object_get(report, "schema")));
+  json_decref(report);
+  CLEANUP_FREE char *after = describe(fixture), *rows_after = content(fixture);
+  assert_string_equal(rows, rows_after);
+  assert_string_equal(before, after);
+  expect_shop(fixture, "INSERT INTO payments (order_id) VALUES (1) RETURNING id", "4001");
+  expect_shop(fixture, "INSERT INTO audit.history (what) VALUES ('x') RETURNING id", "301");
+}
+
+/* Payments written since the checkpoint point at orders that it has not. */
+static void test_orphans(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  shop_make(fixture, shop_schema);
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "DROP TABLE orders CASCADE; INSERT INTO payments (order_id) VALUES (90001), (90002), (90002)");
+  expect_refused(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\"]}", ERR_CONFLICT, "3 rows", &err);
+  assert_non_null(strstr(err.message, "payments_order_id_fkey"));
+  assert_non_null(strstr(err.message, "nothing was changed"));
+  assert_null(strstr(err.message, "90001"));
+  expect_shop(fixture, "SELECT count(*) FROM pg_class WHERE relname = 'orders'", "0");
+  json_t *report =
+      restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\"],\"foreign_keys\":\"not_valid\"}");
+  json_decref(report);
+  expect_shop(fixture, "SELECT convalidated FROM pg_constraint WHERE conname = 'payments_order_id_fkey'", "f");
+  expect_shop(fixture, "SELECT count(*) FROM orders", "5000");
+}
+
+/* What is moved aside is what others hang on. */
+static void test_replace_refused(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  shop_make(fixture, shop_schema);
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "CREATE VIEW newer AS SELECT id FROM orders; CREATE TABLE refunds (order_id int REFERENCES orders);"
+                   "CREATE FUNCTION first_of(orders) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+                   "UPDATE orders SET note = 'new' WHERE id = 1");
+  expect_refused(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\"],\"replace\":true}", ERR_CONFLICT,
+                 "public.newer", &err);
+  assert_non_null(strstr(err.message, "refunds_order_id_fkey"));
+  assert_non_null(strstr(err.message, "first_of"));
+  run_sql(fixture, "DROP VIEW newer; DROP TABLE refunds; DROP FUNCTION first_of");
+  json_t *report = restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\"],\"replace\":true}");
+  expect_flag(report, "verified", true);
+  json_decref(report);
+  /* views and foreign keys are on the restored table; what was displaced has its rows */
+  expect_shop(fixture, "SELECT count(*) FROM open_orders", "5000");
+  expect_shop(fixture, "SELECT note FROM orders WHERE id = 1", "x");
+  expect_shop(fixture, "SELECT note FROM pgseal_displaced_zzzzzzzz.orders WHERE id = 1", "new");
+  expect_shop(fixture, "SELECT confrelid::regclass::text FROM pg_constraint WHERE conname = 'payments_order_id_fkey'",
+              "orders");
+  expect_shop(fixture, "SELECT count(*) FROM pgseal_displaced_zzzzzzzz.open_orders", "5000");
+  /* forward only */
+  expect_shop(fixture, "SELECT last_value >= 5000 FROM orders_id_seq", "t");
+}
+
+static void test_sequences_forward(void **state) {
+  Fixture *fixture = *state;
+  shop_make(fixture,
+            "CREATE TABLE t (id serial PRIMARY KEY, a int); INSERT INTO t (a) SELECT 1 FROM generate_series(1, 10);"
+            "CREATE TABLE ahead (id int GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY); INSERT INTO ahead VALUES (77)");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "INSERT INTO t (a) SELECT 2 FROM generate_series(1, 90); DELETE FROM t; DROP TABLE ahead;"
+                   "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO keeper");
+  json_t *report = restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"t\",\"ahead\"],\"replace\":true}");
+  json_decref(report);
+  expect_shop(fixture, "SELECT has_table_privilege('keeper', 't', 'SELECT')", "f");
+  expect_shop(fixture, "INSERT INTO t (a) VALUES (3) RETURNING id", "101");
+  expect_shop(fixture, "INSERT INTO ahead DEFAULT VALUES RETURNING id", "78");
+}
+
+/* A table that was renamed keeps the names of its indexes and sequences. */
+static void test_renamed(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  shop_make(fixture, shop_schema);
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "ALTER TABLE orders RENAME TO orders_old");
+  expect_refused(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"orders\"]}", ERR_CONFLICT, "orders_old", &err);
+  assert_non_null(strstr(err.remedy, "rename it back"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_friday),          cmocka_unit_test(test_missing),           cmocka_unit_test(test_orphans),
+      cmocka_unit_test(test_replace_refused), cmocka_unit_test(test_sequences_forward), cmocka_unit_test(test_renamed),
+  };
+  return cmocka_run_group_tests(tests, setup, fixture_teardown);
+}
