@@ -22,6 +22,7 @@
 #include "common/base/memory.h"
 #include "common/bus/tls.h"
 #include "common/crypto/authority.h"
+#include "tests/unit/port.h"
 
 /* nng 1.5.2 itself now and then loses memory of a connection that is closed while it is being made. */
 const char *__lsan_default_suppressions(void);
@@ -121,16 +122,6 @@ typedef struct Fixture {
 static inline void on_guard(uv_timer_t *timer) {
   (void)timer;
   fail_msg("the test hangs");
-}
-
-static inline int free_port(void) {
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t size = sizeof address;
-  assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-  assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-  close(fd);
-  return ntohs(address.sin_port);
 }
 
 /* 'p...' is parked (the newest of them), anything else is echoed. */

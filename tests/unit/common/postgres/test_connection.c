@@ -16,6 +16,7 @@
 #include "common/base/memory.h"
 #include "common/base/process.h"
 #include "common/postgres/connection.h"
+#include "tests/unit/port.h"
 
 typedef struct Server {
   char *dir, *bin;
@@ -24,15 +25,6 @@ typedef struct Server {
 
 static const char *server_user(void) {
   return geteuid() == 0 ? "postgres" : NULL;
-}
-
-static int free_port(void) {
-  CLEANUP_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t size = sizeof address;
-  assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-  assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-  return ntohs(address.sin_port);
 }
 
 static void run(const char *const *argv) {

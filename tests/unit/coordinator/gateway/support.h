@@ -12,6 +12,7 @@
 #include "common/bus/bus.h"
 #include "common/bus/envelope.h"
 #include "coordinator/gateway/gateway.h"
+#include "tests/unit/port.h"
 
 /* nng 1.5.2 itself now and then loses memory of a connection that is closed while it is being made. */
 const char *__lsan_default_suppressions(void);
@@ -91,21 +92,15 @@ static inline bool refused_as(World *w, const char *code) {
 
 /* ---- opening ---- */
 
-static inline int free_port(void) {
-  int fd = socket(AF_INET, SOCK_STREAM, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t size = sizeof address;
-  assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-  assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
 static inline void open_gateway(World *w) {
   Error err;
   const char *urls[] = {w->bus};
-  if (gateway_open(&w->loop, &w->f->config, w->f->dispatch, w->f->ledger, &w->gateway, &err) != STATUS_OK)
-    fail_msg("%s", err.message);
+  int64_t until = clock_monotonic_us() + 5000000; /* a port that was closed just now may take a moment */
+  while (gateway_open(&w->loop, &w->f->config, w->f->dispatch, w->f->ledger, &w->gateway, &err) != STATUS_OK) {
+    if (clock_monotonic_us() > until)
+      fail_msg("%s", err.message);
+    usleep(50000);
+  }
   if (!w->client)
     OK(bus_client_open(&w->loop, urls, 1, NULL, 1000, &w->client, &err));
 }
