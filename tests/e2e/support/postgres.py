@@ -180,7 +180,7 @@ class Server:
     def create(self, database, script=None, **options):
         extra = " ".join(f"{k.upper()} {v}" for k, v in options.items())
         name = '"' + database.replace('"', '""') + '"'
-        self.sql("postgres", f"DROP DATABASE IF EXISTS {name}")
+        self.sql("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self.sql("postgres", f"CREATE DATABASE {name} {extra}")
         if script:
             self.psql_file(database, script)
