@@ -23,6 +23,12 @@ def shop(server, name, rows=2000):
     return server.conninfo(name)
 
 
+def takes(server, name, seconds):
+    """An assertion of that database's drill takes so long, of the checkpoints from now on."""
+    server.sql(name, f"DROP TABLE IF EXISTS pace; CREATE TABLE pace AS SELECT {seconds} AS seconds")
+    return [{"name": "takes a while", "sql": "SELECT pg_sleep(seconds) IS NOT NULL FROM pace"}]
+
+
 def agent(stack, name):
     return {a["name"]: a for a in stack.api("GET", "/api/v1/agents")[1]["agents"]}[name]
 
@@ -208,19 +214,19 @@ def test_joins_over_https(make_stack):
 def test_revoked_at_once(make_stack, server):
     """A drill agent is thrown out in mid-drill: its session ends, its certificate opens nothing, its job goes to another."""
     stack = make_stack({"prod-api": shop(server, "join_revoked", 30000)}, agents=("dump",), join=True, lease_seconds=60,
-                       assertions=[{"name": "takes a while", "sql": "SELECT pg_sleep(8) IS NOT NULL"}])
+                       assertions=[{"name": "takes a while", "sql": "SELECT pg_sleep(6) IS NOT NULL"}], agent_wait_seconds=60)
     stack.agents["bad"] = stack.agents["good"] = ["drill"]
     stack.joins("bad")
+    stack.joins("good")
     stack.start_agent("bad")
     identity = stack.request("prod-api")
     wait_for("bad to drill", lambda: [j for j in agent(stack, "bad")["jobs"]])
-    stack.joins("good")
-    stack.start_agent("good")
-    live(stack, "good")
     said = stack.cli("agent", "revoke", "bad").stdout
     assert "revoked" in said
     shown = agent(stack, "bad")
     assert shown["state"] == "revoked" and not shown["live"] and not shown["jobs"]
+    stack.start_agent("good")
+    live(stack, "good")
     begun = time.monotonic()
     final = stack.wait_final(identity, timeout=90)
     assert final["state"] == "sealed" and final["detail"]["drill_agent"] == "good", final
@@ -267,8 +273,8 @@ def handshake(stack, place, keys=None, port=None):
 
 def test_certificates_rotate_in_a_running_fleet(make_stack, server):
     """The agents' every few seconds, the coordinator's once, with a job under way all the time."""
-    stack = make_stack({"prod-api": shop(server, "join_rotates", 20000)}, agents=("dump", "drill"), join=True, agent_certificate_seconds=15,
-                       assertions=[{"name": "takes a while", "sql": "SELECT pg_sleep(14) IS NOT NULL"}])
+    stack = make_stack({"prod-api": shop(server, "join_rotates", 20000)}, agents=("dump", "drill"), join=True, agent_certificate_seconds=24,
+                       lease_seconds=15, assertions=takes(server, "join_rotates", 20))
     before = {n: (stack.dir / f"joined-{n}/keys/tls.pem").read_text() for n in ("dump", "drill")}
     identity = stack.request("prod-api")
     wait_for("a renewal of each", lambda: {e["agent"] for e in events(stack, "agent.certificate_in_use")} >= {"dump", "drill"})
@@ -285,6 +291,7 @@ def test_certificates_rotate_in_a_running_fleet(make_stack, server):
         ends = run(["openssl", "x509", "-noout", "-enddate", "-in", stack.dir / "first.pem"]).stdout.split("=")[1].strip()
         wait_for("the first certificates to run out", lambda: ssl.cert_time_to_seconds(ends) < time.time())
     assert agent(stack, "dump")["state"] in ("enrolled", "renewing")
+    takes(server, "join_rotates", 0)
     assert stack.seal("prod-api", "later")["state"] == "sealed"
     stack.assert_clean()
 
@@ -296,6 +303,10 @@ def test_an_expired_agent_is_out(make_stack, server):
     wait_for("its certificate to run out", lambda: agent(stack, name)["state"] == "expired")
     done = run([BIN / "pgseal-agent", "--config", stack.dir / f"{name}.yaml"], check=False, timeout=30)
     assert done.returncode == 2 and "ran out" in done.stderr and "invite" in done.stderr
+    stack.kill("coordinator", signal.SIGTERM)
+    stack.options["agent_certificate_seconds"] = 3600
+    stack.write_coordinator()
+    stack.start_coordinator()
     stack.joins(name)  # the same key: it was never revoked
     stack.start_agent(name)
     assert stack.seal("prod-api")["state"] == "sealed"
@@ -304,8 +315,8 @@ def test_an_expired_agent_is_out(make_stack, server):
 def test_two_coordinators_one_dies(make_stack, server):
     """Both of one deployment, over one ledger: the second one starts when the first is dead. The job under way goes on."""
     other = free_port()
-    stack = make_stack({"prod-api": shop(server, "join_two", 20000)}, agents=("dump", "drill"), join=True, start=False, lease_seconds=10,
-                       assertions=[{"name": "takes a while", "sql": "SELECT pg_sleep(6) IS NOT NULL"}])
+    stack = make_stack({"prod-api": shop(server, "join_two", 20000)}, agents=("dump", "drill"), join=True, start=False, lease_seconds=15,
+                       assertions=takes(server, "join_two", 6))
     stack.options["buses"] = [other, stack.bus]
     stack.start()
     identity = stack.request("prod-api")
@@ -318,4 +329,5 @@ def test_two_coordinators_one_dies(make_stack, server):
     stack.start_coordinator()
     final = stack.wait_final(identity, timeout=90)
     assert final["state"] == "sealed" and [j["attempt"] for j in final["jobs"]] == [1, 1], final
+    takes(server, "join_two", 0)
     assert stack.seal("prod-api", "by the second")["state"] == "sealed"

@@ -38,7 +38,7 @@ def test_a_new_certificate_cuts_nobody(stack):
     assert subject(stack) == "api"
     stack.tls.issue(subject="second")
     stack.running["coordinator"].send_signal(signal.SIGHUP)
-    wait_for("the second certificate", lambda: subject(stack) == "second", timeout=5)
+    wait_for("the second certificate", lambda: subject(stack) == "second", timeout=12)  # before it would look by itself
     stack.tls.issue(subject="third")
     wait_for("the third certificate", lambda: subject(stack) == "third", timeout=40)
     for one in stack.api("GET", "/api/v1/checkpoints")[1]["checkpoints"]:

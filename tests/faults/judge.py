@@ -75,9 +75,9 @@ def attempts(shown, kind):
 
 
 def wait_phase(stack, identity, kind, phases):
-    """Until a job of that kind is in one of the phases, or it is all over."""
+    """Until a job of that kind is in one of the phases, or it is all over. Whether it was seen in one of them."""
     def look():
         shown = stack.show(identity)
         now = [j["progress"].get("phase") for j in shown["jobs"] if j["kind"] == kind and j["progress"]]
-        return set(now) & set(phases) or shown["state"] in stack.FINAL
-    wait_for(f"{kind} in {phases}", look, every=0.05)
+        return set(now) & set(phases) or (stack.FINAL if shown["state"] in stack.FINAL else None)
+    return wait_for(f"{kind} in {phases}", look, every=0.05) is not stack.FINAL

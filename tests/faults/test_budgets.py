@@ -3,14 +3,11 @@ import pytest
 
 import fleet
 import judge
+from data import slow_to_restore
 from proxy import Proxy
-from support.shell import processes
+from support.shell import processes, wait_for
 
 ROWS = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, {}) i;"
-# Restoring it sleeps for so many seconds in building the index.
-SLOW = ROWS.format(100) + """
-    CREATE FUNCTION slowly(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.5); RETURN i; END';
-    CREATE TABLE slow (id int); CREATE INDEX slow_index ON slow (slowly(id)); INSERT INTO slow SELECT generate_series(1, {})"""
 # Restoring it takes so many bytes of memory at once.
 HUNGRY = ROWS.format(100) + """
     CREATE FUNCTION hungry(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN length(repeat(md5(i::text), {} / 32)); END';
@@ -18,7 +15,7 @@ HUNGRY = ROWS.format(100) + """
 
 
 def dump_over_its_time(world):
-    stack = world.stack(world.database("budget_a", ROWS.format(100)), timeout_seconds=2, lock_timeout_seconds=100)
+    stack = world.stack(world.database("budget_a", ROWS.format(100)), timeout_seconds=4, lock_timeout_seconds=100)
     lock = world.locked("budget_a", "t")
     identity = stack.request("shop")
     yield
@@ -27,24 +24,34 @@ def dump_over_its_time(world):
     lock.close()
 
 
+def with_timeout(stack, seconds):
+    stack.kill("coordinator", 15)
+    stack.options["timeout_seconds"] = seconds
+    stack.write_coordinator()
+    stack.start_coordinator()
+
+
 def drill_over_its_time(world):
-    stack = world.stack(world.database("budget_b", SLOW.format(20)), timeout_seconds=4)
+    # Time enough for the dump; the drill has less.
+    stack = world.stack(world.database("budget_b", slow_to_restore(12)), start=False, agents=("dump", "drill"), agent_wait_seconds=120)
+    stack.start_coordinator()
+    stack.start_agent("dump")
     identity = stack.request("shop")
+    wait_for("the dump", lambda: stack.show(identity)["manifest_sha256"])
+    with_timeout(stack, 4)
+    stack.start_agent("drill")
     yield
     shown = judge.expect(stack, stack.wait_final(identity), "errored", "budget_exceeded", "budgets.timeout_seconds")
     assert shown["manifest_sha256"], "it is stored all the same, and a later drill may seal it"
     assert judge.attempts(shown, "drill") == 1, "what took too long once is not tried again"
     # With more time, it does.
-    stack.kill("coordinator", 15)
-    stack.options["timeout_seconds"] = 900
-    stack.write_coordinator()
-    stack.start_coordinator()
+    with_timeout(stack, 900)
     assert stack.cli("drill", identity).returncode == 0
     judge.sealed(stack, stack.show(identity))
 
 
 def drill_over_its_time_in_a_container(world):
-    stack = world.stack(world.database("budget_c", SLOW.format(40)), engine=world.engine, images={15: world.engine.image(15)},
+    stack = world.stack(world.database("budget_c", slow_to_restore(20)), engine=world.engine, images={15: world.engine.image(15)},
                         timeout_seconds=6)
     identity = stack.request("shop")
     yield
@@ -85,7 +92,7 @@ def count_stands_still(world):
     databases = world.database("budget_g", ROWS.format(400_000))
     proxy = world.kept.enter_context(Proxy(str(server.dir / ".s.PGSQL.5432")))
     stack = world.stack({"shop": f"host=127.0.0.1 port={proxy.port} user=postgres dbname=budget_g sslmode=disable gssencmode=disable"},
-                        timeout_seconds=4)
+                        timeout_seconds=10)
     assert databases
     identity = stack.request("shop")
     judge.wait_phase(stack, identity, "dump", ("dumping", "storing"))

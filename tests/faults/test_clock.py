@@ -47,7 +47,7 @@ QUICK = [("coordinator", "an hour back"), ("agent", "a day ahead")]
 def test_clock_is_set(make_stack, shop, server, tmp_path, whose, jump):
     """In mid-dump, and back in mid-drill: no lease runs out by it, no backoff lasts for ever, nothing is done twice."""
     clock = Clock(tmp_path)
-    stack = make_stack(shop, lock_timeout_seconds=60, timeout_seconds=120, lease_seconds=5, **{f"wrap_{whose}": clock.wrap})
+    stack = make_stack(shop, lock_timeout_seconds=60, timeout_seconds=120, lease_seconds=15, **{f"wrap_{whose}": clock.wrap})
     with server.locked("timely", "t") as wait_for_dump:
         identity = stack.request("shop")
         wait_for_dump()

@@ -1,4 +1,5 @@
 """Faults around the drill: its copy altered under its hands, its key, its tools, its engine, its image."""
+import contextlib
 import os
 import pathlib
 import shutil
@@ -9,15 +10,14 @@ import psycopg2
 import pytest
 
 import judge
+from data import GO_ON, slow_to_restore
 from support.postgres import tools_dir
 from support.shell import wait_for
 
-# Restoring it takes a while in the index step, when every row is there: building the index sleeps.
-SLOW = """
+# Restoring it takes a while in the index step, when every row is there.
+SLOW = slow_to_restore(20) + """
     CREATE TABLE one (id int PRIMARY KEY, v text); INSERT INTO one SELECT i, md5(i::text) FROM generate_series(1, 1000) i;
-    CREATE TABLE two (id int, v text); INSERT INTO two SELECT i, md5(i::text) FROM generate_series(1, 1000) i;
-    CREATE FUNCTION slowly(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.05); RETURN i; END';
-    CREATE TABLE slow (id int); CREATE INDEX slow_index ON slow (slowly(id)); INSERT INTO slow SELECT generate_series(1, 40)"""
+    CREATE TABLE two (id int, v text); INSERT INTO two SELECT i, md5(i::text) FROM generate_series(1, 1000) i"""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def small(server):
     return {"shop": server.conninfo("small")}
 
 
-def copy_of(stack, identity, timeout=60):
+def copy_of(stack, identity, timeout=240):
     """A session in the drill's own copy, once it builds the slow index; as root one gets through to its socket."""
     def look():
         jobs = [j["id"] for j in stack.show(identity)["jobs"] if j["kind"] == "drill"]
@@ -84,6 +84,7 @@ def altered(base, slow, request):
             try:
                 copy = copy_of(stack, asked[what])
                 copy.cursor().execute(ALTERATIONS[what][0])
+                copy.cursor().execute(GO_ON)
                 copy.close()
             except Exception as e:  # to the main thread
                 failures.append(f"{what}: {e}")
@@ -114,16 +115,19 @@ def test_copy_killed_in_mid_drill(make_stack, slow):
         data = pathlib.Path(cursor.fetchone()[0])
     copy.close()
     os.kill(int((data / "postmaster.pid").read_text().split()[0]), 9)
+    with contextlib.closing(copy_of(stack, identity)) as another:
+        another.cursor().execute(GO_ON)
     shown = judge.sealed(stack, stack.wait_final(identity))
     assert judge.attempts(shown, "drill") == 2
 
 
 def test_namesake_elsewhere_leaves_it_alone(make_stack, slow, small):
     """Two agents of the same name on one machine, of two coordinators: a start of one reaps nothing of the other's."""
-    stack = make_stack(slow)
+    stack = make_stack(slow, lease_seconds=15)
     identity = stack.request("shop")
-    copy_of(stack, identity).close()
-    make_stack(small)
+    with contextlib.closing(copy_of(stack, identity)) as copy:
+        make_stack(small)
+        copy.cursor().execute(GO_ON)
     shown = judge.sealed(stack, stack.wait_final(identity))
     assert judge.attempts(shown, "drill") == 1
 

@@ -1,9 +1,12 @@
 """kill -9 in the middle, and a restart: it ends sealed or honestly otherwise, and nothing is left."""
+import contextlib
 import os
 import time
 
 import pytest
 
+import judge
+from data import slow_to_restore
 from support.shell import processes, wait_for
 
 
@@ -14,20 +17,18 @@ def shop(server):
     return {"shop": server.conninfo("alive")}
 
 
-def phase(stack, identity, kind):
-    for job in stack.show(identity)["jobs"]:
-        if job["kind"] == kind and job["progress"]:
-            return job["progress"].get("phase")
-
-
-def wait_phase(stack, identity, kind, phases):
-    wait_for(f"{kind} in {phases}", lambda: phase(stack, identity, kind) in phases or stack.show(identity)["state"] in stack.FINAL, every=0.05)
+@pytest.fixture
+def dawdling(server):
+    """Its drill takes some seconds."""
+    server.create("dawdling")
+    server.sql("dawdling", slow_to_restore(4))
+    return {"shop": server.conninfo("dawdling")}
 
 
 def test_agent_killed_in_mid_dump(make_stack, shop, engine):
     stack = make_stack(shop, engine=engine, images={15: engine.image(15)}, segment_mb=1)
     identity = stack.request("shop")
-    wait_phase(stack, identity, "dump", ("dumping", "storing"))
+    judge.wait_phase(stack, identity, "dump", ("dumping", "storing"))
     stack.kill("dump-drill")
     stack.start_agent("dump-drill")
     shown = stack.wait_final(identity)
@@ -35,10 +36,10 @@ def test_agent_killed_in_mid_dump(make_stack, shop, engine):
     stack.assert_clean()
 
 
-def test_agent_killed_in_mid_drill(make_stack, shop, engine):
-    stack = make_stack(shop, engine=engine, images={15: engine.image(15)})
+def test_agent_killed_in_mid_drill(make_stack, dawdling, engine):
+    stack = make_stack(dawdling, engine=engine, images={15: engine.image(15)})
     identity = stack.request("shop")
-    wait_phase(stack, identity, "drill", ("restoring", "indexing"))
+    assert judge.wait_phase(stack, identity, "drill", ("restoring", "indexing"))
     stack.kill("dump-drill")
     stack.start_agent("dump-drill")
     shown = stack.wait_final(identity)
@@ -49,7 +50,7 @@ def test_agent_killed_in_mid_drill(make_stack, shop, engine):
 def test_coordinator_killed_in_the_middle(make_stack, shop):
     stack = make_stack(shop)
     identity = stack.request("shop")
-    wait_phase(stack, identity, "dump", ("dumping", "storing"))
+    judge.wait_phase(stack, identity, "dump", ("dumping", "storing"))
     stack.kill("coordinator")
     time.sleep(1)
     stack.start_coordinator()
@@ -59,14 +60,15 @@ def test_coordinator_killed_in_the_middle(make_stack, shop):
     stack.assert_clean()
 
 
-def test_job_child_killed(make_stack, shop):
-    stack = make_stack(shop)
+def test_job_child_killed(make_stack, dawdling):
+    stack = make_stack(dawdling)
     identity = stack.request("shop")
-    wait_phase(stack, identity, "drill", ("restoring", "indexing", "dumping"))
+    assert judge.wait_phase(stack, identity, "drill", ("restoring", "indexing"))
     children = [pid for pid, argv in processes() if "job" in argv and any(str(stack.dir) in a for a in argv)]
     assert children
     for pid in children:
-        os.kill(pid, 9)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 9)
     shown = stack.wait_final(identity)
     assert shown["state"] == "sealed", shown["error"]
     stack.assert_clean()

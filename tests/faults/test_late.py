@@ -64,7 +64,8 @@ def test_coordinator_stands_still(make_stack, late, server):
 
 def test_late_dump(make_stack, late, server):
     """An agent stands still while its job goes on; the job's result is told when the next attempt is at work."""
-    stack = make_stack(late, agents=AGENTS, lock_timeout_seconds=120, lease_seconds=4)
+    # long enough a lease for the first attempt to end within what is left of it
+    stack = make_stack(late, agents=AGENTS, lock_timeout_seconds=120, lease_seconds=10)
     with server.locked("late", "t") as wait_for_dump:
         identity = stack.request("shop")
         wait_for_dump()
@@ -105,7 +106,8 @@ def test_result_left_behind(make_stack, late, server):
     for name in kept:
         (spool / name).unlink()
     stack.start_coordinator()
-    stack.start_agent(slow)
+    for name in stack.agents:  # the other one, too, may have had a job to clean up after
+        stack.start_agent(name)
     shown = judge.sealed(stack, stack.wait_final(identity))
     before = shown["manifest_sha256"], shown["proof_sha256"], judge.ledger_kinds(stack, shown)
     stack.kill(slow)
