@@ -52,6 +52,7 @@ static ExitCode cli_exit_code(const Error *err) {
   case ERR_INVALID_ARGUMENT:
   case ERR_NOT_FOUND:
   case ERR_CONFIG:
+  case ERR_CONFIRMATION_NEEDED:
     return EXIT_USAGE;
   default:
     return error_outcome(err->status) == OUTCOME_FAILED ? EXIT_FAILED : EXIT_ERRORED;

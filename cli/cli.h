@@ -87,6 +87,11 @@ ExitCode command_doctor(Cli *cli, int argc, char **argv);
 ExitCode command_fetch(Cli *cli, int argc, char **argv);
 ExitCode command_plan(Cli *cli, int argc, char **argv);
 ExitCode command_guard(Cli *cli, int argc, char **argv);
+ExitCode command_restore(Cli *cli, int argc, char **argv);
+ExitCode command_jobs(Cli *cli, int argc, char **argv);
+ExitCode command_job_show(Cli *cli, int argc, char **argv);
+ExitCode command_job_cancel(Cli *cli, int argc, char **argv);
+ExitCode command_job_approve(Cli *cli, int argc, char **argv);
 ExitCode command_dev(Cli *cli, int argc, char **argv);
 
 #endif

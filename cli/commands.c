@@ -9,8 +9,7 @@
 
 static const char help_dev[] =
     "Sets up DIR (keys, token, two YAML files, a repository) and runs pgseal-coordinator and pgseal-agent with it in\n"
-    "the foreground, until Ctrl-C. A second run goes on with what is there. It only reads from your database,\n"
-    "until you tell it to restore.\n\n"
+    "the foreground, until Ctrl-C. A second run goes on with what is there. It only reads from your database.\n\n"
     "  pgseal dev --database prod-api='host=db1 dbname=api user=pgseal' --production prod-api\n"
     "  pgseal dev --database shop=postgresql:///shop --engine local --http 127.0.0.1:9000\n\n"
     "The first line of coordinator.yaml and agent.yaml says that each run writes them anew; remove it to keep your "
@@ -119,6 +118,38 @@ static const char help_guard[] =
     "2 usage, 3 the coordinator cannot be reached or refused the token, 4 errored. After a command that ended with 0:\n"
     "4 the comparison could not be made.";
 
+static const char help_restore[] =
+    "Puts back what a checkpoint has, by way of an agent that may write to the database. `pgseal plan` says which of\n"
+    "these helps, and prints the command:\n\n"
+    "  --table           missing tables where they were, with all that belongs to them; --replace: for one that is\n"
+    "                    there, which is moved aside, whole. One transaction, verified before it commits.\n"
+    "  --table --beside  their rows into a schema of its own, compared with the live ones, and a script of what\n"
+    "                    differs: read it, then run it by --run-script, or edit it and use psql.\n"
+    "  --new-database    all of it, into a new database on the same server.\n\n"
+    "  pgseal restore prod-api --checkpoint pre-deploy-4f3a9c1 --table orders --table 'audit.*'\n"
+    "  pgseal restore prod-api --checkpoint pre-deploy-4f3a9c1 --table invoices --beside --script-out back.sql\n"
+    "  pgseal restore prod-api --run-script 06f3kq2v8m1s7t5y9c4x0w2z6h\n\n"
+    "In production the database's name has to be typed, at a terminal; and of a script, the number of rows. In "
+    "scripts:\n"
+    "--yes-i-mean NAME, --rows N. Ctrl-C cancels and says what is left. Wants the role operator.\n\n"
+    "Exit codes: 0 restored and verified; 1 not as in the checkpoint; 2 usage, or not confirmed: nothing was done; 3 "
+    "the\n"
+    "coordinator cannot be reached or refused the token; 4 errored or canceled: it says what is left.";
+
+static const char help_jobs[] = "Newest first.\n\n  pgseal jobs --database prod-api --kind restore";
+
+static const char help_job_show[] =
+    "With the whole report of a plan or restore.\n\n  pgseal job show JOB --json | jq .report";
+
+static const char help_job_cancel[] = "A restore that is under way is rolled back. Plans are canceled by whoever may "
+                                      "ask for one, restores by operators.\n\n"
+                                      "  pgseal job cancel JOB";
+
+static const char help_job_approve[] =
+    "Lets a restore go on that waits for a second person (`restore_approval` in coordinator.yaml). Not with the token "
+    "that\n"
+    "asked for it. Look at it first: `pgseal job show JOB`.\n\n  pgseal job approve JOB";
+
 static const char help_databases[] = "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'";
 
 static const char help_agents[] = "  pgseal agents";
@@ -127,7 +158,7 @@ static const char help_token_create[] =
     "The coordinator keeps a hash only.\n\n"
     "  ci        asks for checkpoints of its databases and sees how they end: for pipelines\n"
     "  viewer    reads everything of its databases\n"
-    "  operator  both, and drills and cancels\n"
+    "  operator  both, and drills, restores, approves and cancels\n"
     "  admin     all of it, and makes, rotates and revokes tokens; always of all databases\n\n"
     "  pgseal token create --name deploy-pipeline --databases 'prod-*' --expires 90d\n"
     "  pgseal token create --name dashboard --role viewer\n"
@@ -181,6 +212,13 @@ const Command cli_commands[] = {
      "checkpoint, run the migration, and say at once what it destroyed", help_guard, command_guard},
     {"plan", "DATABASE [--checkpoint ID|TAG] [--table PATTERN ...]",
      "what is gone or changed since a checkpoint, and the ways back", help_plan, command_plan},
+    {"restore", "DATABASE --checkpoint ID|TAG (--table PATTERN ... [--replace | --beside] | --new-database NAME)",
+     "put tables back, or rows, or all of it beside", help_restore, command_restore},
+    {"jobs", "[--database NAME] [--kind plan|restore]", "plans and restores, and dumps and drills", help_jobs,
+     command_jobs},
+    {"job show", "ID", "one job, with its report", help_job_show, command_job_show},
+    {"job cancel", "ID", "end a plan or a restore that is under way", help_job_cancel, command_job_cancel},
+    {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
     {"fetch", "ID|TAG --repository DIR|FILE --key KEY.pem (--output FILE | --stdout | --list)",
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
     {"verify", "ID|TAG --repository DIR|FILE --key KEY.pem | --offline DIR ...",

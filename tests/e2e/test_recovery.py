@@ -1,0 +1,281 @@
+"""The way back, as a person goes it: guard or plan say what is gone, restore puts it back, and asks whether it is meant."""
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shlex
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from support.shell import BIN, run, wait_for
+from support.stack import Stack
+
+SCHEMA = """
+    CREATE TABLE orders (id serial PRIMARY KEY, total numeric NOT NULL CHECK (total >= 0), note text DEFAULT 'none');
+    CREATE TABLE payments (id serial PRIMARY KEY, order_id int NOT NULL REFERENCES orders (id));
+    CREATE VIEW open_orders AS SELECT id, total FROM orders WHERE note = 'open';
+    CREATE INDEX orders_note ON orders (note); COMMENT ON TABLE orders IS 'what people want'; GRANT SELECT ON orders, open_orders TO PUBLIC;
+    CREATE TABLE carts (id serial PRIMARY KEY, at timestamptz DEFAULT now());
+    CREATE TABLE invoices (id serial PRIMARY KEY, final bool NOT NULL, note text);
+    INSERT INTO orders (total) SELECT i FROM generate_series(1, 1000) i;
+    INSERT INTO payments (order_id) SELECT i FROM generate_series(1, 500) i;
+    INSERT INTO invoices (final, note) SELECT i % 3 = 0, md5(i::text) FROM generate_series(1, 3000) i"""
+
+
+@pytest.fixture(scope="module")
+def stack(base):
+    """`shop` and `lost` are production; a restore of `team` needs a second person."""
+    s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p",
+              {n: f"host=/nowhere dbname={n}" for n in ("shop", "lost", "team")}, agents=("dump+drill+restore",),
+              each={"shop": {"environment": "production"}, "lost": {"environment": "production"}, "team": {"restore_approval": True}}).start()
+    for name, role in (("pipeline", "ci"), ("eyes", "viewer"), ("second", "operator")):
+        s.cli("token", "create", "--name", name, "--role", role, "--output", s.dir / name)
+    yield s
+    s.remove()
+
+
+def new_database(stack, server, name, schema):
+    server.create(f"{name}_live")
+    server.sql(f"{name}_live", schema)
+    (stack.dir / "databases" / name).write_text(server.conninfo(f"{name}_live") + "\n")
+    return lambda sql: server.sql(f"{name}_live", sql)
+
+
+def rows(server, sql, database="shop_live"):
+    with psycopg2.connect(server.conninfo(database)) as c, c.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
+
+
+def definitions(server, *tables):
+    """As pg_dump has them, with who may what; without what differs from one run to the next."""
+    said = run(["pg_dump", "--schema-only", *(w for t in tables for w in ("-t", t)), server.conninfo("shop_live")]).stdout
+    return [line for line in said.splitlines() if line and not line.startswith(("--", "\\"))]
+
+
+class Writes:
+    """An application that goes on meanwhile. Counts what was acknowledged."""
+
+    def __init__(self, server, sql):
+        self.server, self.sql, self.done, self.over, self.failed = server, sql, 0, threading.Event(), None
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        try:
+            connection = psycopg2.connect(self.server.conninfo("shop_live"))
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                while not self.over.wait(0.02):
+                    cursor.execute(self.sql)
+                    self.done += 1
+            connection.close()
+        except psycopg2.Error as error:
+            self.failed = error
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        assert self.failed is None and self.done > 0, self.failed
+
+
+def restore(stack, *argv, database="shop", **kw):
+    """No terminal is there to be asked."""
+    return stack.cli("restore", database, *argv, check=False, start_new_session=True, **kw)
+
+
+def at_terminal(stack, argv, answers):
+    """Runs it at a terminal of its own; answers: (what it asks, what is typed). (exit status, all that was on the screen)."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(PGSEAL_URL=stack.url, PGSEAL_TOKEN=stack.token, TERM="dumb")
+        os.execv(BIN / "pgseal", ["pgseal", *map(str, argv)])
+    screen, waiting, end = "", list(answers), time.monotonic() + 120
+    while time.monotonic() < end:
+        if waiting and waiting[0][0] in screen:
+            os.write(terminal, waiting.pop(0)[1].encode())
+        if not select.select([terminal], [], [], 0.2)[0]:
+            continue
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:  # its end
+            break
+        screen += more.decode(errors="replace")
+    else:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    return status, screen
+
+
+def test_friday(stack, server):
+    """A migration drops a table with CASCADE and makes it anew: what guard prints brings it back, and nothing else is lost."""
+    new_database(stack, server, "shop", SCHEMA)
+    before = definitions(server, "orders", "payments", "open_orders")
+    content = rows(server, "SELECT * FROM orders ORDER BY id")
+    migrate = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", server.conninfo("shop_live"), "-c",
+               "DROP TABLE orders CASCADE; CREATE TABLE orders (id serial PRIMARY KEY); INSERT INTO orders DEFAULT VALUES"]
+    with Writes(server, "INSERT INTO carts DEFAULT VALUES; INSERT INTO payments (order_id) VALUES (7)") as writes:
+        guard = stack.cli("guard", "shop", "--tag", "pre-deploy-77", "--", *migrate, check=False)
+        assert guard.returncode == 5 and "SOMETHING IS LOST" in guard.stderr, guard.stderr
+        command = re.search(r"pgseal (restore shop .*--replace .*)", guard.stderr).group(1)
+        assert "orders" in command and "payments" not in command, command
+        done = restore(stack, *shlex.split(command)[2:], "--yes-i-mean", "shop")
+        assert done.returncode == 0, done.stderr
+    assert definitions(server, "orders", "payments", "open_orders") == before
+    assert rows(server, "SELECT * FROM orders ORDER BY id") == content
+    assert rows(server, "INSERT INTO orders (total) VALUES (1) RETURNING id")[0][0] > 1000
+    assert rows(server, "SELECT count(*) FROM carts")[0][0] == writes.done
+    assert rows(server, "SELECT count(*) FROM payments")[0][0] == 500 + writes.done
+    for said in ("RESTORED", "[production]", "public.orders: 1000, verified", "INDEX public.orders_note", "VIEW public.open_orders",
+                 "payments_order_id_fkey: validated", "moved aside"):
+        assert said in done.stdout, (said, done.stdout)
+    moved = re.search(r"to schema (pgseal_displaced_\w+)", done.stdout).group(1)
+    assert rows(server, f"SELECT count(*) FROM {moved}.orders") == [(1,)]
+    assert "Changed, nothing lost" in stack.cli("plan", "shop", "--checkpoint", "pre-deploy-77").stdout
+    events = {e["kind"]: e for e in stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"]}
+    assert events["restore.requested"]["actor"] == "admin" and events["restore.finished"]["detail"]["rows_written"] == 1000
+
+
+def test_wrong_delete(stack, server, tmp_path):
+    """The rows that are gone come back, and only those; what was written since stays as it is."""
+    shop = new_database(stack, server, "shop", SCHEMA)
+    stack.seal("shop", "before-delete")
+    content = rows(server, "SELECT * FROM invoices ORDER BY id")
+    shop("DELETE FROM invoices WHERE NOT final; INSERT INTO invoices VALUES (4, true, 'made again'); UPDATE invoices SET note = 'since' WHERE id = 3")
+    with Writes(server, "INSERT INTO invoices (final, note) VALUES (true, 'new')") as writes:
+        plan = stack.cli("plan", "shop", "--rows", "invoices", check=False)
+        assert plan.returncode == 5 and "1999 missing, 2 changed" in plan.stdout, plan.stdout
+        done = restore(stack, "--checkpoint", "before-delete", "--table", "invoices", "--beside", "--script-out", tmp_path / "back.sql",
+                       "--yes-i-mean", "shop")
+        assert done.returncode == 0 and "1999 rows missing, 2 changed" in done.stdout, done.stdout + done.stderr
+        assert "insert 1999 rows of public.invoices" in (tmp_path / "back.sql").read_text()
+        job = re.search(r"--run-script (\w+)", done.stdout).group(1)
+        assert rows(server, "SELECT count(*) FROM invoices WHERE note NOT IN ('new')")[0][0] == 1001  # nothing has run yet
+        wrong = restore(stack, "--run-script", job, "--rows", "2000", "--yes-i-mean", "shop")
+        assert wrong.returncode == 2 and "1999" in wrong.stderr
+        unasked = restore(stack, "--run-script", job, "--yes-i-mean", "shop")
+        assert unasked.returncode == 2 and "--rows 1999" in unasked.stderr
+        ran = restore(stack, "--run-script", job, "--rows", "1999", "--yes-i-mean", "shop")
+        assert ran.returncode == 0 and "DONE" in ran.stdout, ran.stderr
+    expected = [(4, True, "made again") if r[0] == 4 else (3, True, "since") if r[0] == 3 else r for r in content]
+    assert rows(server, "SELECT * FROM invoices WHERE note <> 'new' ORDER BY id") == expected
+    assert rows(server, "SELECT count(*) FROM invoices WHERE note = 'new'") == [(writes.done,)]
+
+    # A row that somebody makes again after the script was written: refused, and then compared anew.
+    shop("DELETE FROM invoices WHERE id BETWEEN 11 AND 20")
+    again = ["--checkpoint", "before-delete", "--table", "invoices", "--beside", "--yes-i-mean", "shop"]
+    earlier = restore(stack, *again)
+    assert earlier.returncode == 4 and "replace" in earlier.stderr, earlier.stderr
+    job = json.loads(restore(stack, *again, "--replace", "--json").stdout)["id"]
+    shop("INSERT INTO invoices VALUES (12, true, 'made again')")
+    late = restore(stack, "--run-script", job, "--rows", "10", "--yes-i-mean", "shop")
+    assert late.returncode == 4 and "re-created" in late.stderr and "nothing was changed" in late.stderr, late.stderr
+    assert rows(server, "SELECT id, note FROM invoices WHERE id BETWEEN 11 AND 20") == [(12, "made again")]
+    job = json.loads(restore(stack, *again, "--replace", "--json").stdout)["id"]
+    assert restore(stack, "--run-script", job, "--rows", "9", "--yes-i-mean", "shop").returncode == 0
+    assert len(rows(server, "SELECT id FROM invoices WHERE id BETWEEN 11 AND 20")) == 10
+    listed = stack.cli("jobs", "--database", "shop", "--kind", "restore").stdout
+    assert job in listed and "errored" in listed
+    assert "insert 9 rows" in stack.cli("job", "show", job).stdout
+
+
+@pytest.fixture(scope="module")
+def gone(stack, server):
+    """A production database that has lost `prices`, with a sealed checkpoint of before."""
+    lost = new_database(stack, server, "lost", "CREATE TABLE prices (id int PRIMARY KEY); INSERT INTO prices SELECT generate_series(1, 50);"
+                                               "CREATE TABLE other (id int PRIMARY KEY)")
+    sealed = stack.seal("lost", "priced")
+    lost("DROP TABLE prices")
+    return sealed["id"]
+
+
+def is_there(server):
+    return rows(server, "SELECT to_regclass('prices') IS NOT NULL", "lost_live") == [(True,)]
+
+
+def jobs(stack):
+    return len(stack.api("GET", "/api/v1/jobs?kind=restore&limit=500")[1]["jobs"])
+
+
+def test_is_it_meant(stack, server, gone):
+    prices = ["--checkpoint", gone, "--table", "prices"]
+    yes = ["--yes-i-mean", "lost"]
+    before = jobs(stack)
+    for argv, status, said in (
+        (prices, 2, "--yes-i-mean lost"),                                     # production, and nobody there
+        ([*prices, "--yes-i-mean", "lot"], 2, "nothing was done"),
+        ([*prices, *yes, "--token-file", stack.dir / "eyes"], 3, "forbidden"),
+        ([*prices, *yes, "--token-file", stack.dir / "pipeline"], 3, "forbidden"),
+        (["--table", "prices", *yes], 2, "--checkpoint is missing"),
+        (["--checkpoint", "never", "--table", "prices", *yes], 2, "there is no checkpoint"),
+        ([*prices, "--new-database", "x", *yes], 2, "one of them only"),
+        ([*prices, "--column", "prices.id", *yes], 2, "--beside"),
+        ([*prices, "--foreign-keys", "maybe", *yes], 2, "not-valid"),
+        (["--run-script", "0" * 26, *yes], 2, "not_found"),
+    ):
+        done = restore(stack, *argv, database="lost")
+        assert done.returncode == status and said in done.stderr, (argv, done.stderr)
+    assert restore(stack, *prices, database="lot").returncode == 2
+    assert jobs(stack) == before
+    near = restore(stack, "--checkpoint", gone, "--table", "price", *yes, database="lost")
+    assert near.returncode == 2 and "prices" in near.stderr and not is_there(server), near.stderr
+    there = restore(stack, "--checkpoint", gone, "--table", "other", *yes, database="lost")
+    assert there.returncode != 0 and "other" in there.stderr and "replace" in there.stderr, there.stderr
+
+
+def test_at_a_terminal(stack, server, gone):
+    asks = "Type the database's name to go on: "
+    argv = ["restore", "lost", "--checkpoint", gone, "--table", "prices"]
+    before = jobs(stack)
+    status, screen = at_terminal(stack, argv, [(asks, "team\n")])
+    assert status == 2 and "nothing was done" in screen, screen
+    assert 'database "lost_live" on a local socket' in screen and "last write" in screen and "puts back     prices" in screen, screen
+    status, screen = at_terminal(stack, argv, [(asks, "\x03")])  # Ctrl-C
+    assert status == -signal.SIGINT, screen
+    status, screen = at_terminal(stack, [*argv[:-1], "pricse"], [(asks, "lost\n")])
+    assert status == 2 and asks not in screen and "prices" in screen, screen
+    assert jobs(stack) == before and not is_there(server)
+    status, screen = at_terminal(stack, argv, [(asks, "lost\n")])
+    assert status == 0 and "RESTORED" in screen and is_there(server), screen
+
+
+def test_second_person(stack, server):
+    team = new_database(stack, server, "team", "CREATE TABLE prices (id int PRIMARY KEY); INSERT INTO prices VALUES (1)")
+    sealed = stack.seal("team", "priced")["id"]
+    team("DROP TABLE prices")
+    env = {**os.environ, "PGSEAL_URL": stack.url, "PGSEAL_TOKEN": stack.token}
+
+    def ask():
+        process = subprocess.Popen([BIN / "pgseal", "restore", "team", "--checkpoint", sealed, "--table", "prices"], env=env, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        waits = lambda: [line.split()[0] for line in stack.cli("jobs", "--database", "team").stdout.splitlines() if "needs approval" in line]
+        return process, wait_for("the job to wait", waits, every=0.3)[0]
+
+    process, job = ask()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 4 and "nothing was changed" in said and f"pgseal job approve {job}" in said, said
+    process, job = ask()
+    own = stack.cli("job", "approve", job, check=False)
+    assert own.returncode != 0 and "forbidden" in own.stderr, own.stderr
+    assert "second person" in stack.cli("job", "show", job).stdout
+    assert "is approved" in stack.cli("job", "approve", job, "--token-file", stack.dir / "second").stdout
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 0 and "RESTORED" in out, said
+    assert "approved by second" in stack.cli("job", "show", job).stdout
+    process, job = ask()
+    assert "is being canceled" in stack.cli("job", "cancel", job).stdout
+    process.communicate(timeout=60)
+    assert process.returncode == 4
