@@ -9,7 +9,8 @@
 
 static const char help_dev[] =
     "Sets up DIR (keys, token, two YAML files, a repository) and runs pgseal-coordinator and pgseal-agent with it in\n"
-    "the foreground, until Ctrl-C. A second run goes on with what is there. It only reads from your database.\n\n"
+    "the foreground, until Ctrl-C. A second run goes on with what is there. It only reads from your database,\n"
+    "until you tell it to restore.\n\n"
     "  pgseal dev --database prod-api='host=db1 dbname=api user=pgseal' --production prod-api\n"
     "  pgseal dev --database shop=postgresql:///shop --engine local --http 127.0.0.1:9000\n\n"
     "The first line of coordinator.yaml and agent.yaml says that each run writes them anew; remove it to keep your "

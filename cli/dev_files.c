@@ -102,13 +102,13 @@ static void coordinator_yaml(const Dev *dev, Buffer *out) {
     buffer_append_format(out, "  - name: \"%s\"\n    environment: %s\n", dev->databases[i].name,
                          dev->databases[i].production ? "production" : "development");
   buffer_append_text(out, "\nagents:\n  - name: " DEV_AGENT "\n    public_key: keys/agent.pub\n"
-                          "    capabilities: [dump, drill]\n    databases: [\"*\"]\n");
+                          "    capabilities: [dump, drill, restore]\n    databases: [\"*\"]\n");
 }
 
 static void agent_yaml(const Dev *dev, Buffer *out) {
   buffer_append_format(out,
                        DEV_FIRST_LINE "agent:\n  name: " DEV_AGENT "\n  coordinators: [\"%s\"]\n  data: agent\n"
-                                      "  signing_key: keys/agent.key\n  capabilities: [dump, drill]\n\n",
+                                      "  signing_key: keys/agent.key\n  capabilities: [dump, drill, restore]\n\n",
                        dev->bus);
   buffer_append_format(out, "repository:\n  %s: ", dev->repository_path ? "file" : "directory");
   yaml_text(out, dev->repository_path ? dev->repository_path : "repository");
