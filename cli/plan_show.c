@@ -53,15 +53,39 @@ static bool room(const Page *page, size_t shown, size_t all) {
   return false;
 }
 
+static bool ends_with(const char *text, const char *end) {
+  size_t length = strlen(text), size = strlen(end);
+  return length >= size && strcmp(text + length - size, end) == 0;
+}
+
+/* Of "MATERIALIZED VIEW totals" the length of what is no name. */
+static size_t kind_length(const char *name) {
+  size_t length = 0;
+  for (;;) {
+    size_t word = strspn(name + length, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    if (word == 0 || name[length + word] != ' ')
+      return length;
+    length += word + 1;
+  }
+}
+
+void recovery_print_name(FILE *out, const json_t *item) {
+  const char *desc = api_text(item, "desc"), *schema = api_text(item, "schema"), *name = api_text(item, "name");
+  bool about = strcmp(desc, "ACL") == 0 || strcmp(desc, "COMMENT") == 0 || strcmp(desc, "SECURITY LABEL") == 0;
+  size_t kind = about ? kind_length(name) : 0;
+  fprintf(out, "%s%s%s%.*s%s%s%s", desc, *desc ? " " : "", kind ? "of " : "", (int)kind, name, schema,
+          *schema ? "." : "", name + kind);
+}
+
 static void object_line(const Page *page, const json_t *item) {
   const char *change = api_text(item, "change"), *table = api_text(item, "table"),
              *cause = api_text(item, "because_of");
   bool gone = strcmp(change, "missing") == 0;
   fputs("  ", page->out);
   style(page, gone ? STYLE_BAD : STYLE_PLAIN, gone ? "gone   " : change);
-  fprintf(page->out, " %s %s%s%s", api_text(item, "desc"), api_text(item, "schema"),
-          *api_text(item, "schema") ? "." : "", api_text(item, "name"));
-  if (*table && strcmp(table, api_text(item, "name")) != 0)
+  fputc(' ', page->out);
+  recovery_print_name(page->out, item);
+  if (*table && !ends_with(api_text(item, "name"), table))
     fprintf(page->out, " of %s", table);
   if (api_true(item, "recreated"))
     fputs(", dropped and made again", page->out);

@@ -14,6 +14,9 @@ Status recovery_run(Cli *cli, const char *path, const json_t *body, json_t **job
 /* EXIT_DONE if the job is done; else tells why it is not, on stderr, and gives the exit code that this means. */
 ExitCode recovery_end(const Cli *cli, const json_t *job);
 
+/* An entry of the archive as people call it: "INDEX public.orders_note", "ACL of TABLE public.orders". */
+void recovery_print_name(FILE *out, const json_t *item);
+
 /* A plan for people. statements: with the SQL that leads back, ready to be copied. */
 void recovery_show_plan(FILE *out, bool color, const json_t *job, bool statements);
 /* Where the plan looked, and which checkpoint it compared: the head of every report. */

@@ -50,12 +50,6 @@ void restore_script_outline(FILE *out, const char *script) {
 
 /* ---- parts ---- */
 
-/* "DESC schema.name". */
-static void print_name(FILE *out, const json_t *item) {
-  const char *desc = api_text(item, "desc"), *schema = api_text(item, "schema");
-  fprintf(out, "%s%s%s%s%s", desc, *desc ? " " : "", schema, *schema ? "." : "", api_text(item, "name"));
-}
-
 /* "... and 12 more" once there were enough; true: go on. */
 static bool room(FILE *out, size_t index, const json_t *list) {
   if (index == SHOWN_ITEMS)
@@ -70,7 +64,7 @@ static void show_tables(FILE *out, const json_t *report) {
     if (!room(out, index, list))
       return;
     fputs("  rows          ", out);
-    print_name(out, item);
+    recovery_print_name(out, item);
     fprintf(out, ": %" PRId64 "%s%s%s\n", api_integer(item, "rows"), *api_text(item, "step") ? " by " : "",
             api_text(item, "step"), api_true(item, "verified") ? ", verified" : "");
   }
@@ -83,7 +77,7 @@ static void show_objects(FILE *out, const json_t *report) {
     if (!room(out, index, list))
       return;
     fputs("  put back      ", out);
-    print_name(out, item);
+    recovery_print_name(out, item);
     fputc('\n', out);
   }
 }
@@ -95,7 +89,7 @@ static void show_keys(FILE *out, bool color, const json_t *report) {
     if (!room(out, index, list))
       return;
     fputs("  foreign key   ", out);
-    print_name(out, item);
+    recovery_print_name(out, item);
     if (api_true(item, "validated")) {
       fputs(": validated\n", out);
       continue;
@@ -114,7 +108,7 @@ static void show_displaced(FILE *out, const json_t *report) {
     if (!room(out, index, list))
       return;
     fputs("  moved aside   ", out);
-    print_name(out, item);
+    recovery_print_name(out, item);
     fprintf(out, " to schema %s\n", api_text(item, "to"));
   }
 }
@@ -126,7 +120,7 @@ static void show_left_out(FILE *out, bool color, const json_t *report) {
     if (!room(out, index, list))
       return;
     fprintf(out, "  %sleft out%s      ", cli_style(color, STYLE_WARN), cli_reset(color));
-    print_name(out, item);
+    recovery_print_name(out, item);
     fprintf(out, ": %s\n", api_text(item, "why"));
   }
 }
@@ -157,7 +151,7 @@ static void show_differences(FILE *out, const json_t *report) {
     if (!room(out, index, list))
       return;
     fputs("  differs       ", out);
-    print_name(out, item);
+    recovery_print_name(out, item);
     if (!api_true(item, "live")) {
       fprintf(out, " is gone; its %" PRId64 " rows are in %s.%s\n", api_integer(item, "missing"),
               api_text(report, "schema"), api_text(item, "rescue"));

@@ -35,7 +35,7 @@ def stack(base):
     """`shop` and `lost` are production; a restore of `team` needs a second person."""
     s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p",
               {n: f"host=/nowhere dbname={n}" for n in ("shop", "lost", "team")}, agents=("dump+drill+restore",),
-              each={"shop": {"environment": "production"}, "lost": {"environment": "production"}, "team": {"restore_approval": True}}).start()
+              each={"shop": {"environment": "production"}, "lost": {"environment": "production", "lock_timeout_seconds": 120}, "team": {"restore_approval": True}}).start()
     for name, role in (("pipeline", "ci"), ("eyes", "viewer"), ("second", "operator")):
         s.cli("token", "create", "--name", name, "--role", role, "--output", s.dir / name)
     yield s
@@ -138,7 +138,7 @@ def test_friday(stack, server):
     assert rows(server, "INSERT INTO orders (total) VALUES (1) RETURNING id")[0][0] > 1000
     assert rows(server, "SELECT count(*) FROM carts")[0][0] == writes.done
     assert rows(server, "SELECT count(*) FROM payments")[0][0] == 500 + writes.done
-    for said in ("RESTORED", "[production]", "public.orders: 1000, verified", "INDEX public.orders_note", "VIEW public.open_orders",
+    for said in ("RESTORED", "[production]", "public.orders: 1000, verified", "INDEX public.orders_note", "VIEW public.open_orders", "ACL of TABLE public.orders",
                  "payments_order_id_fkey: validated", "moved aside"):
         assert said in done.stdout, (said, done.stdout)
     moved = re.search(r"to schema (pgseal_displaced_\w+)", done.stdout).group(1)
@@ -194,8 +194,9 @@ def test_wrong_delete(stack, server, tmp_path):
 @pytest.fixture(scope="module")
 def gone(stack, server):
     """A production database that has lost `prices`, with a sealed checkpoint of before."""
-    lost = new_database(stack, server, "lost", "CREATE TABLE prices (id int PRIMARY KEY); INSERT INTO prices SELECT generate_series(1, 50);"
-                                               "CREATE TABLE other (id int PRIMARY KEY)")
+    lost = new_database(stack, server, "lost", """
+        CREATE TABLE other (id int PRIMARY KEY); CREATE TABLE prices (id int PRIMARY KEY, other int REFERENCES other);
+        INSERT INTO prices SELECT generate_series(1, 50)""")
     sealed = stack.seal("lost", "priced")
     lost("DROP TABLE prices")
     return sealed["id"]
@@ -249,6 +250,23 @@ def test_at_a_terminal(stack, server, gone):
     assert jobs(stack) == before and not is_there(server)
     status, screen = at_terminal(stack, argv, [(asks, "lost\n")])
     assert status == 0 and "RESTORED" in screen and is_there(server), screen
+
+
+def test_interrupted(stack, server, gone):
+    """Ctrl-C in the middle, while it waits for a lock: rolled back, and it says so."""
+    env = {**os.environ, "PGSEAL_URL": stack.url, "PGSEAL_TOKEN": stack.token}
+    argv = [BIN / "pgseal", "restore", "lost", "--checkpoint", gone, "--table", "prices", "--replace", "--yes-i-mean", "lost"]
+    waits = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'pgseal-%' AND wait_event_type = 'Lock' AND datname = 'lost_live'"
+    was_there = is_there(server)
+    with psycopg2.connect(server.conninfo("lost_live")) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLE other IN ROW EXCLUSIVE MODE")  # as a writer does
+        process = subprocess.Popen(argv, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        wait_for("the restore to wait for the lock", lambda: rows(server, waits, "postgres"), every=0.3)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 4 and "nothing was changed" in said and "canceled" in said, said
+    assert is_there(server) == was_there
+    assert rows(server, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'pgseal%'", "lost_live") == []
 
 
 def test_second_person(stack, server):
