@@ -74,16 +74,44 @@ static Status check_free(const Places *places, Error *err) {
   return STATUS_OK;
 }
 
-static Status make(const Places *places, const char *const *hosts, size_t count, Error *err) {
+/* Under which names it is reached: those given, or else this machine's. */
+typedef struct Hosts {
+  char own[HOST_SIZE];
+  const char *fallback[2];
+  const char *const *items;
+  size_t count;
+} Hosts;
+
+static Status choose_hosts(const char *const *given, size_t count, Hosts *out, Error *err) {
+  *out = (Hosts){.fallback = {"localhost", out->own}, .items = given, .count = count};
+  for (size_t i = 0; i < count; i++)
+    if (!authority_host_valid(given[i]))
+      return error_set(err, ERR_INVALID_ARGUMENT, "'%s' is neither a host's name nor an IP address", given[i]);
+  if (count)
+    return STATUS_OK;
+  gethostname(out->own, sizeof out->own - 1);
+  out->items = out->fallback;
+  out->count = authority_host_valid(out->own) ? 2 : 1;
+  return STATUS_OK;
+}
+
+/* *made: how many of them, in the order of Places, are there by its making, also if it fails. */
+static Status make(const Places *places, const Hosts *hosts, size_t *made, Error *err) {
   CLEANUP(cleanup_authority) Authority *authority = NULL;
   Status status = authority_generate(places->ca_key, places->ca, "pgseal deployment", AUTHORITY_DAYS, err);
   if (!status)
+    *made = 2;
+  if (!status)
     status = authority_load(places->ca, places->ca_key, &authority, err);
   if (!status)
-    status =
-        authority_issue_coordinator(authority, places->key, places->certificate, hosts, count, CERTIFICATE_DAYS, err);
+    status = authority_issue_coordinator(authority, places->key, places->certificate, hosts->items, hosts->count,
+                                         CERTIFICATE_DAYS, err);
+  if (!status)
+    *made = 4;
   if (!status)
     status = write_token(places->token, err);
+  if (!status)
+    *made = 5;
   if (!status)
     status = file_write_atomic(places->yaml, 0600, yaml_text, sizeof yaml_text - 1, err);
   if (status)
@@ -95,11 +123,11 @@ static Status make(const Places *places, const char *const *hosts, size_t count,
   return STATUS_OK;
 }
 
-Status coordinator_init(const char *dir, const char *const *hosts, size_t count, Error *err) {
-  char own[HOST_SIZE] = "";
-  const char *fallback[] = {"localhost", own};
-  gethostname(own, sizeof own - 1);
-  Status status = file_make_dirs(dir, 0700, err);
+Status coordinator_init(const char *dir, const char *const *given, size_t count, Error *err) {
+  Hosts hosts;
+  Status status = choose_hosts(given, count, &hosts, err);
+  if (!status)
+    status = file_make_dirs(dir, 0700, err);
   if (status)
     return status;
   CLEANUP(places_release)
@@ -109,35 +137,52 @@ Status coordinator_init(const char *dir, const char *const *hosts, size_t count,
   status = check_free(&places, err);
   if (status)
     return status;
-  return count ? make(&places, hosts, count, err) : make(&places, fallback, own[0] ? 2 : 1, err);
+  size_t made = 0;
+  status = make(&places, &hosts, &made, err);
+  const char *const all[] = {places.ca, places.ca_key, places.certificate, places.key, places.token};
+  for (size_t i = 0; status && i < made; i++)
+    unlink(all[i]); /* all of it or nothing: the next try finds the directory free */
+  return status;
 }
 
 static Status replace(const char *from, const char *to, Error *err) {
   return rename(from, to) == 0 ? STATUS_OK : error_set_errno(err, errno, "cannot put %s in place of %s", from, to);
 }
 
-Status coordinator_certificate(const CoordinatorConfig *config, const char *const *hosts, size_t count, Error *err) {
+/* Two files cannot be replaced at once. What fails is undone; a crash in between leaves a pair that does not match,
+ * which whoever starts with it is told. */
+static Status replace_pair(const CoordinatorConfig *config, const char *key, const char *certificate, Error *err) {
+  CLEANUP_FREE char *old = memory_format("%s.old", config->certificate_key);
+  unlink(old);
+  if (link(config->certificate_key, old) != 0 && errno != ENOENT)
+    return error_set_errno(err, errno, "cannot keep %s as %s", config->certificate_key, old);
+  Status status = replace(key, config->certificate_key, err);
+  if (!status)
+    status = replace(certificate, config->certificate, err);
+  if (status && rename(old, config->certificate_key) == 0)
+    return status;
+  unlink(old);
+  return status;
+}
+
+Status coordinator_certificate(const CoordinatorConfig *config, const char *const *given, size_t count, Error *err) {
   if (!config->ca)
     return error_set(err, ERR_CONFIG, "%s has no bus_tls", config->path);
-  char own[HOST_SIZE] = "";
-  const char *fallback[] = {"localhost", own};
-  gethostname(own, sizeof own - 1);
+  Hosts hosts;
   CLEANUP(cleanup_authority) Authority *authority = NULL;
-  Status status = authority_load(config->ca, config->ca_key, &authority, err);
+  Status status = choose_hosts(given, count, &hosts, err);
+  if (!status)
+    status = authority_load(config->ca, config->ca_key, &authority, err);
+  if (status)
+    return status;
   CLEANUP_FREE char *key = memory_format("%s.new", config->certificate_key);
   CLEANUP_FREE char *certificate = memory_format("%s.new", config->certificate);
   unlink(key); /* of a try that was interrupted; nothing uses them */
   unlink(certificate);
-  if (!status)
-    status = authority_issue_coordinator(authority, key, certificate, count ? hosts : fallback,
-                                         count    ? count
-                                         : own[0] ? 2
-                                                  : 1,
-                                         CERTIFICATE_DAYS, err);
-  if (!status)
-    status = replace(key, config->certificate_key, err);
-  if (!status)
-    status = replace(certificate, config->certificate, err);
+  status = authority_issue_coordinator(authority, key, certificate, hosts.items, hosts.count, CERTIFICATE_DAYS, err);
+  if (status)
+    return status;
+  status = replace_pair(config, key, certificate, err);
   if (!status)
     printf("%s\n%s\nA running coordinator takes them on SIGHUP.\n", config->certificate, config->certificate_key);
   return status;

@@ -7,7 +7,8 @@
 #include "coordinator/config.h"
 
 /* Makes dir and in it ca.key, ca.crt, coordinator.key, coordinator.crt, token and coordinator.yaml; private ones mode
- * 0600. Prints what it made. ERR_OBJECT_EXISTS if one of them is there already: then it makes none. hosts: under which
+ * 0600. Prints what it made. All of it or, on failure, nothing. ERR_OBJECT_EXISTS if one of them is there already;
+ * ERR_INVALID_ARGUMENT: hosts. hosts: under which
  * names or addresses the coordinator is reached; the machine's own name if count is 0. */
 Status coordinator_init(const char *dir, const char *const *hosts, size_t count, Error *err) MUST_CHECK;
 /* A new key and certificate in place of those that bus_tls names. A running coordinator takes them on SIGHUP. */

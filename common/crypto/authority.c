@@ -103,6 +103,15 @@ Status certificate_facts(const char *pem, CertificateFacts *out, Error *err) {
   return STATUS_OK;
 }
 
+bool certificate_has_key(const char *pem, const char *key_pem) {
+  CLEANUP(free_x509) X509 *certificate = parse_certificate(pem);
+  CLEANUP(free_bio) BIO *bio = BIO_new_mem_buf(key_pem, -1);
+  CLEANUP(free_pkey) EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
+  bool good = certificate && key && X509_check_private_key(certificate, key) == 1;
+  ERR_clear_error();
+  return good;
+}
+
 /* ---- the authority ---- */
 
 static bool begin(X509 *certificate, const char *name, EVP_PKEY *key, int64_t seconds) {
@@ -203,7 +212,7 @@ static bool is_address(const char *host) {
   return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
-static bool host_valid(const char *host) {
+bool authority_host_valid(const char *host) {
   size_t size = strlen(host);
   return is_address(host) ||
          (size > 0 && size < 254 &&
@@ -228,7 +237,7 @@ Status authority_issue_coordinator(const Authority *authority, const char *key_p
   if (status)
     return status;
   for (size_t i = 0; i < count; i++)
-    if (!host_valid(hosts[i]))
+    if (!authority_host_valid(hosts[i]))
       return error_set(err, ERR_INVALID_ARGUMENT, "'%s' is neither a host's name nor an IP address", hosts[i]);
   CLEANUP(free_pkey) EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
   CLEANUP(free_x509) X509 *certificate = X509_new();

@@ -12,6 +12,8 @@
 #ifndef PGSEAL_COMMON_CRYPTO_AUTHORITY_H
 #define PGSEAL_COMMON_CRYPTO_AUTHORITY_H
 
+#include <stdbool.h>
+
 #include "common/base/error.h"
 #include "common/crypto/digest.h"
 
@@ -36,6 +38,7 @@ void authority_fingerprint(const Authority *authority, char out[SHA256_HEX_SIZE]
 Status authority_fingerprint_of(const char *pem, char out[SHA256_HEX_SIZE], Error *err) /* of any certificate */
     MUST_CHECK;
 
+bool authority_host_valid(const char *host); /* may a coordinator's certificate be for it? */
 /* A coordinator's key and certificate, as files like authority_generate. hosts: DNS names or IP addresses. */
 Status authority_issue_coordinator(const Authority *authority, const char *key_path, const char *certificate_path,
                                    const char *const *hosts, size_t count, int days, Error *err) MUST_CHECK;
@@ -66,5 +69,6 @@ typedef struct CertificateFacts {
   int64_t begins_us, expires_us;
 } CertificateFacts;
 Status certificate_facts(const char *pem, CertificateFacts *out, Error *err) MUST_CHECK;
+bool certificate_has_key(const char *pem, const char *key_pem); /* is it that private key's? */
 
 #endif

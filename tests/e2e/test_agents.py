@@ -63,6 +63,32 @@ def test_init_overwrites_nothing(base):
     assert bad.returncode == 1 and "coordinator.crt" in bad.stderr
 
 
+def test_init_makes_all_or_nothing(base):
+    place = base / "init-half"
+    bad = run([BIN / "pgseal-coordinator", "init", "--dir", place, "--name", "good", "--name", "bad_name"], check=False)
+    assert bad.returncode == 1 and "bad_name" in bad.stderr and (not place.exists() or not list(place.iterdir()))
+    # a limit of the size of files, between those of ca.crt and of coordinator.crt
+    full = run(["prlimit", "--fsize=650", BIN / "pgseal-coordinator", "init", "--dir", place], check=False, preexec_fn=ignore_full)
+    assert full.returncode == 1 and not list(place.iterdir()), (full.stderr, list(place.iterdir()))
+    run([BIN / "pgseal-coordinator", "init", "--dir", place, "--name", "good"])
+    run([BIN / "pgseal-coordinator", "check", "--config", place / "coordinator.yaml"])
+    # a new certificate that cannot be put in place of the old one: the old one's key stays
+    key = (place / "coordinator.key").read_bytes()
+    (place / "coordinator.crt").rename(place / "kept")
+    (place / "coordinator.crt").mkdir()
+    stuck = run([BIN / "pgseal-coordinator", "certificate", "--config", place / "coordinator.yaml", "--name", "good"], check=False)
+    assert stuck.returncode == 1 and (place / "coordinator.key").read_bytes() == key, stuck.stderr
+    (place / "coordinator.crt").rmdir()
+    (place / "kept").rename(place / "coordinator.crt")
+    run([BIN / "pgseal-coordinator", "certificate", "--config", place / "coordinator.yaml", "--name", "good"])
+    run([BIN / "pgseal-coordinator", "check", "--config", place / "coordinator.yaml"])
+    assert (place / "coordinator.key").read_bytes() != key and not (place / "coordinator.key.old").exists()
+
+
+def ignore_full():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
 @pytest.mark.parametrize("bus", ["tcp://0.0.0.0:8421", "tcp://10.0.0.1:8421", "tcp://db.example.org:8421", "ws://127.0.0.1:8421"])
 def test_off_loopback_plain_is_refused(base, bus):
     path = base / "plain.yaml"
