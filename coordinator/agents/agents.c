@@ -39,7 +39,8 @@ const ConfigAgent *agents_admitted(const Agents *agents, const char *name) {
 }
 
 void agents_observe(Agents *agents, void (*changed)(void *user, const Agent *agent), void *user) {
-  agents->observers[agents->observer_count++] = (AgentsObserver){changed, user};
+  AgentsObserver observer = {changed, user};
+  ARRAY_PUSH(agents->observers, agents->observer_count, observer);
 }
 
 const Authority *agents_authority(const Agents *agents) {
@@ -202,6 +203,7 @@ void agents_close(Agents *agents) {
     free(agents->items[i]);
   }
   free(agents->items);
+  free(agents->observers);
   authority_free(agents->authority);
   free(agents);
 }

@@ -15,7 +15,7 @@ struct Agents {
   Authority *authority; /* NULL without bus_tls */
   Agent **items;
   size_t count;
-  AgentsObserver observers[2];
+  AgentsObserver *observers;
   size_t observer_count;
 };
 

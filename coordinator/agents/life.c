@@ -302,8 +302,10 @@ Status agents_renewed(Agents *agents, const Agent *agent, const char *serial, Er
     return STATUS_OK; /* said twice, or of a certificate that was never used */
   CLEANUP(ledger_enrollment_release) LedgerEnrollment row = agents_copy(&agent->row);
   Status status = walk(&row, AGENT_EVENT_RENEWED, err);
+  if (status)
+    return status;
   AgentsChange change = {.kind = "agent.certificate_in_use", .detail = json_pack("{s:s}", "serial", row.serial)};
-  return status ? status : agents_save(agents, &row, &change, NULL, err);
+  return agents_save(agents, &row, &change, NULL, err);
 }
 
 /* ---- the end ---- */
