@@ -110,7 +110,7 @@ static void on_authenticate(Gateway *gateway, BusRequest *request, const Pgseal_
   Error err;
   Status status = sessions_authenticate(&gateway->sessions, envelope->authenticate, &session, &err);
   if (!status)
-    status = joining_record(gateway->ledger, session->agent, envelope->authenticate, &err);
+    status = joining_record(gateway->ledger, session->agent, envelope->authenticate, &session->joining, &err);
   if (status) {
     log_failure(LOG_LEVEL_WARN, "an agent was refused", &err);
     reply_failure(request, envelope->request_id, &err);

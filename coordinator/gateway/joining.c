@@ -5,7 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/text.h"
 
-enum { SHORT_TEXT = 128, LIST_LIMIT = 64 };
+enum { SHORT_TEXT = 128, LIST_LIMIT = 64, EVENT_US = 60 * 1000 * 1000 };
 
 static json_t *clean_json(const char *text) {
   char clean[SHORT_TEXT];
@@ -65,7 +65,8 @@ static Status write(Ledger *ledger, const LedgerAgent *row, bool joined, Error *
   return ledger_event_append(ledger, &event, err);
 }
 
-Status joining_record(Ledger *ledger, const ConfigAgent *agent, const Pgseal__Authenticate *message, Error *err) {
+Status joining_record(Ledger *ledger, const ConfigAgent *agent, const Pgseal__Authenticate *message, Joining *joining,
+                      Error *err) {
   char version[SHORT_TEXT], host[SHORT_TEXT];
   int64_t now = clock_wall_us();
   LedgerAgent row = {.name = (char *)agent->name,
@@ -74,7 +75,9 @@ Status joining_record(Ledger *ledger, const ConfigAgent *agent, const Pgseal__Au
                      .detail = describe(agent, message),
                      .first_seen_us = now,
                      .last_seen_us = now};
-  bool joined = !known(ledger, &row);
+  const int64_t monotonic_us = clock_monotonic_us();
+  bool changed = joining->untold || !known(ledger, &row);
+  bool joined = changed && (!joining->told_us || monotonic_us - joining->told_us >= EVENT_US);
   Status status = ledger_begin(ledger, err);
   if (!status)
     status = write(ledger, &row, joined, err);
@@ -82,6 +85,8 @@ Status joining_record(Ledger *ledger, const ConfigAgent *agent, const Pgseal__Au
     status = ledger_commit(ledger, err);
   if (status)
     ledger_rollback(ledger);
+  else
+    *joining = (Joining){joined ? monotonic_us : joining->told_us, changed && !joined};
   json_decref(row.detail);
   return status;
 }

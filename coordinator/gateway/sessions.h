@@ -15,6 +15,7 @@
 #include "common/bus/envelope.h"
 #include "common/bus/bus.h"
 #include "coordinator/agents/agents.h"
+#include "coordinator/gateway/joining.h"
 
 enum { SESSION_REPLIES = 64, CHALLENGE_COUNT = 256 };
 
@@ -33,6 +34,7 @@ typedef struct Parked {
 typedef struct Session {
   const ConfigAgent *agent;
   Parked parked;
+  Joining joining; /* of the agent, whichever session it has */
   uint8_t id[ENVELOPE_SESSION_SIZE];
   bool live;
   CachedReply assignment; /* apart, so that progress does not push it out: a job must not be given twice */

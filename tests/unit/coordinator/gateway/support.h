@@ -34,6 +34,7 @@ typedef struct World {
   Pgseal__Envelope *answer;
   Issued issued;
   char token[AGENT_TOKEN_SIZE];
+  char *version; /* that agents say they are of; NULL: none */
 } World;
 
 typedef struct Peer { /* a session */
@@ -206,6 +207,7 @@ static inline bool authenticate(World *w, Hello *h, const char *name, Peer *peer
   Pgseal__Authenticate message = PGSEAL__AUTHENTICATE__INIT;
   Pgseal__Envelope envelope = PGSEAL__ENVELOPE__INIT;
   message.agent = (char *)name;
+  message.version = w->version ? w->version : message.version;
   message.challenge = (ProtobufCBinaryData){sizeof h->challenge, h->challenge};
   message.agent_nonce = (ProtobufCBinaryData){sizeof h->nonce, h->nonce};
   message.signature = (ProtobufCBinaryData){sizeof h->signature, h->signature};

@@ -187,6 +187,34 @@ static void test_noise(void **state) {
   assert_true(progress_peer(w, &owner, job->id, job->fencing, NULL));
 }
 
+/* An agent may join as often as it likes, and say something else each time: the ledger does not grow by it. */
+static void test_joins_again_and_again(void **state) {
+  World *w = *state;
+  LedgerAgent *rows = NULL;
+  size_t count = 0;
+  char version[16];
+  int64_t before = event_count(w);
+  w->version = version;
+  for (int i = 0; i < 20; i++) {
+    snprintf(version, sizeof version, "9.%d", i);
+    join(w, 0);
+    join(w, 1);
+  }
+  assert_int_equal(event_count(w), before + 2); /* one of each agent */
+  OK(ledger_agent_list(w->f->ledger, &rows, &count, &w->f->err));
+  assert_int_equal(count, 2);
+  assert_string_equal(rows[0].version, "9.19");
+  ledger_agent_list_free(rows, count);
+  close_gateway(w);
+  open_gateway(w);
+  join(w, 0); /* the same as before */
+  assert_int_equal(event_count(w), before + 2);
+  snprintf(version, sizeof version, "10");
+  join(w, 0);
+  join(w, 0);
+  assert_int_equal(event_count(w), before + 3);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
   const struct CMUnitTest tests[] = {
@@ -196,6 +224,7 @@ int main(void) {
       T(test_anothers_job),
       T(test_only_jobs_for_it),
       T(test_replays),
+      T(test_joins_again_and_again),
       T(test_noise),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
