@@ -21,6 +21,7 @@ enum {
   REFUSALS_LOGGED = 20,
   REFUSALS_US = 10 * 1000 * 1000
 };
+#define DAY_US ((int64_t)86400 * 1000000)
 
 struct Gateway {
   const CoordinatorConfig *config;
@@ -32,6 +33,9 @@ struct Gateway {
   uv_timer_t timer;
   uv_async_t work; /* the observer may not call back into dispatch: it only wakes the loop */
   bool closing;
+  Admission admission; /* in use; empty without bus_tls */
+  bool revoke_due;     /* somebody is revoked, but the bus does not know it yet */
+  int64_t warned_us;   /* monotonic: when the certificate was last looked at */
   int64_t refusals_since_us;
   unsigned refusals;
   int handles; /* still to be closed */
@@ -198,10 +202,6 @@ static void serve_parked(Gateway *gateway) {
   }
 }
 
-static void on_timer(uv_timer_t *timer) {
-  serve_parked(timer->data);
-}
-
 static void on_work(uv_async_t *async) {
   serve_parked(async->data);
 }
@@ -339,10 +339,47 @@ static Status load_admission(const Gateway *gateway, Admission *admission, Error
   return status ? status : admission_load(gateway->config, revocations, admission, err);
 }
 
+static void take_admission(Gateway *gateway, Admission *admission) {
+  admission_release(&gateway->admission);
+  gateway->admission = *admission;
+  *admission = (Admission){0};
+  gateway->revoke_due = false;
+  gateway->warned_us = clock_monotonic_us();
+  admission_log(&gateway->admission, gateway->config);
+}
+
 Status gateway_readmit(Gateway *gateway, Error *err) {
   CLEANUP(admission_release) Admission admission = {0};
   Status status = load_admission(gateway, &admission, err);
-  return status || !admission.authority ? status : bus_server_admit(gateway->server, &admission.tls, err);
+  if (!status && admission.authority)
+    status = bus_server_admit(gateway->server, &admission.tls, err);
+  if (!status)
+    take_admission(gateway, &admission);
+  return status;
+}
+
+/* By the certificate in use: what its files hold meanwhile has no say in whether a revocation counts. */
+static Status shut_out(Gateway *gateway, Error *err) {
+  CLEANUP_FREE char *revocations = NULL;
+  Status status = agents_revocations(gateway->agents, &revocations, err);
+  if (status || !gateway->admission.authority)
+    return status;
+  admission_revoke(&gateway->admission, revocations);
+  return bus_server_admit(gateway->server, &gateway->admission.tls, err);
+}
+
+static void on_timer(uv_timer_t *timer) {
+  Gateway *gateway = timer->data;
+  Error ignored;
+  if (gateway->revoke_due && shut_out(gateway, &ignored) == STATUS_OK) {
+    gateway->revoke_due = false;
+    log_info("the certificates of who was revoked open no connections any more", NULL);
+  }
+  if (clock_monotonic_us() - gateway->warned_us >= DAY_US) {
+    gateway->warned_us = clock_monotonic_us();
+    admission_log(&gateway->admission, gateway->config);
+  }
+  serve_parked(gateway);
 }
 
 /* A revocation is both at once: the session ends, and no connection with one of its certificates stays or comes back.
@@ -357,14 +394,18 @@ static void on_agent_changed(void *user, const Agent *agent) {
     sessions_end(session);
   }
   Error err;
-  if (agent->row.state == AGENT_REVOKED && gateway_readmit(gateway, &err) != STATUS_OK)
-    log_failure(LOG_LEVEL_ERROR, "the agent's session is ended, but its certificate still opens connections", &err);
+  if (agent->row.state != AGENT_REVOKED || shut_out(gateway, &err) == STATUS_OK)
+    return;
+  gateway->revoke_due = true;
+  log_failure(LOG_LEVEL_ERROR, "the agent's session is ended, but its certificate still opens connections; trying on",
+              &err);
 }
 
 /* ---- opening and closing ---- */
 
 static void gateway_free(Gateway *gateway) {
   sessions_release(&gateway->sessions);
+  admission_release(&gateway->admission);
   free(gateway);
 }
 
@@ -386,6 +427,7 @@ Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *
     gateway_free(gateway);
     return status;
   }
+  take_admission(gateway, &admission);
   uv_timer_init(loop, &gateway->timer);
   gateway->timer.data = gateway;
   uv_timer_start(&gateway->timer, on_timer, TICK_MS, TICK_MS);

@@ -57,7 +57,9 @@ def test_init_overwrites_nothing(base):
     fingerprint = re.search(r"fingerprint: ([0-9a-f]{64})", done.stdout).group(1)
     der = run(["openssl", "x509", "-in", place / "ca.crt", "-noout", "-fingerprint", "-sha256"]).stdout
     assert der.split("=")[1].strip().replace(":", "").lower() == fingerprint
-    (place / "coordinator.key").write_bytes((place / "ca.key").read_bytes()[:40])
+    (place / "coordinator.key").write_bytes((place / "ca.key").read_bytes())
+    half = run([BIN / "pgseal-coordinator", "check", "--config", place / "coordinator.yaml"], check=False)
+    assert half.returncode == 1 and "does not belong" in half.stderr and "pgseal-coordinator certificate" in half.stderr
     (place / "coordinator.crt").unlink()
     bad = run([BIN / "pgseal-coordinator", "check", "--config", place / "coordinator.yaml"], check=False)
     assert bad.returncode == 1 and "coordinator.crt" in bad.stderr
@@ -247,8 +249,14 @@ def test_revoked_at_once(make_stack, server):
     stack.start_agent("bad")
     identity = stack.request("prod-api")
     wait_for("bad to drill", lambda: [j for j in agent(stack, "bad")["jobs"]])
+    certificate = stack.dir / "deployment/coordinator.crt"
+    text = certificate.read_text()
+    certificate.write_text("")  # it is being replaced just now: a revocation does not wait for that
     said = stack.cli("agent", "revoke", "bad").stdout
     assert "revoked" in said
+    wait_for("the bus to be open again", lambda: let_in(stack, "joined-good"))
+    assert not let_in(stack, "joined-bad")
+    certificate.write_text(text)
     shown = agent(stack, "bad")
     assert shown["state"] == "revoked" and not shown["live"] and not shown["jobs"]
     stack.start_agent("good")
@@ -295,6 +303,14 @@ def handshake(stack, place, keys=None, port=None):
         if not greeting:
             raise OSError("closed")
         assert greeting[:4] == b"\0SP\0"
+
+
+def let_in(stack, place):
+    try:
+        handshake(stack, place)
+    except OSError:
+        return False
+    return True
 
 
 def test_certificates_rotate_in_a_running_fleet(make_stack, server):

@@ -111,3 +111,14 @@ def test_agents_expired_by_a_wrong_clock(make_stack, shop, tmp_path):
     with pytest.raises(OSError):
         assert test_hostile.greet(stack, authority, stack.dir / "joined-other/keys/tls.pem"), "closed without a word"
         raise AssertionError("let in")
+
+
+def test_the_bus_certificate_runs_out(make_stack, tmp_path):
+    """It is made for 825 days, and nothing renews it: whoever reads the log knows in time."""
+    clock = Clock(tmp_path)
+    stack = make_stack({"shop": "dbname=unused"}, agents=(), join=True, wrap_coordinator=clock.wrap)
+    assert "certificate expires soon" not in stack.log("coordinator")
+    stack.kill("coordinator")
+    clock.set(800 * 86400)
+    stack.start_coordinator()
+    assert 'msg="the bus\'s certificate expires soon; make a new one: pgseal-coordinator certificate"' in stack.log("coordinator")
