@@ -33,7 +33,7 @@ static bool is_used(const Beside *beside, const char *name) {
   for (size_t i = 0; i < beside->count; i++)
     if (strcmp(beside->tables[i].rescue, name) == 0)
       return true;
-  return strncmp(name, "pgseal_", 7) == 0;
+  return strcmp(name, "pgseal_scripts") == 0;
 }
 
 /* A table of public keeps its name, another has its schema's before it; a number where that is

@@ -122,6 +122,7 @@ static const struct {
     {"in_place", RESTORE_IN_PLACE, restore_in_place},
     {"beside", RESTORE_BESIDE, restore_beside},
     {"script", RESTORE_SCRIPT, restore_script},
+    {"new_database", RESTORE_NEW_DATABASE, restore_new_database},
 };
 
 static Status take_request(Restore *restore, Error *err) {
@@ -130,7 +131,7 @@ static Status take_request(Restore *restore, Error *err) {
   const char *keys = json_string_value(json_object_get(request, "foreign_keys"));
   for (size_t i = 0; i <= ARRAY_SIZE(modes); i++) {
     if (i == ARRAY_SIZE(modes))
-      return error_set(err, ERR_INVALID_ARGUMENT, "a restore's mode must be in_place, beside or script");
+      return error_set(err, ERR_INVALID_ARGUMENT, "a restore's mode must be in_place, beside, script or new_database");
     if (mode && strcmp(mode, modes[i].name) == 0) {
       restore->mode = modes[i].mode;
       break;

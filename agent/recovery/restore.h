@@ -16,6 +16,7 @@
  *   difference.c       what differs, row by row
  *   script.c           the statements that put it right
  *   script_run.c       runs them
+ *   new_database*.c    the whole checkpoint into a database of its own
  *
  * A Restore belongs to the job's main thread. No row's content is ever logged, reported, or part of an error.
  */
@@ -104,10 +105,11 @@ Status restore_settle(Restore *restore, Error *err) MUST_CHECK;
 /* Tells in *err what is left of a restore that failed: nothing, unless it was committed. */
 void restore_tell_rest(const Restore *restore, Error *err);
 
-/* in_place.c, beside.c, script_run.c */
+/* in_place.c, beside.c, script_run.c, new_database.c */
 Status restore_in_place(Restore *restore, Error *err) MUST_CHECK;
 Status restore_beside(Restore *restore, Error *err) MUST_CHECK;
 Status restore_script(Restore *restore, Error *err) MUST_CHECK;
+Status restore_new_database(Restore *restore, Error *err) MUST_CHECK;
 /* in_place.c: the live schema into run->now, with the list of tables. */
 Status restore_look(Restore *restore, Error *err) MUST_CHECK;
 

@@ -50,7 +50,7 @@ static const Member members[] = {
     {"purpose", SHAPE_PURPOSE, PLAN, 0},
     {"threshold_percent", SHAPE_PERCENT, PLAN, 0},
     {"mode", SHAPE_MODE, ANY & ~(unsigned)PLAN, ANY & ~(unsigned)PLAN},
-    {"replace", SHAPE_FLAG, IN_PLACE | BESIDE, 0},
+    {"replace", SHAPE_FLAG, IN_PLACE | BESIDE | NEW_DATABASE, 0},
     {"foreign_keys", SHAPE_KEYS, IN_PLACE, 0},
     {"columns", SHAPE_NAMES, BESIDE, 0},
     {"roles", SHAPE_FLAG, NEW_DATABASE, 0},

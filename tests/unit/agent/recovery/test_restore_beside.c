@@ -208,17 +208,19 @@ static void test_shapes(void **state) {
             "CREATE TABLE heap (a int, b json); INSERT INTO heap SELECT g % 3, '{}' FROM generate_series(1, 9) g;"
             "CREATE SCHEMA \"Odd\"; CREATE TABLE \"Odd\".heap (\"the \"\"key\" text PRIMARY KEY, \"select\" text);"
             "INSERT INTO \"Odd\".heap VALUES ('x', 'secret'), ('y', 'z'); CREATE TABLE gone (id int PRIMARY KEY);"
+            "CREATE TABLE pgseal_scripts (id int PRIMARY KEY); INSERT INTO pgseal_scripts VALUES (1);"
             "INSERT INTO gone VALUES (1)");
   CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
   run_sql(fixture,
           "DELETE FROM heap WHERE ctid = (SELECT min(ctid) FROM heap); DELETE FROM \"Odd\".heap WHERE \"select\" = 'z';"
           "DROP TABLE gone");
   json_t *report = restored(fixture, &sealed, "{\"mode\":\"beside\",\"tables\":[\"*\",\"\\\"Odd\\\".*\"]}");
-  assert_int_equal(json_array_size(json_object_get(report, "differences")), 3);
+  assert_int_equal(json_array_size(json_object_get(report, "differences")), 4);
   expect_number(difference_of(report, "gone"), "missing", 1);
   CLEANUP_FREE char *request = script_request(fixture, report);
   json_decref(report);
   expect_shop(fixture, "SELECT count(*) FROM pgseal_rescue_zzzzzzzz.\"Odd_heap\"", "2");
+  expect_shop(fixture, "SELECT count(*) FROM pgseal_rescue_zzzzzzzz.pgseal_scripts_2", "1");
   report = restored(fixture, &sealed, request);
   expect_number(report, "rows_written", 1);
   json_decref(report);
