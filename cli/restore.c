@@ -51,8 +51,8 @@ static ExitCode check(const Cli *cli, RestoreWish *wish) {
                      wish->database, wish->database);
   if (wish->new_database) {
     wish->mode = "new_database";
-    if (wish->beside || wish->replace || wish->columns.count > 0 || wish->foreign_keys || wish->other_database)
-      return cli_usage(cli, "--new-database restores all of it: only --roles and --unproven go with it");
+    if (wish->beside || wish->columns.count > 0 || wish->foreign_keys || wish->other_database)
+      return cli_usage(cli, "--new-database restores all of it: only --replace, --roles and --unproven go with it");
     return EXIT_DONE;
   }
   wish->mode = wish->beside ? "beside" : "in_place";
@@ -178,17 +178,19 @@ static Status write_script(Cli *cli, const json_t *job, const char *path, Error 
   return file_write_atomic(path, 0600, script, strlen(script), err);
 }
 
-/* Interrupted: it may have been faster, and what it left is what matters now. */
-static ExitCode tell_canceled(const Cli *cli, const json_t *job) {
-  const char *state = api_text(job, "state");
-  cli_note(cli, "the restore of %s ended %s", api_text(job, "database"), state);
+/* What it left is what matters now. */
+static ExitCode tell_canceled(const Cli *cli, const RestoreWish *wish, const json_t *job) {
+  const json_t *report = json_object_get(job, "report");
+  cli_note(cli, "the restore of %s ended %s", wish->database, api_text(job, "state"));
   follow_tell_error(cli, json_object_get(job, "error"));
-  if (api_true(json_object_get(job, "report"), "committed"))
-    cli_note(cli, "what it had restored is committed; look: `pgseal plan %s`", api_text(job, "database"));
-  else if (json_is_object(json_object_get(job, "report")) || !*api_text(job, "started_at"))
-    cli_note(cli, "nothing was changed");
+  if (api_true(report, "committed"))
+    cli_note(cli, "what it had restored is committed; look: `pgseal plan %s`", wish->database);
+  else if (*api_text(job, "started_at") && !json_is_object(report))
+    cli_note(cli, "its agent did not report what it had done; look: `pgseal plan %s`", wish->database);
+  else if (*api_text(job, "started_at") && wish->new_database)
+    cli_note(cli, "the live database was not touched; look whether \"%s\" is there: DROP DATABASE", wish->new_database);
   else
-    cli_note(cli, "its agent did not report what it had done; look: `pgseal plan %s`", api_text(job, "database"));
+    cli_note(cli, "nothing was changed");
   return EXIT_ERRORED;
 }
 
@@ -224,7 +226,7 @@ static ExitCode run(Cli *cli, const RestoreWish *wish, const RestoreSubject *sub
   Status status = recovery_run(cli, "/api/v1/restores", body, &job, &err);
   bool done = job && strcmp(api_text(job, "state"), "done") == 0; /* also where Ctrl-C came too late */
   if (status != STATUS_OK && !done)
-    return job ? tell_canceled(cli, job) : cli_fail(cli, &err);
+    return job ? tell_canceled(cli, wish, job) : cli_fail(cli, &err);
   return tell_end(cli, wish, job);
 }
 
@@ -240,7 +242,9 @@ ExitCode command_restore(Cli *cli, int argc, char **argv) {
       {"table", OPTION_LIST, &wish.tables, "PATTERN",
        "orders, 'audit.*'; with all that belongs to it; may be repeated"},
       {"replace", OPTION_FLAG, &wish.replace, NULL,
-       "move what stands in its place aside, whole; with --beside: make an earlier copy anew"},
+       "move what stands in its place aside, whole; with --beside: make an earlier copy anew; with --new-database: it "
+       "is "
+       "there already, and empty"},
       {"foreign-keys", OPTION_TEXT, &wish.foreign_keys, "HOW", "validate (default), or not-valid: rows need not fit"},
       {"beside", OPTION_FLAG, &wish.beside, NULL, "into a schema of its own, with a script of what differs"},
       {"column", OPTION_LIST, &wish.columns, "TABLE.COLUMN", "the script puts this column's values back, too"},

@@ -60,9 +60,10 @@ static void say_beside(const RestoreWish *wish, const RestoreSubject *subject) {
 
 static void say_new_database(const RestoreWish *wish) {
   fprintf(stderr,
-          "  makes         a new database \"%s\" on the server of %s, and restores all of the checkpoint into it\n"
+          "  %s database \"%s\" on the server of %s, and restores all of the checkpoint into it\n"
           "  the live one  is not touched%s\n",
-          wish->new_database, wish->database, wish->roles ? "; roles that the server lacks are made" : "");
+          wish->replace ? "fills         the empty" : "makes         a new", wish->new_database, wish->database,
+          wish->roles ? "; roles that the server lacks are made" : "");
 }
 
 static void say_script(const RestoreWish *wish, const RestoreSubject *subject) {

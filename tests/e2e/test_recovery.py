@@ -252,6 +252,16 @@ def test_at_a_terminal(stack, server, gone):
     assert status == 0 and "RESTORED" in screen and is_there(server), screen
 
 
+def test_new_database(stack, server, gone):
+    argv = ["--checkpoint", gone, "--new-database", "lost_back", "--yes-i-mean", "lost"]
+    done = restore(stack, *argv, database="lost")
+    assert done.returncode == 0 and "RESTORED" in done.stdout and "50" in done.stdout, done.stdout + done.stderr
+    assert rows(server, "SELECT count(*) FROM prices", "lost_back") == [(50,)]
+    again = restore(stack, *argv, database="lost")
+    assert again.returncode not in (0, 1) and "lost_back" in again.stderr, again.stderr
+    assert rows(server, "SELECT count(*) FROM prices", "lost_back") == [(50,)]
+
+
 def test_interrupted(stack, server, gone):
     """Ctrl-C in the middle, while it waits for a lock: rolled back, and it says so."""
     env = {**os.environ, "PGSEAL_URL": stack.url, "PGSEAL_TOKEN": stack.token}
