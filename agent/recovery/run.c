@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent/recovery/recovery.h"
+#include "common/archive/sql_text.h"
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
@@ -31,6 +32,15 @@ static Status load_key(RecoveryRun *run, Error *err) {
   return decryption_key_load(config->decryption_key, config->decryption_certificate, &run->key, err);
 }
 
+/* They become part of statements on the live server, as another role than the one that signed them. */
+static Status check_columns(const Fingerprint *fingerprint, Error *err) {
+  for (size_t i = 0; i < fingerprint->table_count; i++)
+    if (!sql_is_name_list(fingerprint->tables[i].columns))
+      return error_set(err, ERR_ARCHIVE_FORMAT, "the manifest's columns of %s.%s are no list of names",
+                       fingerprint->tables[i].schema, fingerprint->tables[i].name);
+  return STATUS_OK;
+}
+
 static Status read_manifest(RecoveryRun *run, Error *err) {
   const Pgseal__Job *job = run->context->job;
   run->place = (StoredPlace){run->repository, run->key};
@@ -41,7 +51,8 @@ static Status read_manifest(RecoveryRun *run, Error *err) {
                                    .agent = run->spec->dump_agent,
                                    .prefix = job->prefix,
                                    .major = (int)run->spec->server_major};
-  return stored_manifest(&run->place, &identity, &run->manifest, err);
+  Status status = stored_manifest(&run->place, &identity, &run->manifest, err);
+  return status == STATUS_OK ? check_columns(&run->manifest.fingerprint, err) : status;
 }
 
 static Status open_archive(RecoveryRun *run, Error *err) {

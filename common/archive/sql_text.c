@@ -153,6 +153,22 @@ size_t sql_take_qualified(const char **at, const char *end, char **names, size_t
   }
 }
 
+bool sql_is_name_list(const char *text) {
+  const char *at = text, *end = text + strlen(text);
+  if (at == end)
+    return true;
+  if (*at != '(')
+    return false;
+  do {
+    char *name = NULL;
+    at += *at == ',' && at[1] == ' ' ? 2 : 1;
+    if (!sql_take_name(&at, end, &name))
+      return false;
+    free(name);
+  } while (*at == ',');
+  return at + 1 == end && *at == ')';
+}
+
 bool sql_at_word(const char *at, const char *end, const char *word) {
   size_t size = strlen(word);
   return (size_t)(end - at) >= size && memcmp(at, word, size) == 0 && (at + size == end || !word_part(at[size]));

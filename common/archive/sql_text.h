@@ -29,6 +29,9 @@ bool sql_take_name(const char **at, const char *end, char **name);
  * no name starts here. */
 size_t sql_take_qualified(const char **at, const char *end, char **names, size_t limit);
 
+/* Is the whole text such a list of names as follows a table's in COPY, "(a, \"b c\")", or empty? */
+bool sql_is_name_list(const char *text);
+
 /* The word (keyword) `word`, in capitals, stands at `at` as a whole word; pg_dump writes keywords so. */
 bool sql_at_word(const char *at, const char *end, const char *word);
 

@@ -323,6 +323,34 @@ static Status parse(const char *defn, ArchiveTable *out) {
   return archive_table_parse(&entry, out, &err);
 }
 
+static void test_name_lists(void **state) {
+  (void)state;
+  static const char *const good[] = {"", "(a)", "(a, b$1, \"c, d\", \"e\"\"(\")", "(\"\xc3\xa9\n\", \xc3\xa9)"};
+  static const char *const bad[] = {"a",
+                                    "(",
+                                    "()",
+                                    "(a",
+                                    "(a,)",
+                                    "(a b)",
+                                    "(a))",
+                                    "(a) ",
+                                    "(a) TO PROGRAM 'id' --",
+                                    "(a); COMMIT",
+                                    "(a, (b))",
+                                    "(\"a)",
+                                    "(\"\")",
+                                    "TO STDOUT; DROP TABLE t; --",
+                                    "(a, 'b')",
+                                    "(a,, b)",
+                                    "(, a)"};
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+    if (!sql_is_name_list(good[i]))
+      fail_msg("refused: %s", good[i]);
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    if (sql_is_name_list(bad[i]))
+      fail_msg("taken: %s", bad[i]);
+}
+
 static void check_one(const char *column, const char *type, const char *rest, const char *default_sql) {
   CLEANUP_FREE char *defn = memory_format("CREATE TABLE s.t (\n    %s\n);\n", column);
   CLEANUP(archive_table_release) ArchiveTable table = {0};
@@ -412,17 +440,12 @@ static void test_hostile_inheritance(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_statements),
-      cmocka_unit_test(test_storage),
-      cmocka_unit_test(test_owners),
-      cmocka_unit_test(test_identity),
-      cmocka_unit_test(test_columns),
-      cmocka_unit_test(test_kinds_of_tables),
-      cmocka_unit_test(test_all_columns),
-      cmocka_unit_test(test_copy_columns),
-      cmocka_unit_test(test_column_texts),
-      cmocka_unit_test(test_bad_texts),
-      cmocka_unit_test(test_hostile_inheritance),
+      cmocka_unit_test(test_statements),  cmocka_unit_test(test_storage),
+      cmocka_unit_test(test_owners),      cmocka_unit_test(test_identity),
+      cmocka_unit_test(test_columns),     cmocka_unit_test(test_kinds_of_tables),
+      cmocka_unit_test(test_all_columns), cmocka_unit_test(test_copy_columns),
+      cmocka_unit_test(test_name_lists),  cmocka_unit_test(test_column_texts),
+      cmocka_unit_test(test_bad_texts),   cmocka_unit_test(test_hostile_inheritance),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
