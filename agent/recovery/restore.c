@@ -82,6 +82,8 @@ static Status keep_to_ourselves(Restore *restore, const char *schema, const char
   return status;
 }
 
+/* One that is there must be our own: in another's, tables may wait that have triggers, and a superuser would fire them.
+ */
 Status restore_schema_make(Restore *restore, const char *schema, const char *mark, bool *existed, Error *err) {
   CLEANUP(postgres_clear) PGresult *result = NULL;
   CLEANUP(buffer_release) Buffer literal = {0}, comment = {0};
@@ -90,7 +92,7 @@ Status restore_schema_make(Restore *restore, const char *schema, const char *mar
   sql_append_literal(&comment, mark);
   Status status = restore_runf(restore, &result, err,
                                "SELECT COALESCE(pg_catalog.obj_description(n.oid, 'pg_namespace'), '') ="
-                               " %s AND pg_catalog.pg_has_role(n.nspowner, 'USAGE')"
+                               " %s AND pg_catalog.pg_get_userbyid(n.nspowner) = CURRENT_USER"
                                " FROM pg_catalog.pg_namespace n WHERE n.nspname = %s",
                                buffer_text(&comment), buffer_text(&literal));
   if (status != STATUS_OK)

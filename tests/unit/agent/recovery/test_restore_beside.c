@@ -121,6 +121,10 @@ static void test_script_kept(void **state) {
   json_decref(report);
   run_sql(fixture, "UPDATE pgseal_rescue_zzzzzzzz.pgseal_scripts SET script = script || ' '");
   expect_refused(fixture, &sealed, request, ERR_CONFLICT, "altered", &err);
+  run_sql(fixture, "ALTER SCHEMA pgseal_rescue_zzzzzzzz OWNER TO reader"); /* with all the marks of ours */
+  expect_refused(fixture, &sealed, request, ERR_CONFLICT, "did not make", &err);
+  expect_refused(fixture, &sealed, "{\"mode\":\"beside\",\"tables\":[\"lines\"],\"replace\":true}", ERR_CONFLICT,
+                 "did not make", &err);
   run_sql(fixture, "DROP SCHEMA pgseal_rescue_zzzzzzzz CASCADE");
   expect_refused(fixture, &sealed, request, ERR_NOT_FOUND, "no script", &err);
   expect_shop(fixture, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'pgseal%'", "0");
