@@ -39,6 +39,8 @@ Status command_run(char *const *argv, int *exit_status, Error *err) {
   sigset_t set, before;
   pid_t child;
   int status;
+  /* whoever started us may ignore it: then no child has an end to wait for */
+  sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);

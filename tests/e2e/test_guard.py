@@ -94,6 +94,13 @@ def test_damage_by_a_command_that_fails(stack, shop, server):
     assert guard(stack, "--on-damage", "report", "--", *migration(server, "DROP TABLE invoices")).returncode == 0
 
 
+def test_started_by_one_who_ignores_the_end_of_children(stack, shop):
+    env = {**os.environ, "PGSEAL_URL": stack.url, "PGSEAL_TOKEN": stack.token}
+    done = subprocess.run([BIN / "pgseal", "guard", "shop", "--", "sh", "-c", "exit 7"], env=env, timeout=120, capture_output=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert done.returncode == 7, done.stderr
+
+
 def test_before_and_after(stack, shop, server):
     assert guard(stack, "--before", "--tag", "elsewhere").returncode == 0
     assert guard(stack, "--after", "--tag", "elsewhere").returncode == 0
