@@ -102,7 +102,7 @@ static const char help_plan[] =
     "  pgseal plan prod-api --table 'audit.*' --digest 'audit.*' --json | jq .report.damage\n\n"
     "Exit codes: 0 nothing is lost; 5 something is; 2 usage; 3 the coordinator cannot be reached or refused the "
     "token;\n"
-    "4 it could not be found out.";
+    "4 it could not be found out, or not of every table.";
 
 static const char help_guard[] =
     "Takes a checkpoint, waits until it is proven, runs the command with its input, output and exit status passed\n"
@@ -117,7 +117,7 @@ static const char help_guard[] =
     "Exit codes: the command's own; 5 something was lost, however the command ended. Before it: 1 the checkpoint "
     "failed,\n"
     "2 usage, 3 the coordinator cannot be reached or refused the token, 4 errored. After a command that ended with 0:\n"
-    "4 the comparison could not be made.";
+    "4 the comparison could not be made, or not of every table.";
 
 static const char help_restore[] =
     "Puts back what a checkpoint has, by way of an agent that may write to the database. `pgseal plan` says which of\n"

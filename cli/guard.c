@@ -48,10 +48,6 @@ static ExitCode take_checkpoint(Cli *cli, const Guard *guard, char **id) {
   return follow_run(cli, &follow);
 }
 
-static bool is_damaged(const json_t *job) {
-  return strcmp(api_text(json_object_get(job, "report"), "damage"), "lost") == 0;
-}
-
 /* checkpoint: its id, or a tag. */
 static ExitCode compare(Cli *cli, const Guard *guard, const char *checkpoint, json_t **job) {
   Error err;
@@ -68,13 +64,14 @@ static ExitCode compare(Cli *cli, const Guard *guard, const char *checkpoint, js
   ExitCode code = recovery_end(cli, *job);
   if (code != EXIT_DONE)
     return code;
+  code = recovery_verdict(cli, *job);
   if (cli->json)
     cli_print_json(*job);
-  else if (is_damaged(*job))
+  else if (code != EXIT_DONE)
     recovery_show_plan(stderr, cli->color_err, *job, strcmp(guard->on_damage, "rollback-plan") == 0);
   else
     cli_note(cli, "%s", api_text(json_object_get(*job, "report"), "advice"));
-  return is_damaged(*job) && strcmp(guard->on_damage, "report") != 0 ? EXIT_DAMAGED : EXIT_DONE;
+  return code == EXIT_DAMAGED && strcmp(guard->on_damage, "report") == 0 ? EXIT_DONE : code;
 }
 
 /* The command's own end counts unless something was lost, or nobody can say whether. */

@@ -50,7 +50,5 @@ ExitCode command_plan(Cli *cli, int argc, char **argv) {
     cli_print_json(job);
   else if (code == EXIT_DONE)
     recovery_show_plan(stdout, cli->color_out, job, true);
-  if (code == EXIT_DONE && strcmp(api_text(json_object_get(job, "report"), "damage"), "lost") == 0)
-    return EXIT_DAMAGED;
-  return code;
+  return code == EXIT_DONE ? recovery_verdict(cli, job) : code;
 }

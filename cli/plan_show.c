@@ -235,6 +235,8 @@ static void show_damage(const Page *page, const json_t *report) {
   const char *damage = api_text(report, "damage");
   if (strcmp(damage, "lost") == 0)
     style(page, STYLE_BAD, "SOMETHING IS LOST. ");
+  else if (api_integer(report, "unread") > 0)
+    style(page, STYLE_WARN, "NOT ALL COULD BE COMPARED. ");
   else if (strcmp(damage, "changed") == 0)
     style(page, STYLE_WARN, "Changed, nothing lost. ");
   else

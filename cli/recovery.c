@@ -1,5 +1,6 @@
 #include "cli/recovery.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "cli/api.h"
@@ -124,4 +125,19 @@ ExitCode recovery_end(const Cli *cli, const json_t *job) {
   if (strcmp(code, "not_found") == 0 || strcmp(code, "invalid_argument") == 0)
     return EXIT_USAGE; /* a name on the command line, which only the agent could tell */
   return strcmp(state, "failed") == 0 ? EXIT_FAILED : EXIT_ERRORED;
+}
+
+ExitCode recovery_verdict(const Cli *cli, const json_t *job) {
+  const json_t *report = json_object_get(job, "report");
+  const char *damage = api_text(report, "damage");
+  int64_t unread = api_integer(report, "unread");
+  if (strcmp(damage, "lost") == 0)
+    return EXIT_DAMAGED;
+  if (strcmp(damage, "none") != 0 && strcmp(damage, "changed") != 0)
+    cli_note(cli, "the plan does not say whether something is lost");
+  else if (unread > 0)
+    cli_note(cli, "%" PRId64 " table%s could not be compared", unread, unread == 1 ? "" : "s");
+  else
+    return EXIT_DONE;
+  return EXIT_ERRORED;
 }

@@ -16,6 +16,9 @@ ExitCode recovery_end(const Cli *cli, const json_t *job);
 
 /* An entry of the archive as people call it: "INDEX public.orders_note", "ACL of TABLE public.orders". */
 void recovery_print_name(FILE *out, const json_t *item);
+/* Of a plan that is done: EXIT_DONE only if all of it was compared, and nothing is lost; EXIT_DAMAGED; else
+ * EXIT_ERRORED, told on stderr. */
+ExitCode recovery_verdict(const Cli *cli, const json_t *job);
 
 /* A plan for people. statements: with the SQL that leads back, ready to be copied. */
 void recovery_show_plan(FILE *out, bool color, const json_t *job, bool statements);

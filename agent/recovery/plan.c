@@ -133,7 +133,6 @@ static Status compare(Plan *plan, Error *err) {
   if (status != STATUS_OK)
     return status;
   note_circumstances(plan);
-  recovery_pace(&plan->run, &plan->pace);
   plan_damage_judge(plan);
   return STATUS_OK;
 }
@@ -148,6 +147,8 @@ Status plan_job_run(const JobContext *context, Pgseal__JobResult *result, Error 
   Status status = recovery_open(&plan.run, context, application, err);
   if (status == STATUS_OK)
     status = take_request(&plan, err);
+  if (status == STATUS_OK) /* from the repository, so before anything is locked */
+    recovery_pace(&plan.run, &plan.pace);
   double opened = recovery_seconds(&plan.run);
   if (status == STATUS_OK)
     status = look(&plan, err);

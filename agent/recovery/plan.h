@@ -84,6 +84,8 @@ Status plan_rows_compare(Plan *plan, PlanTable *table, Error *err) MUST_CHECK;
 /* plan_damage.c */
 void plan_damage_judge(Plan *plan);
 bool plan_table_is_lost(const Plan *plan, const PlanTable *table); /* missing, or beyond the threshold */
+/* Tables that are there and may not be read: what became of them is not known. */
+size_t plan_unread(const Plan *plan);
 const char *plan_damage_name(PlanDamage damage);
 
 /* plan_forward.c: a new object. `limit`: of what it lists. */

@@ -23,6 +23,21 @@ bool plan_table_is_lost(const Plan *plan, const PlanTable *table) {
          (double)lost * 100 > plan->threshold_percent * (double)rows;
 }
 
+size_t plan_unread(const Plan *plan) {
+  size_t count = 0;
+  for (size_t i = 0; i < plan->table_count; i++)
+    count += plan->tables[i].state == PLAN_UNREADABLE;
+  const DumpTables *live = &plan->run.live.tables;
+  for (size_t i = 0; i < live->count; i++) { /* those without rows of their own are in no list of the plan */
+    const DumpTable *table = &live->items[i];
+    long then = table->relkind == 'p' && !table->readable
+                    ? archive_index_relation(plan->run.then, table->schema, table->name)
+                    : ARCHIVE_NO_ENTRY;
+    count += then != ARCHIVE_NO_ENTRY && plan_covers_then(plan, then);
+  }
+  return count;
+}
+
 static void worse(Plan *plan, PlanDamage damage) {
   plan->damage = damage > plan->damage ? damage : plan->damage;
 }
@@ -52,6 +67,8 @@ void plan_damage_judge(Plan *plan) {
     else if (is_other(&plan->tables[i]))
       worse(plan, PLAN_DAMAGE_CHANGED);
   }
+  if (plan_unread(plan) > 0) /* nobody may take it for "nothing is lost" */
+    worse(plan, PLAN_DAMAGE_CHANGED);
   int64_t blobs = (int64_t)plan->run.manifest.fingerprint.blob_count;
   if (!plan->selection.classes && plan->run.live.large_objects >= 0 && plan->run.live.large_objects < blobs) {
     plan_note(plan, "There are %lld large objects, and were %lld.", (long long)plan->run.live.large_objects,

@@ -135,6 +135,7 @@ static json_t *build(Plan *plan, size_t limit) {
   Lists lists = {.limit = limit};
   json_t *report = recovery_report_head(run, "plan"), *notes = json_array();
   json_object_set_new(report, "damage", json_string(plan_damage_name(plan->damage)));
+  json_object_set_new(report, "unread", json_integer((json_int_t)plan_unread(plan)));
   json_object_set_new(report, "threshold_percent", json_real(plan->threshold_percent));
   CLEANUP_FREE char *advice = plan_advice(plan);
   json_object_set_new(report, "advice", recovery_text(run, advice));

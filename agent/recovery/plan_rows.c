@@ -207,6 +207,7 @@ static Status compare(Plan *plan, PlanTable *table, const Columns *then_columns,
   if (status != STATUS_OK)
     return status;
   if (rows.doubled) {
+    free(table->note);
     table->note = memory_strdup("the checkpoint's primary key is not unique any more: rows cannot be told apart by it");
     return STATUS_OK;
   }

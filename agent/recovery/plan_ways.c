@@ -294,6 +294,10 @@ char *plan_advice(Plan *plan) {
                          "%sA migration can put back the definitions that are missing or changed%s: its "
                          "statements are listed.",
                          text.size ? " " : "", damaged.count ? ", before that" : "");
+  if (plan_unread(plan) > 0)
+    buffer_append_format(
+        &text, "%sWhat became of %s is not known: they may not be read. Grant SELECT on them, and plan again.",
+        text.size ? " " : "", count_tables(plan_unread(plan), tables));
   if (text.size == 0 && plan->damage == PLAN_DAMAGE_NONE)
     buffer_append_text(&text,
                        "Nothing is missing, and no table has fewer rows than at the checkpoint: there is nothing "

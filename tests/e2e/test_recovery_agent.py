@@ -1,11 +1,12 @@
 """An agent with the capability `restore` alone, with a connection of its own: it gets plans and nothing else."""
+import os
 import pathlib
 import tempfile
 
 import pytest
 import yaml
 
-from support.shell import BIN, run, wait_for
+from support.shell import BIN, PROJECT, run, wait_for
 from support.stack import Stack
 
 OVER = ("done", "failed", "errored", "canceled")
@@ -43,6 +44,33 @@ def test_guard_finds_what_is_gone(stack, server):
     assert stack.show(sealed["id"])["state"] == "sealed"
     assert {j["kind"] for j in stack.api("GET", "/api/v1/jobs")[1]["jobs"] if j["agent"] == "restore"} == {"plan"}
     stack.assert_clean()
+
+
+def test_what_cannot_be_read_is_not_called_unharmed(stack, server):
+    """Made anew by somebody else, the table lost its rows, and the grant by which that could be seen."""
+    server.sql("recovered", "CREATE ROLE reader LOGIN; CREATE TABLE owned (id int); INSERT INTO owned VALUES (1);"
+                            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    path = stack.dir / "shop.restore"
+    before = path.read_text()
+    path.write_text(server.conninfo("recovered", user="reader"))
+    env = {"PATH": os.environ["PATH"], "PGSEAL_URL": stack.url, "PGSEAL_TOKEN": stack.token, "PGSEAL_KEY": "one-for-all"}
+    pipeline = [PROJECT / "deploy/ci/pgseal-ci", "guard-after", "shop", "readable"]
+    try:
+        stack.seal("shop", "readable")
+        assert stack.cli("guard", "shop", "--after", "--tag", "readable").returncode == 0
+        assert run(pipeline, env=env, check=False).returncode == 0
+        server.sql("recovered", "DROP TABLE owned; CREATE TABLE owned (id int)")
+        for argv in (("guard", "shop", "--after", "--tag", "readable"), ("plan", "shop", "--checkpoint", "readable")):
+            done = stack.cli(*argv, check=False)
+            assert done.returncode == 4 and "Nothing is lost" not in done.stdout + done.stderr, done
+            assert "1 table could not be compared" in done.stderr and "public.owned" in done.stdout + done.stderr, done
+        done = run(pipeline, env=env, check=False)
+        assert done.returncode == 4 and "1 tables could not be compared" in done.stderr, done
+        server.sql("recovered", "GRANT SELECT ON owned TO reader")
+        assert run(pipeline, env=env, check=False).returncode == 5
+    finally:
+        path.write_text(before)
+        server.sql("recovered", "DROP OWNED BY reader; DROP ROLE reader")
 
 
 def test_doctor(stack):

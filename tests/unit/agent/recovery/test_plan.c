@@ -311,6 +311,8 @@ static void unreadable_table(void **state) {
   CLEANUP(json_decrefp) json_t *owned = report;
   assert_damage(report, "lost");
   assert_string_equal(text_of(table_of(report, "payments"), "state"), "unreadable");
+  assert_int_equal(number_of(report, "unread"), 2); /* one is hidden by row security */
+  assert_non_null(strstr(text_of(report, "advice"), "What became of 2 tables is not known"));
   assert_string_equal(text_of(table_of(report, "invoices"), "state"), "missing");
   assert_null(find(report, "objects", "name", "payments", NULL, NULL));
   assert_null(find(report, "objects", "table", "payments", NULL, NULL));
