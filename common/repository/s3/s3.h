@@ -52,7 +52,7 @@ typedef struct S3Options {
   const char *prefix;   /* of all keys, as a key: "backups/pgseal"; default: none */
   S3Style style;        /* auto: virtual at AWS, path elsewhere and where the bucket's name has a dot */
   const char *ca_file;  /* PEM; default: the system's */
-  const char *proxy;    /* URL; default: HTTPS_PROXY, NO_PROXY ... as curl takes them; "" for none */
+  const char *proxy;    /* URL, for every host; default: HTTPS_PROXY, NO_PROXY ... as curl takes them; "" for none */
 
   const char *credentials_file; /* an AWS shared credentials file; if set, nothing else is looked at */
   const char *profile;          /* in that file, or in the shared one; default: AWS_PROFILE, "default" */

@@ -179,8 +179,10 @@ static void set_options(CURL *curl, Transfer *transfer, const char *url, const S
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   if (s3->ca_file)
     curl_easy_setopt(curl, CURLOPT_CAINFO, s3->ca_file);
-  if (s3->proxy)
+  if (s3->proxy) {
     curl_easy_setopt(curl, CURLOPT_PROXY, s3->proxy);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, ""); /* said here, it holds for every host, whatever NO_PROXY says */
+  }
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);
   if (!transfer->request->own_signature) {
