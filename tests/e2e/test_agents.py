@@ -115,7 +115,7 @@ def test_joins_seals_and_keeps_its_keys(make_stack, server):
     again = stack.enroll("dump", stack.dir / "dump.invitation", check=False, place="thief")
     assert again.returncode == 1 and "used" in again.stderr
     everything = stack.log("coordinator") + stack.log("dump") + (stack.dir / "ledger.db").read_bytes().decode("latin-1")
-    secrets = [used, used.rsplit("_", 1)[1]] + [l for l in (stack.dir / "joined-dump/keys/tls.pem").read_text().split("-----")[2].split("\n") if l]
+    secrets = [used, used.split("_", 2)[2]] + [l for l in (stack.dir / "joined-dump/keys/tls.pem").read_text().split("-----")[2].split("\n") if l]
     assert not [s for s in secrets if s in everything]
     events = {e["kind"]: e for e in stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"]}
     assert events["agent.invited"]["actor"] == "admin"
