@@ -31,7 +31,7 @@ class Engine:
     def image(self, major):
         """The drill image of a major version; built from Debian's packages when it is not there yet."""
         name = f"localhost/pgseal/postgres:{major}"
-        with building():
+        with building(major):
             if run(self._podman("image", "exists", name), check=False).returncode != 0:
                 env = dict(os.environ, PGSEAL_IMAGE_CACHE=str(CACHE), PGSEAL_PODMAN=" ".join(self._podman()))
                 run([PROJECT / "deploy/images/build", str(major)], env=env, timeout=1200)

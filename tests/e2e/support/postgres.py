@@ -21,6 +21,7 @@ fsync = off
 synchronous_commit = off
 full_page_writes = off
 max_connections = 60
+max_wal_size = 128MB
 max_prepared_transactions = 5
 wal_level = logical
 log_min_messages = warning
@@ -29,10 +30,10 @@ autovacuum = on
 
 
 @contextlib.contextmanager
-def building():
+def building(major):
     """Runs that go on beside each other do not make the same thing at once."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:
+    with open(CACHE / f"lock-{major}", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -42,7 +43,7 @@ def tools_dir(major):
     if major == NATIVE:
         return pathlib.Path(f"/usr/lib/postgresql/{major}/bin")
     base = CACHE / f"tools-{major}"
-    with building():
+    with building(major):
         if not (base / "bin" / "pg_dump").exists():
             run([PROJECT / "deploy/images/tools", str(major), base], timeout=1200)
     return base / "bin"
@@ -63,7 +64,7 @@ class Server:
             self.root = tools_dir(major).parent / "root"
             inside = pathlib.Path("/tmp") / self.dir.name
             self.dir = self.root / inside.relative_to("/")
-            with building():
+            with building(major):
                 self._devices()
             (self.root / "dev/shm").mkdir(exist_ok=True)
             (self.root / "dev/shm").chmod(0o1777)
