@@ -15,21 +15,22 @@ demo: ## the whole story on this machine: source database, checkpoint, drill, se
 
 test: ## everything: unit tests, the same under ASan+UBSan and TSan, end-to-end tests, faults
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory -j2 all
-	@$(MAKE) --no-print-directory -j2 unit-binaries && $(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory -j2 all unit-binaries
+	@make/beside "$(MAKE) --no-print-directory unit" "$(MAKE) --no-print-directory -s -j2 asan-binaries"
 	@$(MAKE) --no-print-directory sanitized
-	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory faults
+	@$(RUN_TESTS) $(E2E) $(FAULTS)
 
 .PHONY: unit-binaries
 unit-binaries: $(UNIT_TESTS)
 
 unit: unit-binaries ## unit tests only
-	@tests/unit/run $(UNIT_TESTS)
+	@$(STEADY) tests/unit/run $(UNIT_TESTS)
 
 E2E ?= tests/e2e
-# They wait more than they work (for leases, backoffs, budgets): files of them run beside each other.
-RUN_TESTS = tests/e2e/run $(abspath $(BUILD)/bin) -n 3 --dist loadfile
+# They wait more than they work (for leases, backoffs, budgets): four run beside each other (support/fixtures.py says which).
+RUN_TESTS = $(STEADY) tests/e2e/run $(abspath $(BUILD)/bin) -n 4 --dist loadgroup
+# gcc 12's sanitizers want places in memory that kernels with much randomness give away: none of it, where that can be had.
+STEADY = $(if $(SAN),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 e2e: $(BINARIES) ## end-to-end tests only; E2E=tests/e2e/test_x.py for one
 	@$(RUN_TESTS) $(E2E)
 
@@ -43,14 +44,23 @@ TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
 # jobs' pipelines and channels.
 TSAN_DIRS := common/base common/bus common/crypto common/postgres common/repository agent/jobs agent/recovery agent/session agent/supervisor
 TSAN_TESTS := $(filter-out %/s3/test_server.c %/s3/test_server_faults.c,$(foreach dir,$(TSAN_DIRS),$(filter tests/unit/$(dir)/%,$(UNIT_SOURCES))))
-sanitized: ## unit tests under ASan+UBSan, thread-crossing ones under TSan, and a sanitized end-to-end run
-	@$(MAKE) --no-print-directory -j2 $(ASAN) all unit-binaries && $(MAKE) --no-print-directory $(ASAN) unit
-	@$(MAKE) --no-print-directory -j2 $(TSAN) unit-some SOME="$(TSAN_TESTS)"
+sanitized: asan-binaries ## unit tests under ASan+UBSan, thread-crossing ones under TSan, and a sanitized end-to-end run
+	@make/beside "$(MAKE) --no-print-directory asan-unit" "$(MAKE) --no-print-directory -s -j2 tsan-binaries"
+	@$(MAKE) --no-print-directory tsan-unit
 	@$(MAKE) --no-print-directory $(ASAN) e2e E2E=tests/e2e/test_main_path.py
 
-.PHONY: unit-some
-unit-some: $(patsubst tests/%.c,$(BUILD)/tests/%,$(SOME))
-	@tests/unit/run $^
+.PHONY: asan-binaries asan-unit tsan-binaries tsan-unit some-binaries unit-some
+asan-binaries:
+	@$(MAKE) --no-print-directory $(ASAN) all unit-binaries
+asan-unit:
+	@$(MAKE) --no-print-directory $(ASAN) unit
+tsan-binaries:
+	@$(MAKE) --no-print-directory $(TSAN) some-binaries SOME="$(TSAN_TESTS)"
+tsan-unit:
+	@$(MAKE) --no-print-directory $(TSAN) unit-some SOME="$(TSAN_TESTS)"
+some-binaries: $(patsubst tests/%.c,$(BUILD)/tests/%,$(SOME))
+unit-some: some-binaries
+	@$(STEADY) tests/unit/run $(patsubst tests/%.c,$(BUILD)/tests/%,$(SOME))
 
 test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
 	@$(MAKE) --no-print-directory deps
