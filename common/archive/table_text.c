@@ -95,12 +95,12 @@ static const char *clause_end(const char *at, const char *end, int own) {
   return end;
 }
 
-/* Takes one clause at *at; COLLATE is a part of the type, all others go to rest. */
-static void take_clause(const char **at, const char *end, ArchiveColumn *column, Buffer *type, Buffer *rest) {
+/* Takes one clause at *at; COLLATE is a part of the type, all others go to rest. False: not as pg_dump writes it. */
+static bool take_clause(const char **at, const char *end, ArchiveColumn *column, Buffer *type, Buffer *rest) {
   const char *start = *at;
   if (sql_at_word(start, end, "WITH")) { /* WITH OPTIONS says nothing */
     *at = skip_blanks(skip_blanks(start + 4, end) + strlen("OPTIONS"), end);
-    return;
+    return true;
   }
   /* The word, and what it cannot be without: an expression may start with NULL, NOT or CASE. */
   const char *stop = clause_end(start, end, 2);
@@ -108,7 +108,7 @@ static void take_clause(const char **at, const char *end, ArchiveColumn *column,
   CLEANUP_FREE char *text = trimmed(start, stop);
   if (sql_at_word(start, end, "COLLATE")) {
     buffer_append_format(type, "%s%s", type->size ? " " : "", text);
-    return;
+    return strcmp(text, "COLLATE") != 0;
   }
   buffer_append_format(rest, "%s%s", rest->size ? " " : "", text);
   column->not_null |= sql_at_word(start, end, "NOT");
@@ -121,6 +121,7 @@ static void take_clause(const char **at, const char *end, ArchiveColumn *column,
     column->generated = open < stop;
     column->default_sql = open < stop ? trimmed(open, sql_skip_item(open, stop)) : NULL;
   }
+  return true;
 }
 
 /* "name type [COLLATE c] [DEFAULT e] [NOT NULL] ...": PostgreSQL 13 to 17 write the clauses in different orders. */
@@ -128,8 +129,8 @@ static bool parse_column(const char *at, const char *end, bool typed, ArchiveCol
   CLEANUP(buffer_release) Buffer type = {0};
   CLEANUP(buffer_release) Buffer rest = {0};
   at = skip_blanks(at, end);
-  if (!sql_take_name(&at, end, &column->name))
-    return false;
+  if (!sql_take_name(&at, end, &column->name) || (at < end && !strchr(" \t\n\r", *at)))
+    return false; /* what stands right behind a word could make another token of it: E'' */
   at = skip_blanks(at, end);
   if (!typed) {
     const char *stop = clause_end(at, end, 1);
@@ -138,11 +139,8 @@ static bool parse_column(const char *at, const char *end, bool typed, ArchiveCol
     at = stop;
   }
   bool good = typed || type.size > 0;
-  while (good && at < end) {
-    good = at_clause(at, end);
-    if (good)
-      take_clause(&at, end, column, &type, &rest);
-  }
+  while (good && at < end)
+    good = at_clause(at, end) && take_clause(&at, end, column, &type, &rest);
   column->type = buffer_steal_text(&type);
   column->rest = buffer_steal_text(&rest);
   return good;
