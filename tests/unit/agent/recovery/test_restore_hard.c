@@ -1,5 +1,6 @@
 /* Restores of what is hard to put back, into targets that refuse, and when the way there breaks. */
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -257,7 +258,7 @@ static void test_server_killed(void **state) {
 typedef struct Proxy {
   char directory[64], path[128], server[128];
   int listener;
-  bool armed;
+  atomic_bool armed; /* until it hung up */
   pthread_t thread;
 } Proxy;
 
