@@ -13,10 +13,10 @@ demo: ## the whole story on this machine: source database, checkpoint, drill, se
 	@$(MAKE) --no-print-directory -s -j2 all
 	@$(if $(S3),PGSEAL_DEMO_S3=1) deploy/demo/run $(BUILD)/bin
 
-test: ## everything: unit tests, the same under ASan+UBSan and TSan, end-to-end tests, faults
+# Unit tests run with the sanitizers only: the same tests, and more is seen. (`make unit` runs them without.)
+test: ## everything: unit tests under ASan+UBSan, thread-crossing ones under TSan, end-to-end tests, faults
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory -j2 all unit-binaries
-	@make/beside "$(MAKE) --no-print-directory unit" "$(MAKE) --no-print-directory -s -j2 asan-binaries"
+	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory sanitized
 	@$(RUN_TESTS) $(E2E) $(FAULTS)
 
@@ -52,7 +52,7 @@ sanitized: asan-binaries ## unit tests under ASan+UBSan, thread-crossing ones un
 
 .PHONY: asan-binaries asan-unit tsan-binaries tsan-unit some-binaries unit-some
 asan-binaries:
-	@$(MAKE) --no-print-directory $(ASAN) all unit-binaries
+	@$(MAKE) --no-print-directory -j2 $(ASAN) all unit-binaries
 asan-unit:
 	@$(MAKE) --no-print-directory $(ASAN) unit
 tsan-binaries:
