@@ -20,7 +20,7 @@
 #include "common/repository/directory.h"
 #include "common/repository/repository.h"
 
-enum { STALE_SECONDS = 24 * 3600, PUT_TRIES = 5 };
+enum { STALE_SECONDS = 24 * 3600, PUT_TRIES = 100 };
 static const char TEMPORARY[] = ".put-";
 
 typedef struct Directory {
