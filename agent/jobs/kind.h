@@ -4,6 +4,7 @@
 
 #include "proto/pgseal.pb-c.h"
 
-const char *job_kind_name(Pgseal__JobKind kind); /* "dump", "drill", "plan", "restore"; "job" of what is not known */
+/* "dump", "drill", "plan", "restore", "rehearse"; "job" of what is not known */
+const char *job_kind_name(Pgseal__JobKind kind);
 
 #endif
