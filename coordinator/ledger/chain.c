@@ -1,5 +1,5 @@
 /* The hash chain of events, the same for every backend. */
-#include "coordinator/ledger/ledger_ops.h"
+#include "coordinator/ledger/db.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "common/base/memory.h"
 #include "common/manifest/chain.h"
 
+enum { VERIFY_WHOLE_LIMIT = 100000, VERIFY_END_EVENTS = 10000, CHAIN_PAGE = 1000 };
 enum { CANONICAL = JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY };
 
 static void json_release(json_t **json) {
@@ -38,9 +39,9 @@ static Status event_hash(const LedgerEvent *event, const char *previous, char ha
   return chain_hash(object, previous, hash, err);
 }
 
-Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) {
+static Status append(Ledger *ledger, LedgerEvent *event, Error *err) {
   LedgerTip tip;
-  Status status = ledger->ops->tip_get(ledger->backend, &tip, err);
+  Status status = ledger_tip_get(ledger, &tip, err);
   if (status != STATUS_OK)
     return status;
   LedgerEvent next = *event;
@@ -52,7 +53,23 @@ Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) {
   CLEANUP_FREE char *detail = next.detail ? json_dumps(next.detail, CANONICAL) : NULL;
   if (next.detail && !detail)
     return error_set(err, ERR_INTERNAL, "an event's detail could not be written as JSON");
-  status = ledger->ops->event_insert(ledger->backend, &next, detail, err);
+  status = ledger_event_insert(ledger, &next, detail, err);
+  if (status == STATUS_OK)
+    *event = next;
+  return status;
+}
+
+Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) {
+  if (ledger->ops->in_transaction(ledger->driver))
+    return append(ledger, event, err);
+  LedgerEvent next = *event; /* the row and the tip, or neither */
+  Status status = ledger_begin(ledger, err);
+  if (status == STATUS_OK)
+    status = append(ledger, &next, err);
+  if (status == STATUS_OK)
+    status = ledger_commit(ledger, err);
+  else
+    ledger_rollback(ledger);
   if (status == STATUS_OK)
     *event = next;
   return status;
@@ -73,7 +90,7 @@ static Status list_event(void *user, LedgerEvent *event, Error *err) {
 
 Status ledger_event_list(Ledger *ledger, const EventFilter *filter, LedgerEvent **items, size_t *count, Error *err) {
   EventList list = {0};
-  Status status = ledger->ops->event_walk(ledger->backend, filter, list_event, &list, err);
+  Status status = ledger_event_walk(ledger, filter, list_event, &list, err);
   if (status != STATUS_OK) {
     ledger_event_list_free(list.items, list.count);
     return status;
@@ -112,17 +129,29 @@ static Status check_event(void *user, LedgerEvent *event, Error *err) {
   return STATUS_OK;
 }
 
-Status ledger_chain_check(Ledger *ledger, int64_t after, int64_t *events, char tip[LEDGER_HASH_SIZE], Error *err) {
+/* Events after `after`, a page at a time: a chain is longer than memory. */
+static Status walk_pages(Ledger *ledger, int64_t after, ChainWalk *walk, Error *err) {
+  for (EventFilter page = {.after = after, .limit = CHAIN_PAGE};;) {
+    Status status = ledger_event_walk(ledger, &page, check_event, walk, err);
+    if (status != STATUS_OK || walk->at.sequence < page.after + CHAIN_PAGE)
+      return status;
+    page.after = walk->at.sequence;
+  }
+}
+
+static Status check_from(Ledger *ledger, int64_t after, int64_t *events, char tip[LEDGER_HASH_SIZE], Error *err) {
   LedgerTip expected;
-  Status status = ledger->ops->tip_get(ledger->backend, &expected, err);
-  if (status != STATUS_OK)
-    return status;
-  ChainWalk walk = {.trusted = after == 0};
+  ChainWalk walk = {.trusted = after == 0, .at.sequence = after == 0 ? 0 : after - 1}; /* one earlier, for its hash */
   memcpy(walk.at.hash, chain_start, sizeof walk.at.hash);
-  EventFilter from = {.after = after == 0 ? 0 : after - 1, .limit = -1}; /* one earlier, for its hash */
-  status = ledger->ops->event_walk(ledger->backend, &from, check_event, &walk, err);
-  if (status != STATUS_OK)
-    return status;
+  int64_t before;
+  do { /* it may grow meanwhile */
+    before = walk.at.sequence;
+    Status status = walk_pages(ledger, before, &walk, err);
+    if (status == STATUS_OK)
+      status = ledger_tip_get(ledger, &expected, err);
+    if (status != STATUS_OK)
+      return status;
+  } while (walk.at.sequence < expected.sequence && walk.at.sequence > before);
   if (walk.at.sequence != expected.sequence || strcmp(walk.at.hash, expected.hash) != 0) {
     error_set(err, ERR_CONFLICT, "the ledger's chain is broken: its last event is %lld, but %lld were written",
               (long long)walk.at.sequence, (long long)expected.sequence);
@@ -134,6 +163,17 @@ Status ledger_chain_check(Ledger *ledger, int64_t after, int64_t *events, char t
   return STATUS_OK;
 }
 
+Status ledger_chain_check_end(Ledger *ledger, Error *err) {
+  LedgerTip tip;
+  Status status = ledger_tip_get(ledger, &tip, err);
+  if (status != STATUS_OK)
+    return status;
+  int64_t events;
+  char hash[LEDGER_HASH_SIZE];
+  return check_from(ledger, tip.sequence < VERIFY_WHOLE_LIMIT ? 0 : tip.sequence - VERIFY_END_EVENTS, &events, hash,
+                    err);
+}
+
 Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65], Error *err) {
-  return ledger_chain_check(ledger, 0, events, tip, err);
+  return check_from(ledger, 0, events, tip, err);
 }

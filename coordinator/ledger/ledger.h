@@ -1,6 +1,6 @@
 /*
- * Ledger: the durable, hash-chained record of everything that happened, behind a function table (SQLite here;
- * PostgreSQL joins later). Rows of checkpoints, jobs, agents, tokens; and the append-only chain of events.
+ * Ledger: the durable, hash-chained record of everything that happened. Rows of checkpoints, jobs, agents, tokens; and
+ * the append-only chain of events. How it is kept: db.h.
  *
  * Everything between ledger_begin and ledger_commit is one durable transaction (when commit returns, it is on
  * disk); notifications go out only after commit. For the coordinator's loop thread only. Records are plain
@@ -49,7 +49,7 @@ bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind);
 bool ledger_job_recovers(LedgerJobKind kind); /* a plan or a restore */
 
 typedef struct LedgerJob {
-  char *id, *checkpoint_id, *database;
+  char *id, *checkpoint_id /* NULL: of none; from kind 6 on */, *database;
   LedgerJobKind kind;
   JobState state;
   int attempt;                                                                /* 1 for the first */

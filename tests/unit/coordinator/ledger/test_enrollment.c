@@ -1,52 +1,7 @@
 /* Agents that joined by invitation, and their keys and certificates: rows come back as they went in. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "support.h"
+
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "common/base/file.h"
-#include "common/base/memory.h"
-#include "common/crypto/digest.h"
-#include "coordinator/ledger/ledger.h"
-
-typedef struct Fixture {
-  char dir[64], path[96];
-  Ledger *ledger;
-  Error err;
-} Fixture;
-
-#define OK(call) assert_int_equal((call), STATUS_OK)
-
-static int setup(void **state) {
-  Fixture *f = memory_alloc(sizeof *f);
-  snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-ledger-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state) {
-  Fixture *f = *state;
-  ledger_close(f->ledger);
-  OK(file_remove_tree(f->dir, &f->err));
-  free(f);
-  return 0;
-}
-
-static void reopen(Fixture *f) {
-  ledger_close(f->ledger);
-  f->ledger = NULL;
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
-}
 
 static void test_rows_and_certificates(void **state) {
   Fixture *f = *state;
@@ -152,7 +107,7 @@ static void test_signing_keys_of_4(void **state) {
     OK(ledger_event_append(f->ledger, &event, &f->err));
     json_decref(event.detail);
   }
-  ledger_close(f->ledger);
+  shut(f);
   sqlite3 *db = NULL;
   static const char before[] = "DROP TABLE signing_key; ALTER TABLE enrollment DROP COLUMN spent_hash; "
                                "ALTER TABLE enrollment DROP COLUMN request_sha256; "
@@ -160,7 +115,7 @@ static void test_signing_keys_of_4(void **state) {
   assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
   assert_int_equal(sqlite3_exec(db, before, NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(sqlite3_close(db), SQLITE_OK);
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
+  reopen(f);
   expect_key(f, "k1", "a", true);
   expect_key(f, "k2", "a", false);
   expect_key(f, "k3", "b", true);

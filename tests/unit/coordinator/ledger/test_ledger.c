@@ -1,62 +1,10 @@
 /* The ledger on a real SQLite file: rows come back as they went in, transactions, the chain and tampering with it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "support.h"
+
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "common/base/file.h"
-#include "common/base/memory.h"
 #include "common/crypto/digest.h"
-#include "coordinator/ledger/ledger.h"
-
-typedef struct Fixture {
-  char dir[64], path[96];
-  Ledger *ledger;
-  Error err;
-} Fixture;
-
-#define OK(call) assert_int_equal((call), STATUS_OK)
-
-static int setup(void **state) {
-  Fixture *f = memory_alloc(sizeof *f);
-  snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-ledger-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state) {
-  Fixture *f = *state;
-  ledger_close(f->ledger);
-  OK(file_remove_tree(f->dir, &f->err));
-  free(f);
-  return 0;
-}
-
-static void reopen(Fixture *f) {
-  ledger_close(f->ledger);
-  f->ledger = NULL;
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
-}
-
-static Checkpoint sample(const char *id, const char *database, const char *tag) {
-  return (Checkpoint){.id = (char *)id,
-                      .database = (char *)database,
-                      .tag = (char *)tag,
-                      .requested_by = (char *)"ci",
-                      .state = CHECKPOINT_REQUESTED,
-                      .created_us = 1700000000000000,
-                      .dump_attempt = 1};
-}
 
 static void event(Fixture *f, const char *kind, const char *checkpoint) {
   LedgerEvent e = {.kind = (char *)kind, .checkpoint_id = (char *)checkpoint, .database = (char *)"shop"};
@@ -232,9 +180,7 @@ static void test_transactions(void **state) {
   assert_int_equal(events, 0);
   OK(ledger_begin(f->ledger, &f->err));
   OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
-  ledger_close(f->ledger); /* as a crash before the commit would */
-  f->ledger = NULL;
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
+  reopen(f); /* as a crash before the commit would */
   assert_int_equal(ledger_checkpoint_get(f->ledger, "one", &back, &f->err), ERR_NOT_FOUND);
 }
 
@@ -289,8 +235,7 @@ static void check_tampered(void **state, const char *sql, const char *what) {
   Fixture *f = *state;
   for (int i = 0; i < 9; i++)
     event(f, i == 3 ? "checkpoint.failed" : "x.y", "one");
-  ledger_close(f->ledger);
-  f->ledger = NULL;
+  shut(f);
   tamper(f, sql);
   assert_int_equal(ledger_open_sqlite(f->path, &f->ledger, &f->err), ERR_CONFLICT);
   if (!strstr(f->err.message, what))
@@ -405,8 +350,7 @@ static void test_foreign_files(void **state) {
 
 static void test_newer_schema(void **state) {
   Fixture *f = *state;
-  ledger_close(f->ledger);
-  f->ledger = NULL;
+  shut(f);
   sqlite3 *db;
   assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
   assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 999", NULL, NULL, NULL), SQLITE_OK);

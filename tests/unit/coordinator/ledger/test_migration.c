@@ -1,35 +1,18 @@
 /* Ledgers of earlier versions go on. ledger-v1.sql is what a coordinator of schema 1 wrote (`.dump`): two checkpoints,
  * a pipeline's token, and one that was revoked. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "support.h"
+
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "common/base/cleanup.h"
-#include "common/base/file.h"
-#include "common/base/memory.h"
 #include "common/crypto/digest.h"
-#include "coordinator/ledger/ledger.h"
 
-#define OK(call) assert_int_equal((call), STATUS_OK)
 #define PIPELINE "pgseal_eNpNnum5m9WQw0rG53Rv5iXWS3GNrm6kObhGXpRNSUs"
 enum { SQL_LIMIT = 1 << 20 };
 
-typedef struct Fixture {
-  char dir[64], path[96];
-  Error err;
-} Fixture;
-
-static int setup(void **state) {
-  Fixture *f = memory_alloc(sizeof *f);
-  snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-migration-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
+static int setup_version_1(void **state) {
+  setup_directory(state);
+  Fixture *f = *state;
   CLEANUP_FREE char *sql_path = memory_format("%.*s/ledger-v1.sql", (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__);
   CLEANUP_FREE char *sql = NULL;
   OK(file_read_text(sql_path, SQL_LIMIT, &sql, &f->err));
@@ -37,14 +20,6 @@ static int setup(void **state) {
   assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
   assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(sqlite3_close(db), SQLITE_OK);
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state) {
-  Fixture *f = *state;
-  OK(file_remove_tree(f->dir, &f->err));
-  free(f);
   return 0;
 }
 
@@ -157,7 +132,7 @@ static void test_jobs_of_4(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup_version_1, teardown)
       T(test_from_1),
       T(test_tokens_of_2),
       T(test_jobs_of_4),

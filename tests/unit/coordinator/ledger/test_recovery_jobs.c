@@ -1,47 +1,11 @@
 /* Jobs that recover: what was asked for, who approved it, and the reports, which are kept apart. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stddef.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "support.h"
 
-#include "common/base/file.h"
-#include "common/base/memory.h"
-#include "coordinator/ledger/ledger.h"
-
-typedef struct Fixture {
-  char dir[64], path[96];
-  Ledger *ledger;
-  Error err;
-} Fixture;
-
-#define OK(call) assert_int_equal((call), STATUS_OK)
-
-static int setup(void **state) {
-  Fixture *f = memory_alloc(sizeof *f);
-  snprintf(f->dir, sizeof f->dir, "/tmp/pgseal-test-ledger-XXXXXX");
-  assert_non_null(mkdtemp(f->dir));
-  snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
-  Checkpoint c = {.id = (char *)"one",
-                  .database = (char *)"shop",
-                  .tag = (char *)"t",
-                  .requested_by = (char *)"ci",
-                  .created_us = 5,
-                  .dump_attempt = 1};
-  OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state) {
+static int setup_checkpoint(void **state) {
+  setup(state);
   Fixture *f = *state;
-  ledger_close(f->ledger);
-  OK(file_remove_tree(f->dir, &f->err));
-  free(f);
+  Checkpoint c = sample("one", "shop", "t");
+  OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
   return 0;
 }
 
@@ -143,7 +107,7 @@ static void test_reports(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup_checkpoint, teardown)
       T(test_recovery_jobs),
       T(test_reports),
   };

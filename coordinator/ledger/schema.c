@@ -1,7 +1,10 @@
-/* Numbered migrations. A released one is never changed: add the next. */
-#include "coordinator/ledger/sqlite.h"
+/* Numbered migrations. A released one is never changed: add the next. From the seventh on they are written for every
+ * database: the words of columns are INTEGER, TEXT, REAL and, for a number given in order, INTEGER PRIMARY KEY; a table
+ * ends with STRICT; the drivers of other databases put their own words there. Where that does not do, a migration is
+ * written twice. A CHECK cannot be changed: the table is made anew, as in the seventh; references to it stay. */
+#include "coordinator/ledger/db.h"
 
-enum { LEDGER_APPLICATION_ID = 0x7067736c }; /* "pgsl" */
+#include "common/base/memory.h"
 
 static const char migration_0001[] =
     "CREATE TABLE checkpoint ("
@@ -191,67 +194,78 @@ static const char migration_0006[] = "ALTER TABLE enrollment ADD COLUMN spent_ha
                                      "ALTER TABLE enrollment ADD COLUMN request_sha256 TEXT NOT NULL DEFAULT '';"
                                      "ALTER TABLE enrollment ADD COLUMN certificate TEXT;";
 
-static const char *const migrations[] = {migration_0001, migration_0002, migration_0003,
-                                         migration_0004, migration_0005, migration_0006};
+/* Jobs of more kinds, which ones the code says; and jobs of no checkpoint. */
+static const char migration_0007[] =
+    "CREATE TABLE job_7 ("
+    "  number INTEGER PRIMARY KEY,"
+    "  id TEXT NOT NULL UNIQUE,"
+    "  checkpoint_id TEXT REFERENCES checkpoint (id),"
+    "  database TEXT NOT NULL,"
+    "  kind INTEGER NOT NULL CHECK (kind >= 1),"
+    "  state TEXT NOT NULL CHECK (state IN"
+    "    ('queued', 'leased', 'running', 'done', 'failed', 'errored', 'canceled')),"
+    "  attempt INTEGER NOT NULL,"
+    "  fencing INTEGER NOT NULL,"
+    "  agent TEXT,"
+    "  lease_until_us INTEGER NOT NULL,"
+    "  not_before_us INTEGER NOT NULL,"
+    "  created_us INTEGER NOT NULL,"
+    "  started_us INTEGER NOT NULL,"
+    "  finished_us INTEGER NOT NULL,"
+    "  cancel_requested INTEGER NOT NULL,"
+    "  error_code TEXT, error_message TEXT, error_remedy TEXT, error_object TEXT,"
+    "  progress TEXT,"
+    "  requested_by TEXT,"
+    "  idempotency_key TEXT,"
+    "  request TEXT,"
+    "  approval TEXT CHECK (approval IN ('needed', 'given')),"
+    "  approved_by TEXT,"
+    "  CHECK (kind >= 6 OR checkpoint_id IS NOT NULL),"
+    "  CHECK (kind IN (1, 2) OR (requested_by IS NOT NULL AND request IS NOT NULL)),"
+    "  CHECK (approval IS NULL OR (approval = 'given') = (approved_by IS NOT NULL))"
+    ") STRICT;"
+    "INSERT INTO job_7 (number, id, checkpoint_id, database, kind, state, attempt, fencing, agent, lease_until_us,"
+    "  not_before_us, created_us, started_us, finished_us, cancel_requested, error_code, error_message, error_remedy,"
+    "  error_object, progress, requested_by, idempotency_key, request, approval, approved_by)"
+    "  SELECT number, id, checkpoint_id, database, kind, state, attempt, fencing, agent, lease_until_us,"
+    "  not_before_us, created_us, started_us, finished_us, cancel_requested, error_code, error_message, error_remedy,"
+    "  error_object, progress, requested_by, idempotency_key, request, approval, approved_by FROM job;"
+    "DROP TABLE job;"
+    "ALTER TABLE job_7 RENAME TO job;"
+    "CREATE INDEX job_checkpoint ON job (checkpoint_id);"
+    "CREATE INDEX job_open ON job (number) WHERE state IN ('queued', 'leased', 'running');"
+    "CREATE INDEX job_database ON job (database, number);"
+    "CREATE UNIQUE INDEX job_key ON job (requested_by, idempotency_key) WHERE idempotency_key IS NOT NULL;";
 
-static Status read_pragma(SqliteLedger *ledger, const char *sql, int64_t *value, Error *err) {
-  STATEMENT(statement);
-  Status status = sqlite_statement(ledger, sql, &statement, err);
-  bool row = false;
-  if (status == STATUS_OK)
-    status = sqlite_step(ledger, statement, &row, err);
-  if (status == STATUS_OK)
-    *value = row ? sqlite3_column_int64(statement, 0) : 0;
-  return status;
-}
+static const char *const migrations[] = {migration_0001, migration_0002, migration_0003, migration_0004,
+                                         migration_0005, migration_0006, migration_0007};
 
-static Status read_version(SqliteLedger *ledger, int64_t *version, Error *err) {
-  int64_t application = 0;
-  Status status = read_pragma(ledger, "PRAGMA application_id", &application, err);
-  if (status == STATUS_OK)
-    status = read_pragma(ledger, "PRAGMA user_version", version, err);
-  if (status != STATUS_OK)
+static Status read_version(Ledger *ledger, int64_t *version, Error *err) {
+  Status status = ledger->ops->version(ledger->driver, version, err);
+  if (status != STATUS_OK || *version <= (int64_t)ARRAY_SIZE(migrations))
     return status;
-  if (*version > 0 && application != LEDGER_APPLICATION_ID)
-    return error_set(err, ERR_CONFIG, "%s is an SQLite database, but not a ledger of pgseal", ledger->path);
-  if (*version > (int64_t)ARRAY_SIZE(migrations)) {
-    error_set(err, ERR_CONFIG, "the ledger %s has schema %lld; this pgseal knows up to %zu", ledger->path,
-              (long long)*version, ARRAY_SIZE(migrations));
-    error_remedy(err, "Use the pgseal version that wrote it, or a newer one.");
-    return ERR_CONFIG;
-  }
-  return STATUS_OK;
+  error_set(err, ERR_CONFIG, "the ledger %s has schema %lld; this pgseal knows up to %zu", ledger->name,
+            (long long)*version, ARRAY_SIZE(migrations));
+  error_remedy(err, "Use the pgseal version that wrote it, or a newer one.");
+  return ERR_CONFIG;
 }
 
-static Status migrate_one(SqliteLedger *ledger, int64_t number, Error *err) {
-  char mark[96];
-  snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %lld", LEDGER_APPLICATION_ID,
-           (long long)number);
-  Status status = sqlite_run(ledger, "BEGIN IMMEDIATE", err);
-  if (status == STATUS_OK)
-    status = sqlite_run(ledger, migrations[number - 1], err);
-  if (status == STATUS_OK)
-    status = sqlite_run(ledger, mark, err);
-  if (status == STATUS_OK)
-    status = sqlite_run(ledger, "COMMIT", err);
-  if (status != STATUS_OK)
-    return error_prefix(err, "ledger migration %lld", (long long)number);
-  return STATUS_OK;
-}
-
-Status sqlite_migrate(SqliteLedger *ledger, Error *err) {
+Status schema_migrate(Ledger *ledger, Error *err) {
   int64_t version = 0;
   Status status = read_version(ledger, &version, err);
-  for (int64_t next = version + 1; status == STATUS_OK && next <= (int64_t)ARRAY_SIZE(migrations); next++)
-    status = migrate_one(ledger, next, err);
+  for (int64_t next = version + 1; status == STATUS_OK && next <= (int64_t)ARRAY_SIZE(migrations); next++) {
+    status = ledger->ops->migrate(ledger->driver, next, migrations[next - 1], err);
+    if (status != STATUS_OK)
+      return error_prefix(err, "ledger migration %lld", (long long)next);
+  }
   return status;
 }
 
-Status sqlite_check_version(SqliteLedger *ledger, Error *err) {
+Status schema_check_version(Ledger *ledger, Error *err) {
   int64_t version = 0;
   Status status = read_version(ledger, &version, err);
   if (status == STATUS_OK && version != (int64_t)ARRAY_SIZE(migrations)) {
-    error_set(err, ERR_CONFIG, "the ledger %s has schema %lld, this pgseal needs %zu", ledger->path, (long long)version,
+    error_set(err, ERR_CONFIG, "the ledger %s has schema %lld, this pgseal needs %zu", ledger->name, (long long)version,
               ARRAY_SIZE(migrations));
     error_remedy(err, "Start the coordinator of this version once: it brings the ledger up to date.");
     return ERR_CONFIG;

@@ -1,0 +1,122 @@
+/*
+ * What the ledger's files share. The statements are written once, for every database a ledger may be kept in; a driver
+ * under them runs them. Loop thread only.
+ *
+ *   sqlite.c      the driver for a file: opening, transactions, running statements
+ *   db.c          statements in order: prepared once, bound, read
+ *   schema.c      numbered migrations
+ *   chain.c       the hash chain of events
+ *   records.c     freeing records
+ *   checkpoint.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  the statements
+ *
+ * How statements are written: in the SQL that SQLite and PostgreSQL share. Parameters are ? in their order or ?1, ?2
+ * (as text, integer, real: what is bound says which; none in a literal). No limit is DB_NO_LIMIT. Names in ON CONFLICT
+ * ... DO UPDATE ... WHERE are qualified; subqueries in FROM have a name; LIMIT takes no -1. Every write is followed by
+ * another in the same transaction only if it succeeded: a failed statement ends the transaction.
+ */
+#ifndef PGSEAL_COORDINATOR_LEDGER_DB_H
+#define PGSEAL_COORDINATOR_LEDGER_DB_H
+
+#include "common/base/cleanup.h"
+#include "coordinator/ledger/ledger.h"
+
+enum { LEDGER_HASH_SIZE = 65, DB_NO_LIMIT = INT32_MAX };
+
+/* ---- the driver ---- */
+
+/* A driver's statement is opaque. Parameters count from 1, columns from 0. A failed bind leaves NULL, which NOT NULL
+ * and CHECK constraints catch where it counts. */
+typedef struct DbOps {
+  void (*close)(void *driver); /* rolls back what is open */
+  Status (*begin)(void *driver, Error *err);
+  Status (*commit)(void *driver, Error *err); /* durable; rolls back if it fails */
+  void (*rollback)(void *driver);             /* fine when nothing is open */
+  bool (*in_transaction)(const void *driver);
+
+  /* A violated constraint is ERR_CONFLICT, a database that is not to be had ERR_UNAVAILABLE. */
+  Status (*prepare)(void *driver, const char *sql, void **statement, Error *err);
+  void (*release)(void *statement);
+  void (*bind_text)(void *statement, int at, const char *text); /* copied; NULL binds NULL */
+  void (*bind_integer)(void *statement, int at, int64_t value);
+  void (*bind_real)(void *statement, int at, double value);
+  Status (*step)(void *driver, void *statement, bool *row, Error *err);
+  int64_t (*changes)(void *driver, void *statement); /* rows that it wrote */
+  const char *(*read_text)(void *statement, int at); /* NULL for NULL; valid until the next step or reset */
+  int64_t (*read_integer)(void *statement, int at);  /* 0 for NULL */
+  double (*read_real)(void *statement, int at);      /* 0 for NULL */
+  void (*reset)(void *statement);                    /* ready to be bound again */
+
+  Status (*version)(void *driver, int64_t *version, Error *err); /* of the schema; 0: none yet */
+  /* Runs the migration and marks it as done, in one transaction. */
+  Status (*migrate)(void *driver, int64_t number, const char *sql, Error *err);
+} DbOps;
+
+typedef struct DbStatement {
+  Ledger *ledger;
+  const char *sql; /* a literal: compared by address */
+  void *handle;    /* the driver's */
+} DbStatement;
+
+struct Ledger {
+  const DbOps *ops;
+  void *driver;             /* owned */
+  char *name;               /* for messages: the file */
+  DbStatement **statements; /* owned */
+  size_t statement_count;
+};
+
+Ledger *db_new(const DbOps *ops, void *driver, const char *name);
+
+/* ---- schema.c ---- */
+
+/* Brings an open database up to this version. ERR_CONFIG if it is of a newer pgseal. */
+Status schema_migrate(Ledger *ledger, Error *err) MUST_CHECK;
+Status schema_check_version(Ledger *ledger, Error *err) MUST_CHECK; /* ERR_CONFIG unless it is exactly this version's */
+
+/* ---- statements ---- */
+
+/* A statement ready to bind; prepared once per literal. Declare it with STATEMENT so that it is reset at scope exit. */
+Status db_statement(Ledger *ledger, const char *sql, DbStatement **out, Error *err) MUST_CHECK;
+void db_statement_reset(DbStatement **statement);
+#define STATEMENT(name) CLEANUP(db_statement_reset) DbStatement *name = NULL
+/* One step. *row: there is one. */
+Status db_step(Ledger *ledger, DbStatement *statement, bool *row, Error *err) MUST_CHECK;
+/* For INSERT and UPDATE: runs to the end; ERR_NOT_FOUND ("no such `what`: id") if no row was changed. */
+Status db_change(Ledger *ledger, DbStatement *statement, const char *what, const char *id, Error *err) MUST_CHECK;
+
+/* Of a row with the column `database`: in_scope(database, ?n), with the scope (JSON text, or NULL for all) as
+ * parameter, is true if it is in it. Every driver has this function. */
+
+/* Binding in order: *at is the next parameter's number, start with 1. NULL text and JSON bind NULL. */
+void db_bind_text(DbStatement *statement, int *at, const char *text);
+void db_bind_integer(DbStatement *statement, int *at, int64_t value);
+void db_bind_real(DbStatement *statement, int *at, double value);
+void db_bind_json(DbStatement *statement, int *at, const json_t *json);
+
+/* Reading in order: *at is the next column, start with 0. Text is a new string, NULL for NULL. */
+char *db_read_text(DbStatement *statement, int *at);
+int64_t db_read_integer(DbStatement *statement, int *at);
+double db_read_real(DbStatement *statement, int *at);
+json_t *db_read_json(DbStatement *statement, int *at);          /* NULL for NULL, and for what is no JSON */
+const char *db_peek_text(const DbStatement *statement, int at); /* borrowed until the next step; NULL for NULL */
+
+/* ---- events ---- */
+
+typedef struct LedgerTip { /* sequence 0 and 64 zeros: no event yet */
+  int64_t sequence;
+  char hash[LEDGER_HASH_SIZE];
+} LedgerTip;
+
+Status ledger_tip_get(Ledger *ledger, LedgerTip *tip, Error *err) MUST_CHECK;
+/* Inserts the event (sequence, time and hash are set) and makes it the tip. detail: canonical JSON, or NULL. Inside a
+ * transaction. ERR_CONFLICT if the tip is not the event before it: the chain never forks. */
+Status ledger_event_insert(Ledger *ledger, const LedgerEvent *event, const char *detail, Error *err) MUST_CHECK;
+/* The event is visit's to keep (then zeroed), else it is released. Other than STATUS_OK (err set) stops the walk. */
+typedef Status LedgerEventVisit(void *user, LedgerEvent *event, Error *err);
+Status ledger_event_walk(Ledger *ledger, const EventFilter *filter, LedgerEventVisit *visit, void *user,
+                         Error *err) MUST_CHECK;
+
+/* chain.c: what opening for writing verifies: all of the chain, or of a long one its end. */
+Status ledger_chain_check_end(Ledger *ledger, Error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,161 @@
+/* Tokens and agents. */
+#include "coordinator/ledger/db.h"
+
+#include <string.h>
+
+#include "common/base/memory.h"
+
+#define TOKEN_COLUMNS "id, name, role, hash, created_us, last_used_us, revoked_us, databases, expires_us, replaced_us"
+
+static void read_token(DbStatement *s, LedgerToken *out) {
+  int at = 0;
+  LedgerToken token = {0};
+  token.id = db_read_text(s, &at);
+  token.name = db_read_text(s, &at);
+  token.role = db_read_text(s, &at);
+  CLEANUP_FREE char *hash = db_read_text(s, &at);
+  snprintf(token.hash, sizeof token.hash, "%s", hash ? hash : "");
+  token.created_us = db_read_integer(s, &at);
+  token.last_used_us = db_read_integer(s, &at);
+  token.revoked_us = db_read_integer(s, &at);
+  token.databases = db_read_text(s, &at);
+  token.expires_us = db_read_integer(s, &at);
+  token.replaced_us = db_read_integer(s, &at);
+  *out = token;
+}
+
+Status ledger_token_insert(Ledger *ledger, const LedgerToken *token, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "INSERT INTO token (" TOKEN_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, token->id);
+  db_bind_text(s, &at, token->name);
+  db_bind_text(s, &at, token->role);
+  db_bind_text(s, &at, token->hash);
+  db_bind_integer(s, &at, token->created_us);
+  db_bind_integer(s, &at, token->last_used_us);
+  db_bind_integer(s, &at, token->revoked_us);
+  db_bind_text(s, &at, token->databases);
+  db_bind_integer(s, &at, token->expires_us);
+  db_bind_integer(s, &at, token->replaced_us);
+  Error cause;
+  status = db_change(ledger, s, "token", token->name, &cause);
+  if (status == ERR_CONFLICT) {
+    error_set(err, ERR_CONFLICT, "there is already a token named %s", token->name);
+    error_remedy(err, "Choose another name, or revoke that token first.");
+  } else if (status != STATUS_OK) {
+    *err = cause;
+  }
+  return status;
+}
+
+Status ledger_token_by_hash(Ledger *ledger, const char *hash, LedgerToken *out, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT " TOKEN_COLUMNS " FROM token WHERE hash = ?";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  bool row = false;
+  db_bind_text(s, &at, hash);
+  status = db_step(ledger, s, &row, err);
+  if (status != STATUS_OK)
+    return status;
+  if (!row)
+    return error_set(err, ERR_NOT_FOUND, "there is no such token");
+  read_token(s, out);
+  return STATUS_OK;
+}
+
+Status ledger_token_update(Ledger *ledger, const LedgerToken *token, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "UPDATE token SET name = ?, role = ?, last_used_us = ?, revoked_us = ?, databases = ?, "
+                            "expires_us = ?, replaced_us = ? WHERE id = ?";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, token->name);
+  db_bind_text(s, &at, token->role);
+  db_bind_integer(s, &at, token->last_used_us);
+  db_bind_integer(s, &at, token->revoked_us);
+  db_bind_text(s, &at, token->databases);
+  db_bind_integer(s, &at, token->expires_us);
+  db_bind_integer(s, &at, token->replaced_us);
+  db_bind_text(s, &at, token->id);
+  return db_change(ledger, s, "token", token->name, err);
+}
+
+Status ledger_token_list(Ledger *ledger, LedgerToken **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT " TOKEN_COLUMNS " FROM token ORDER BY created_us, id";
+  Status status = db_statement(ledger, sql, &s, err);
+  LedgerToken *list = NULL;
+  size_t used = 0;
+  for (bool row = true; status == STATUS_OK;) {
+    LedgerToken next;
+    status = db_step(ledger, s, &row, err);
+    if (status != STATUS_OK || !row)
+      break;
+    read_token(s, &next);
+    ARRAY_PUSH(list, used, next);
+  }
+  if (status != STATUS_OK) {
+    ledger_token_list_free(list, used);
+    return status;
+  }
+  *items = list;
+  *count = used;
+  return STATUS_OK;
+}
+
+Status ledger_agent_put(Ledger *ledger, const LedgerAgent *agent, Error *err) {
+  STATEMENT(s);
+  static const char sql[] =
+      "INSERT INTO agent (name, version, host, detail, first_seen_us, last_seen_us) VALUES (?, ?, ?, ?, ?, ?) "
+      "ON CONFLICT (name) DO UPDATE SET version = excluded.version, host = excluded.host, detail = excluded.detail, "
+      "last_seen_us = excluded.last_seen_us";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, agent->name);
+  db_bind_text(s, &at, agent->version);
+  db_bind_text(s, &at, agent->host);
+  db_bind_json(s, &at, agent->detail);
+  db_bind_integer(s, &at, agent->first_seen_us);
+  db_bind_integer(s, &at, agent->last_seen_us);
+  return db_change(ledger, s, "agent", agent->name, err);
+}
+
+Status ledger_agent_list(Ledger *ledger, LedgerAgent **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT name, version, host, detail, first_seen_us, last_seen_us FROM agent ORDER BY name";
+  Status status = db_statement(ledger, sql, &s, err);
+  LedgerAgent *list = NULL;
+  size_t used = 0;
+  for (bool row = true; status == STATUS_OK;) {
+    status = db_step(ledger, s, &row, err);
+    if (status != STATUS_OK || !row)
+      break;
+    int at = 0;
+    LedgerAgent next = {0};
+    next.name = db_read_text(s, &at);
+    next.version = db_read_text(s, &at);
+    next.host = db_read_text(s, &at);
+    next.detail = db_read_json(s, &at);
+    next.first_seen_us = db_read_integer(s, &at);
+    next.last_seen_us = db_read_integer(s, &at);
+    ARRAY_PUSH(list, used, next);
+  }
+  if (status != STATUS_OK) {
+    ledger_agent_list_free(list, used);
+    return status;
+  }
+  *items = list;
+  *count = used;
+  return STATUS_OK;
+}
