@@ -106,7 +106,7 @@ void track_remove(Dispatch *dispatch, const char *job_id) {
 }
 
 const char *job_capability(LedgerJobKind kind) {
-  return ledger_job_recovers(kind) ? "restore" : ledger_job_kind_name(kind);
+  return kind == LEDGER_JOB_PLAN ? "restore" : ledger_job_kind_name(kind);
 }
 
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database) {
@@ -145,7 +145,7 @@ void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *c
     return;
   uint8_t offers = OFFERS_TOLD;
   for (size_t i = 0; i < count; i++)
-    for (int kind = LEDGER_JOB_DUMP; kind <= LEDGER_JOB_RESTORE; kind++)
+    for (int kind = LEDGER_JOB_DUMP; kind <= LEDGER_JOB_REHEARSE; kind++)
       if (strcmp(capabilities[i], job_capability((LedgerJobKind)kind)) == 0)
         offers |= (uint8_t)(1u << kind);
   dispatch->offers[known->index] = offers;

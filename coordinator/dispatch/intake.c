@@ -7,7 +7,7 @@
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
-enum { TEXT_LIMIT = 512, ITEM_TEXT_LIMIT = 4096, NAME_LIMIT = 256, STAGES_LIMIT = 64 };
+enum { TEXT_LIMIT = 512, ITEM_TEXT_LIMIT = 4096, NAME_LIMIT = 256, STAGES_LIMIT = 64, OFFER_LIMIT = 16 << 10 };
 
 void intake_json_free(json_t **json) {
   json_decref(*json);
@@ -44,6 +44,16 @@ void intake_failure(const Pgseal__Failure *failure, Error *out) {
     error_object(out, "%s", failure->object);
 }
 
+/* For the client of a rehearsal, who checks it: as it is, or not at all. */
+static json_t *intake_offer(const Pgseal__TunnelOffer *offer) {
+  if (strlen(offer->certificate) > OFFER_LIMIT || strlen(offer->mac) > NAME_LIMIT)
+    return json_null();
+  json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:I}", "certificate", offer->certificate, "mac", offer->mac, "role",
+                           intake_name(offer->role), "database", intake_name(offer->database), "seconds",
+                           (json_int_t)offer->seconds);
+  return json ? json : json_null();
+}
+
 json_t *intake_progress(const Pgseal__JobProgress *progress) {
   json_t *json = json_object();
   if (!progress)
@@ -61,6 +71,8 @@ json_t *intake_progress(const Pgseal__JobProgress *progress) {
   json_object_set_new(json, "bytes_stored", intake_count(progress->bytes_stored));
   json_object_set_new(json, "bootstrap_role", intake_name(progress->bootstrap_role));
   json_object_set_new(json, "database_name", intake_name(progress->database_name));
+  if (progress->tunnel)
+    json_object_set_new(json, "tunnel", intake_offer(progress->tunnel));
   return json;
 }
 

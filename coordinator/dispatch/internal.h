@@ -5,8 +5,9 @@
  *   change.c    one ledger transaction and its notifications
  *   work.c      a checkpoint with its jobs; small setters
  *   request.c   checkpoint, drill and cancel requests
- *   recovery_request.c  requests for plans and restores, approval, cancel
- *   recovery.c  how plans and restores end
+ *   recovery_request.c  requests for plans, restores and rehearsals, approval, cancel
+ *   recovery.c  how they end
+ *   rehearsal.c what is particular about rehearsals
  *   lease.c     poll: which job an agent gets
  *   message.c   messages to agents: job, follow
  *   progress.c  progress
@@ -138,11 +139,19 @@ Status recovery_over(Change *change, Work *work, LedgerJob *job, JobEvent event,
                      const json_t *report, Error *err) MUST_CHECK;
 Status recovery_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result,
                        Error *err) MUST_CHECK;
-/* What a restore or plan is about, for its events: new reference. */
+/* "plan", "restore", "rehearsal": as in the names of their events. */
+const char *recovery_noun(LedgerJobKind kind);
+/* What a recovery job is about, for its events: new reference. */
 json_t *recovery_summary(const LedgerJob *job);
 /* May it be restored from? ERR_CONFLICT. */
 Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kind, const json_t *request,
                                  Error *err) MUST_CHECK;
+
+/* rehearsal.c */
+/* Was its copy handed over? From then on it is never tried again by itself. */
+bool rehearsal_begun(const Dispatch *dispatch, const LedgerJob *job);
+/* The request with a digest in place of each SQL text: what is shown, compared and kept. New reference. */
+json_t *rehearsal_told(const json_t *request);
 
 /* request.c: what recovery_request.c asks for, too. */
 bool request_sees(const Requester *requester, const char *database);

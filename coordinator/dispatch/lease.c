@@ -55,15 +55,17 @@ static bool may_start(const JobList *open, size_t index) {
   case LEDGER_JOB_RESTORE:
     return (!job->approval || strcmp(job->approval, "given") == 0) && !restore_underway(open, job->database);
   case LEDGER_JOB_PLAN:
+  case LEDGER_JOB_REHEARSE:
     return true;
   }
   return false;
 }
 
 static uint32_t *slots_for(Pgseal__Poll *poll, LedgerJobKind kind) {
-  return kind == LEDGER_JOB_DUMP    ? &poll->free_dump
-         : kind == LEDGER_JOB_DRILL ? &poll->free_drill
-                                    : &poll->free_restore;
+  return kind == LEDGER_JOB_DUMP       ? &poll->free_dump
+         : kind == LEDGER_JOB_DRILL    ? &poll->free_drill
+         : kind == LEDGER_JOB_REHEARSE ? &poll->free_rehearse
+                                       : &poll->free_restore;
 }
 
 static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, Pgseal__Poll *poll, const JobList *open,
@@ -124,7 +126,7 @@ static Status lease_of_kind(Change *change, Work *work, const LedgerJob *job, co
     return lease_dump(change, work, agent, err);
   if (job->kind == LEDGER_JOB_DRILL)
     return lease_drill(change->dispatch, work, agent, err);
-  if (job->kind == LEDGER_JOB_PLAN)
+  if (job->kind != LEDGER_JOB_RESTORE)
     return STATUS_OK;
   return change_event(change, "restore.started", &work->checkpoint, job, &(Requester){.name = job->requested_by},
                       recovery_summary(job), err);

@@ -42,6 +42,20 @@ static Status add_key(const Dispatch *dispatch, const Checkpoint *checkpoint, Pr
   return STATUS_OK;
 }
 
+/* How many there are. */
+static size_t add_assertions(const ConfigDatabase *database, Pgseal__Assertion ***out) {
+  size_t count = database->assertion_count;
+  Pgseal__Assertion **list = count ? memory_alloc(count * sizeof *list) : NULL;
+  for (size_t i = 0; i < count; i++) {
+    list[i] = memory_alloc(sizeof *list[i]);
+    pgseal__assertion__init(list[i]);
+    list[i]->name = memory_strdup(database->assertions[i].name);
+    list[i]->sql = memory_strdup(database->assertions[i].sql);
+  }
+  *out = list;
+  return count;
+}
+
 static Status add_drill(Dispatch *dispatch, Work *work, const LedgerJob *job, const ConfigDatabase *database,
                         Pgseal__Job *message, Error *err) {
   const Checkpoint *checkpoint = &work->checkpoint;
@@ -54,16 +68,7 @@ static Status add_drill(Dispatch *dispatch, Work *work, const LedgerJob *job, co
   spec->dump_agent = memory_strdup(checkpoint->dump_agent ? checkpoint->dump_agent : "");
   spec->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256 ? checkpoint->manifest_sha256 : "");
   spec->server_major = (uint32_t)checkpoint->server_major;
-  spec->n_assertions = database->assertion_count;
-  if (spec->n_assertions)
-    spec->assertions = memory_alloc(spec->n_assertions * sizeof *spec->assertions);
-  for (size_t i = 0; i < spec->n_assertions; i++) {
-    Pgseal__Assertion *assertion = memory_alloc(sizeof *assertion);
-    pgseal__assertion__init(assertion);
-    assertion->name = memory_strdup(database->assertions[i].name);
-    assertion->sql = memory_strdup(database->assertions[i].sql);
-    spec->assertions[i] = assertion;
-  }
+  spec->n_assertions = add_assertions(database, &spec->assertions);
   return STATUS_OK;
 }
 
@@ -87,6 +92,8 @@ static Status add_recovery(Dispatch *dispatch, Work *work, const LedgerJob *job,
   spec->proven = checkpoint->state == CHECKPOINT_SEALED;
   spec->environment = memory_strdup(database->environment);
   spec->finished_us = checkpoint->finished_us;
+  if (job->kind == LEDGER_JOB_REHEARSE)
+    spec->n_assertions = add_assertions(database, &spec->assertions);
   return STATUS_OK;
 }
 
@@ -95,6 +102,7 @@ static const Pgseal__JobKind message_kinds[] = {
     [LEDGER_JOB_DRILL] = PGSEAL__JOB_KIND__JOB_KIND_DRILL,
     [LEDGER_JOB_PLAN] = PGSEAL__JOB_KIND__JOB_KIND_PLAN,
     [LEDGER_JOB_RESTORE] = PGSEAL__JOB_KIND__JOB_KIND_RESTORE,
+    [LEDGER_JOB_REHEARSE] = PGSEAL__JOB_KIND__JOB_KIND_REHEARSE,
 };
 
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) {

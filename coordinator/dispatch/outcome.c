@@ -86,9 +86,9 @@ Status job_requeue(Change *change, Work *work, LedgerJob *job, const Error *caus
 }
 
 /* A drill whose dump was tried again had to start over through no fault of its own: those attempts are not counted. A
- * restore has one: nobody knows what it had done when it was lost. */
+ * restore has one: nobody knows what it had done when it was lost. So has a rehearsal once its copy was handed over. */
 static bool attempts_left(const Dispatch *dispatch, const Work *work, const LedgerJob *job) {
-  if (job->kind == LEDGER_JOB_RESTORE)
+  if (job->kind == LEDGER_JOB_RESTORE || rehearsal_begun(dispatch, job))
     return false;
   int extra = job->kind == LEDGER_JOB_DRILL ? work->checkpoint.dump_attempt - 1 : 0;
   return job->attempt < dispatch->config->max_attempts + extra;
@@ -110,18 +110,23 @@ Status job_fail(Change *change, Work *work, LedgerJob *job, JobEvent event, cons
 }
 
 /* Its agent may still be at it, or have done it: neither its progress nor its result counts any more. */
-static Status restore_lost(Change *change, Work *work, LedgerJob *job, const Error *lost, Error *err) {
+static Status lost_for_good(Change *change, Work *work, LedgerJob *job, const Error *lost, Error *err) {
   Error cause;
-  error_set(&cause, lost->status, "%s; what the restore had done by then is not known", lost->message);
-  error_remedy(&cause, "It is not tried again by itself. Look at what is there now: pgseal plan %s", job->database);
+  if (job->kind == LEDGER_JOB_RESTORE) {
+    error_set(&cause, lost->status, "%s; what the restore had done by then is not known", lost->message);
+    error_remedy(&cause, "It is not tried again by itself. Look at what is there now: pgseal plan %s", job->database);
+  } else {
+    error_set(&cause, lost->status, "%s; the copy is gone, and what was tried on it", lost->message);
+    error_remedy(&cause, "Rehearse it again. Nothing but the copy was touched.");
+  }
   error_object(&cause, "%s", lost->object);
   Status status = ledger_fencing_next(change->dispatch->ledger, &job->fencing, err);
   return status == STATUS_OK ? recovery_over(change, work, job, JOB_EVENT_GIVE_UP, &cause, NULL, err) : status;
 }
 
 Status job_retry(Change *change, Work *work, LedgerJob *job, const Error *cause, bool lost, Error *err) {
-  if (job->kind == LEDGER_JOB_RESTORE && lost)
-    return restore_lost(change, work, job, cause, err);
+  if (lost && (job->kind == LEDGER_JOB_RESTORE || rehearsal_begun(change->dispatch, job)))
+    return lost_for_good(change, work, job, cause, err);
   if (job->cancel_requested) {
     if (ledger_job_recovers(job->kind))
       return recovery_over(change, work, job, JOB_EVENT_CANCEL, cause, NULL, err);

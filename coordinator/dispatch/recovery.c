@@ -1,4 +1,4 @@
-/* How plans and restores end: their report, what the ledger says of them. Nothing here touches a checkpoint. */
+/* How plans, restores and rehearsals end: their report, what the ledger says of them. Nothing here touches a checkpoint. */
 #include "coordinator/dispatch/internal.h"
 
 #include <string.h>
@@ -6,6 +6,10 @@
 #include "common/base/memory.h"
 
 enum { NAMES_SHOWN = 20, NAME_TEXT_LIMIT = 256 };
+
+const char *recovery_noun(LedgerJobKind kind) {
+  return kind == LEDGER_JOB_REHEARSE ? "rehearsal" : ledger_job_kind_name(kind);
+}
 
 /* ---- what the ledger says ---- */
 
@@ -22,8 +26,23 @@ static json_t *some_of(const json_t *names) {
   return list;
 }
 
+/* Of the SQL that is rehearsed: which files, and the digest of each. New reference. */
+static json_t *some_files(const json_t *files) {
+  CLEANUP(intake_json_free) json_t *request = json_pack("{s:O}", "sql", files), *told = rehearsal_told(request);
+  CLEANUP(intake_json_free) json_t *names = json_array();
+  const json_t *file;
+  size_t index;
+  json_array_foreach(json_object_get(told, "sql"), index, file) {
+    const char *digest = json_string_value(json_object_get(file, "sha256"));
+    const char *name = json_string_value(json_object_get(file, "name"));
+    CLEANUP_FREE char *text = memory_format("sha256:%s %s", digest ? digest : "?", name ? name : "");
+    json_array_append_new(names, json_string(text));
+  }
+  return some_of(names);
+}
+
 json_t *recovery_summary(const LedgerJob *job) {
-  static const char *const told[] = {"mode", "purpose", "replace", "target_name", "script_of", "unproven"};
+  static const char *const told[] = {"mode", "purpose", "replace", "target_name", "script_of", "unproven", "tunnel"};
   json_t *summary = json_object();
   for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
     json_t *value = json_object_get(job->request, told[i]);
@@ -33,18 +52,24 @@ json_t *recovery_summary(const LedgerJob *job) {
   const json_t *tables = json_object_get(job->request, "tables");
   if (tables)
     json_object_set_new(summary, "tables", some_of(tables));
+  const json_t *sql = json_object_get(job->request, "sql");
+  if (sql)
+    json_object_set_new(summary, "sql", some_files(sql));
   return summary;
 }
 
 static json_t *finished_detail(const LedgerJob *job, const json_t *report) {
   json_t *detail = recovery_summary(job);
   const char *damage = json_string_value(json_object_get(report, "damage"));
+  const char *verdict = json_string_value(json_object_get(report, "verdict"));
   const json_t *written = json_object_get(report, "rows_written");
   json_object_set_new(detail, "outcome", json_string(job_state_name(job->state)));
   if (job->error_code)
     json_object_set_new(detail, "error", json_string(job->error_code));
   if (damage)
     json_object_set_new(detail, "damage", intake_text(damage, 32));
+  if (verdict)
+    json_object_set_new(detail, "verdict", intake_text(verdict, 32));
   if (json_is_integer(written))
     json_object_set_new(detail, "rows_written", json_integer(json_integer_value(written)));
   return detail;
@@ -82,6 +107,11 @@ static bool is(const json_t *object, const char *member, const char *value) {
   return text && strcmp(text, value) == 0;
 }
 
+static Status forget_sql(Change *change, const LedgerJob *job, Error *err) {
+  CLEANUP(intake_json_free) json_t *told = rehearsal_told(job->request);
+  return ledger_job_forget(change->dispatch->ledger, job->id, told, err);
+}
+
 Status recovery_over(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause,
                      const json_t *report, Error *err) {
   const Requester requester = {.name = job->requested_by};
@@ -90,9 +120,11 @@ Status recovery_over(Change *change, Work *work, LedgerJob *job, JobEvent event,
   Status status = job_end(change, work, job, event, err);
   if (status == STATUS_OK && report)
     status = ledger_job_report_put(change->dispatch->ledger, job, report, err);
+  if (status == STATUS_OK && job->kind == LEDGER_JOB_REHEARSE)
+    status = forget_sql(change, job, err);
   if (status != STATUS_OK)
     return status;
-  CLEANUP_FREE char *kind = memory_format("%s.finished", ledger_job_kind_name(job->kind));
+  CLEANUP_FREE char *kind = memory_format("%s.finished", recovery_noun(job->kind));
   status = change_event(change, kind, checkpoint, job, &requester, finished_detail(job, report), err);
   if (status == STATUS_OK && is(job->request, "purpose", "guard") && is(report, "damage", "lost"))
     status = change_event(change, "guard.damage", checkpoint, job, &requester, damage_detail(report), err);
@@ -106,7 +138,9 @@ static Status errored(Change *change, Work *work, LedgerJob *job, const Error *c
   if (job->kind == LEDGER_JOB_RESTORE && cause->status == ERR_AGENT_LOST) /* its process ended, who knows where */
     return job_retry(change, work, job, cause, true, err);
   bool again = error_class(cause->status) == ERROR_CLASS_TRANSIENT;
-  if (job->kind == LEDGER_JOB_PLAN && (again || job->cancel_requested))
+  bool repeatable = job->kind == LEDGER_JOB_PLAN ||
+                    (job->kind == LEDGER_JOB_REHEARSE && !rehearsal_begun(change->dispatch, job));
+  if (repeatable && (again || job->cancel_requested))
     return job_retry(change, work, job, cause, false, err);
   return recovery_over(change, work, job, JOB_EVENT_ERRORED, cause, report, err);
 }
@@ -126,7 +160,7 @@ static Status done(Change *change, Work *work, LedgerJob *job, const json_t *rep
   if (report)
     return recovery_over(change, work, job, JOB_EVENT_DONE, NULL, report, err);
   error_set(&cause, ERR_PROTOCOL, "agent %s says the %s is done, but sent no report", job->agent,
-            ledger_job_kind_name(job->kind));
+            recovery_noun(job->kind));
   return errored(change, work, job, &cause, NULL, err);
 }
 

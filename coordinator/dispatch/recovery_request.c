@@ -1,4 +1,4 @@
-/* What users ask for when something is to be put back: a plan, a restore, its approval, its end. */
+/* What users ask for when something is to be put back, or tried first: a plan, a restore, its approval, a rehearsal. */
 #include "coordinator/dispatch/internal.h"
 
 #include <string.h>
@@ -25,8 +25,9 @@ Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kin
       json_is_true(json_object_get(request, "unproven")))
     return STATUS_OK;
   error_set(err, ERR_CONFLICT, "checkpoint %s is %s: that it restores is not proven", checkpoint->id, state);
-  error_remedy(err, "Drill it (`pgseal drill %s`), choose one that is sealed, or ask for it as `unproven`.",
-               checkpoint->id);
+  error_remedy(err, "Drill it (`pgseal drill %s`)%s choose one that is sealed%s.", checkpoint->id,
+               kind == LEDGER_JOB_RESTORE ? "," : ", or",
+               kind == LEDGER_JOB_RESTORE ? ", or ask for it as `unproven`" : "");
   return ERR_CONFLICT;
 }
 
@@ -130,7 +131,7 @@ static Status check_room(Dispatch *dispatch, const char *database, Error *err) {
     open += ledger_job_recovers(jobs[i].kind) && strcmp(jobs[i].database, database) == 0;
   ledger_job_list_free(jobs, count);
   if (open >= RECOVERY_OPEN_LIMIT)
-    return error_set(err, ERR_TOO_MANY, "%zu plans and restores of database %s are waiting already", open, database);
+    return error_set(err, ERR_TOO_MANY, "%zu plans, restores and rehearsals of database %s are waiting already", open, database);
   return STATUS_OK;
 }
 
@@ -145,7 +146,8 @@ static Status join(Dispatch *dispatch, LedgerJobKind kind, const json_t *request
     *err = missing;
     return status;
   }
-  if (first.kind != kind || !json_equal(first.request, request)) {
+  CLEANUP(intake_json_free) json_t *was = rehearsal_told(first.request), *is = rehearsal_told(request);
+  if (first.kind != kind || !json_equal(was, is)) {
     error_set(err, ERR_CONFLICT, "this idempotency key was used for another request: %s %s of database %s",
               ledger_job_kind_name(first.kind), first.id, first.database);
     error_remedy(err, "Use a new idempotency key for a new request.");
@@ -185,7 +187,7 @@ static Status insert(Dispatch *dispatch, const Checkpoint *checkpoint, const Led
   if (status != STATUS_OK)
     return status;
   track_get(dispatch, job); /* as in add_job: its age does not depend on the wall clock */
-  CLEANUP_FREE char *kind = memory_format("%s.requested", ledger_job_kind_name(job->kind));
+  CLEANUP_FREE char *kind = memory_format("%s.requested", recovery_noun(job->kind));
   json_t *detail = recovery_summary(job);
   json_object_set_new(detail, "tag", json_string(checkpoint->tag));
   if (job->approval)
@@ -246,7 +248,7 @@ static Status load(Dispatch *dispatch, const char *job_id, const Requester *requ
     return ERR_CONFLICT;
   }
   if (job_state_final(found.state)) {
-    error_set(err, ERR_CONFLICT, "the %s is already %s", ledger_job_kind_name(found.kind), job_state_name(found.state));
+    error_set(err, ERR_CONFLICT, "the %s is already %s", recovery_noun(found.kind), job_state_name(found.state));
     error_remedy(err, "There is nothing left to do about it.");
     return ERR_CONFLICT;
   }
@@ -257,7 +259,7 @@ static Status load(Dispatch *dispatch, const char *job_id, const Requester *requ
 
 static Status check_approver(const LedgerJob *job, const Requester *requester, Error *err) {
   if (!job->approval || strcmp(job->approval, "needed") != 0)
-    return error_set(err, ERR_CONFLICT, "the %s needs no approval%s", ledger_job_kind_name(job->kind),
+    return error_set(err, ERR_CONFLICT, "the %s needs no approval%s", recovery_noun(job->kind),
                      job->approval ? " any more" : "");
   if (requester->name && strcmp(requester->name, job->requested_by) != 0)
     return STATUS_OK;
@@ -297,7 +299,7 @@ Status dispatch_cancel_recovery(Dispatch *dispatch, const char *job_id, const Re
     status = load(dispatch, job_id, requester, &work, &job, err);
   if (status != STATUS_OK)
     return status;
-  CLEANUP_FREE char *kind = memory_format("%s.cancel_requested", ledger_job_kind_name(job->kind));
+  CLEANUP_FREE char *kind = memory_format("%s.cancel_requested", recovery_noun(job->kind));
   Error cause;
   error_set(&cause, ERR_CANCELED, "canceled by %s", requester->name ? requester->name : "an unnamed user");
   bool queued = job->state == JOB_QUEUED;

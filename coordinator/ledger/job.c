@@ -199,7 +199,7 @@ Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **it
 static Status trim_reports(Ledger *ledger, const char *database, Error *err) {
   STATEMENT(s);
   static const char sql[] = "DELETE FROM report WHERE job IN (SELECT number FROM job JOIN report ON job = number "
-                            "WHERE database = ? AND kind = 3 ORDER BY number DESC LIMIT ? OFFSET ?)";
+                            "WHERE database = ? AND kind IN (3, 5) ORDER BY number DESC LIMIT ? OFFSET ?)";
   Status status = db_statement(ledger, sql, &s, err);
   int at = 1;
   bool row;
@@ -209,6 +209,17 @@ static Status trim_reports(Ledger *ledger, const char *database, Error *err) {
   db_bind_integer(s, &at, DB_NO_LIMIT);
   db_bind_integer(s, &at, LEDGER_REPORTS_KEPT);
   return db_step(ledger, s, &row, err);
+}
+
+Status ledger_job_forget(Ledger *ledger, const char *job_id, const json_t *request, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, "UPDATE job SET request = ? WHERE id = ?", &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_json(s, &at, request);
+  db_bind_text(s, &at, job_id);
+  return db_change(ledger, s, "job", job_id, err);
 }
 
 Status ledger_job_report_put(Ledger *ledger, const LedgerJob *job, const json_t *report, Error *err) {
@@ -222,7 +233,8 @@ Status ledger_job_report_put(Ledger *ledger, const LedgerJob *job, const json_t 
   db_bind_json(s, &at, report);
   db_bind_text(s, &at, job->id);
   status = db_change(ledger, s, "job", job->id, err);
-  return status == STATUS_OK && job->kind == LEDGER_JOB_PLAN ? trim_reports(ledger, job->database, err) : status;
+  bool trimmed = job->kind == LEDGER_JOB_PLAN || job->kind == LEDGER_JOB_REHEARSE;
+  return status == STATUS_OK && trimmed ? trim_reports(ledger, job->database, err) : status;
 }
 
 Status ledger_job_report_get(Ledger *ledger, const char *job_id, json_t **report, Error *err) {

@@ -37,16 +37,17 @@ typedef struct Checkpoint {
   json_t *detail; /* owned: omissions, differences, notes, stages, versions, assertions ... for the API */
 } Checkpoint;
 
-/* Plans and restores are the recovery jobs: of a checkpoint whose life they do not change. */
+/* Plans, restores and rehearsals are the recovery jobs: of a checkpoint whose life they do not change. */
 typedef enum LedgerJobKind {
   LEDGER_JOB_DUMP = 1,
   LEDGER_JOB_DRILL = 2,
   LEDGER_JOB_PLAN = 3,
-  LEDGER_JOB_RESTORE = 4
+  LEDGER_JOB_RESTORE = 4,
+  LEDGER_JOB_REHEARSE = 5
 } LedgerJobKind;
-const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore" */
+const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore", "rehearse" */
 bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind);
-bool ledger_job_recovers(LedgerJobKind kind); /* a plan or a restore */
+bool ledger_job_recovers(LedgerJobKind kind); /* a plan, a restore or a rehearsal */
 
 typedef struct LedgerJob {
   char *id, *checkpoint_id /* NULL: of none; from kind 6 on */, *database;
@@ -59,7 +60,7 @@ typedef struct LedgerJob {
   bool cancel_requested;
   char *error_code, *error_message, *error_remedy, *error_object;
   json_t *progress; /* owned; last progress, also what Follow is made of */
-  /* Of recovery jobs alone, never changed after the insert but for the last two: */
+  /* Of recovery jobs alone, never changed after the insert but for the last two (and see ledger_job_forget): */
   char *requested_by, *idempotency_key;
   json_t *request;              /* owned; as it was asked for */
   char *approval, *approved_by; /* "needed", "given", or NULL: needs none; the token's name */
@@ -164,8 +165,10 @@ Status ledger_job_by_key(Ledger *ledger, const char *token_name, const char *ide
                          Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
 Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count,
                          Error *err) MUST_CHECK;
-/* A recovery job's report, an object. Kept apart, since it may be large. Of one database's plans only the newest
- * LEDGER_REPORTS_KEPT are kept: whoever may ask for plans must not be able to fill the disk. */
+/* What was asked for is kept as `request` from now on: texts that the job needed, and nobody needs after it. */
+Status ledger_job_forget(Ledger *ledger, const char *job_id, const json_t *request, Error *err) MUST_CHECK;
+/* A recovery job's report, an object. Kept apart, since it may be large. Of one database's plans and rehearsals only
+ * the newest LEDGER_REPORTS_KEPT are kept: whoever may ask for them must not be able to fill the disk. */
 enum { LEDGER_REPORTS_KEPT = 100 };
 Status ledger_job_report_put(Ledger *ledger, const LedgerJob *job, const json_t *report, Error *err) MUST_CHECK;
 Status ledger_job_report_get(Ledger *ledger, const char *job_id, json_t **report /* new reference, or NULL */,

@@ -35,6 +35,7 @@ static const char *const kind_names[] = {
     [LEDGER_JOB_DRILL] = "drill",
     [LEDGER_JOB_PLAN] = "plan",
     [LEDGER_JOB_RESTORE] = "restore",
+    [LEDGER_JOB_REHEARSE] = "rehearse",
 };
 
 const char *ledger_job_kind_name(LedgerJobKind kind) {
@@ -42,7 +43,7 @@ const char *ledger_job_kind_name(LedgerJobKind kind) {
 }
 
 bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind) {
-  for (int i = LEDGER_JOB_DUMP; i <= LEDGER_JOB_RESTORE; i++) {
+  for (size_t i = LEDGER_JOB_DUMP; i < sizeof kind_names / sizeof *kind_names; i++) {
     if (strcmp(kind_names[i], name) != 0)
       continue;
     *kind = (LedgerJobKind)i;
@@ -52,7 +53,7 @@ bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind) {
 }
 
 bool ledger_job_recovers(LedgerJobKind kind) {
-  return kind == LEDGER_JOB_PLAN || kind == LEDGER_JOB_RESTORE;
+  return kind == LEDGER_JOB_PLAN || kind == LEDGER_JOB_RESTORE || kind == LEDGER_JOB_REHEARSE;
 }
 
 void ledger_job_release(LedgerJob *job) {

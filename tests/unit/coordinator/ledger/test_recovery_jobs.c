@@ -68,6 +68,24 @@ static void test_recovery_jobs(void **state) {
   assert_int_equal(jobs_of(f, NULL, 0, "[\"bank\"]", 10, newest), 0);
 }
 
+/* What a job needed is not kept for ever. */
+static void test_forget(void **state) {
+  Fixture *f = *state;
+  OK(insert_recovery(f, "h1", LEDGER_JOB_REHEARSE, "key", NULL));
+  LedgerJob back = {0};
+  json_t *kept = json_pack("{s:s}", "sha256", "ünï");
+  OK(ledger_job_forget(f->ledger, "h1", kept, &f->err));
+  OK(ledger_job_by_key(f->ledger, "oncall", "key", &back, &f->err));
+  assert_true(json_equal(back.request, kept));
+  assert_true(back.kind == LEDGER_JOB_REHEARSE && ledger_job_recovers(back.kind));
+  assert_int_equal(ledger_job_forget(f->ledger, "nonesuch", kept, &f->err), ERR_NOT_FOUND);
+  ledger_job_release(&back);
+  json_decref(kept);
+  LedgerJobKind kind;
+  assert_true(ledger_job_kind_from_name("rehearse", &kind) && kind == LEDGER_JOB_REHEARSE);
+  assert_false(ledger_job_kind_from_name("", &kind));
+}
+
 /* Over or not; and of plans' reports only the newest stay. */
 static void test_reports(void **state) {
   Fixture *f = *state;
@@ -109,6 +127,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup_checkpoint, teardown)
       T(test_recovery_jobs),
+      T(test_forget),
       T(test_reports),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
