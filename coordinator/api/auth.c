@@ -110,6 +110,7 @@ static Status check_token(Request *request, LedgerToken *token, const Route *rou
   if (is_expired(token))
     return expired(token, err);
   note_use(request->api, token);
+  scope_release(&request->scope);
   scope_load(&request->scope, token->databases);
   request->role = auth_role(token->role);
   if (!(route->roles & request->role))

@@ -16,11 +16,18 @@
 #include "coordinator/api/api.h"
 #include "coordinator/api/tls.h"
 
-enum { API_BODY_LIMIT = 64 << 10, API_BODY_PATIENCE = 1 << 20, API_LIST_DEFAULT = 100, API_LIST_LIMIT = 1000 };
+/* API_LARGE_LIMIT: of routes that say so, for tokens that may take them. */
+enum {
+  API_BODY_LIMIT = 64 << 10,
+  API_LARGE_LIMIT = 1 << 20,
+  API_BODY_PATIENCE = 1 << 20,
+  API_LIST_DEFAULT = 100,
+  API_LIST_LIMIT = 1000
+};
 
 /* Bits: a route names the roles that may take it, so that what names none is for nobody. */
 typedef enum Role {
-  ROLE_CI = 1,       /* asks for checkpoints and plans, and sees how they end */
+  ROLE_CI = 1,       /* asks for checkpoints, plans and rehearsals, and sees how they end */
   ROLE_VIEWER = 2,   /* reads everything */
   ROLE_OPERATOR = 4, /* both, and drills, restores, approves and cancels */
   ROLE_ADMIN = 8,    /* and makes and revokes tokens */
@@ -45,6 +52,7 @@ typedef struct Request {
   const char *method, *path;
   Phase phase;
   Buffer body;
+  size_t body_limit;
   size_t discarded; /* bytes of a body that is too large; it is not kept */
   bool too_large, suspended;
   char allow[48]; /* with a 405: the path's methods */
@@ -144,6 +152,7 @@ typedef struct Route {
   unsigned roles;               /* 0: nobody */
   Handler *handler;
   Reach reach;
+  bool large; /* its body may have API_LARGE_LIMIT */
 } Route;
 
 /* ---- respond.c ---- */
@@ -186,6 +195,8 @@ unsigned auth_role(const char *name); /* 0: there is no such role */
 Status auth_first_token(Api *api, Error *err) MUST_CHECK;
 
 /* ---- router.c ---- */
+/* How large its body may be: asked before that is read. */
+size_t router_body_limit(Request *request);
 enum MHD_Result router_dispatch(Request *request);
 /* Answers what is not allowed: logged within bounds; failed authentications come to 429 if there are too many. */
 enum MHD_Result router_deny(Request *request, Error *err);
@@ -231,7 +242,7 @@ void forwarded_client(const Request *request, Address *client);
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 enum MHD_Result checkpoint_answer(Request *request); /* of a request that waited */
-Handler plan_create, restore_create, jobs_show, jobs_list, jobs_approve, jobs_cancel;
+Handler plan_create, restore_create, rehearsal_create, jobs_show, jobs_list, jobs_approve, jobs_cancel;
 Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;

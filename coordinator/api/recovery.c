@@ -1,4 +1,4 @@
-/* Plans and restores: what a body may ask for, by a table; and the jobs that come of it. */
+/* Plans, restores and rehearsals: what a body may ask for, by a table; and the jobs that come of it. */
 #include <string.h>
 
 #include "common/base/cleanup.h"
@@ -7,7 +7,17 @@
 #include "common/base/text.h"
 #include "coordinator/api/internal.h"
 
-enum { IDEMPOTENCY_KEY_LIMIT = 200, LIST_MOST = 1000, NAME_MOST = 300, TEXT_MOST = 128, IDENTIFIER_MOST = 63 };
+enum {
+  IDEMPOTENCY_KEY_LIMIT = 200,
+  LIST_MOST = 1000,
+  NAME_MOST = 300,
+  TEXT_MOST = 128,
+  IDENTIFIER_MOST = 63,
+  FINDING_MOST = 32,
+  FINDINGS_MOST = 16,
+  NONCE_LEAST = 16,
+  DAY = 86400
+};
 
 static void free_json(json_t **json) {
   json_decref(*json);
@@ -25,10 +35,25 @@ typedef enum Shape {
   SHAPE_PERCENT,    /* more than 0, at most 100 */
   SHAPE_MODE,
   SHAPE_KEYS,
-  SHAPE_PURPOSE
+  SHAPE_PURPOSE,
+  SHAPE_FILES,   /* SQL: a list of {name, text} */
+  SHAPE_SECONDS, /* whole, up to a day */
+  SHAPE_MEGABYTES,
+  SHAPE_FINDINGS, /* a list of kinds of findings, by their names */
+  SHAPE_NONCE,
+  SHAPE_TIME
 } Shape;
 
-enum { IN_PLACE = 1, BESIDE = 2, SCRIPT = 4, NEW_DATABASE = 8, PLAN = 16, ANY = 31 };
+enum {
+  IN_PLACE = 1,
+  BESIDE = 2,
+  SCRIPT = 4,
+  NEW_DATABASE = 8,
+  RESTORE = IN_PLACE | BESIDE | SCRIPT | NEW_DATABASE,
+  PLAN = 16,
+  REHEARSAL = 32,
+  ANY = RESTORE | PLAN | REHEARSAL
+};
 
 static const struct {
   const char *name;
@@ -45,11 +70,20 @@ static const Member members[] = {
     {"database", SHAPE_TEXT, ANY, ANY},
     {"checkpoint", SHAPE_TEXT, ANY, 0},
     {"tables", SHAPE_NAMES, PLAN | IN_PLACE | BESIDE, IN_PLACE | BESIDE},
-    {"digests", SHAPE_NAMES, PLAN, 0},
-    {"rows", SHAPE_NAMES, PLAN, 0},
+    {"digests", SHAPE_NAMES, PLAN | REHEARSAL, 0},
+    {"rows", SHAPE_NAMES, PLAN | REHEARSAL, 0},
     {"purpose", SHAPE_PURPOSE, PLAN, 0},
-    {"threshold_percent", SHAPE_PERCENT, PLAN, 0},
-    {"mode", SHAPE_MODE, ANY & ~(unsigned)PLAN, ANY & ~(unsigned)PLAN},
+    {"threshold_percent", SHAPE_PERCENT, PLAN | REHEARSAL, 0},
+    {"sql", SHAPE_FILES, REHEARSAL, 0},
+    {"tunnel", SHAPE_FLAG, REHEARSAL, 0},
+    {"keep_seconds", SHAPE_SECONDS, REHEARSAL, 0},
+    {"lock_seconds", SHAPE_SECONDS, REHEARSAL, 0},
+    {"rewrite_mb", SHAPE_MEGABYTES, REHEARSAL, 0},
+    {"allow", SHAPE_FINDINGS, REHEARSAL, 0},
+    {"nonce", SHAPE_NONCE, REHEARSAL, REHEARSAL},
+    {"time", SHAPE_TIME, REHEARSAL, REHEARSAL},
+    {"mac", SHAPE_DIGEST, REHEARSAL, REHEARSAL},
+    {"mode", SHAPE_MODE, RESTORE, RESTORE},
     {"replace", SHAPE_FLAG, IN_PLACE | BESIDE | NEW_DATABASE, 0},
     {"foreign_keys", SHAPE_KEYS, IN_PLACE, 0},
     {"columns", SHAPE_NAMES, BESIDE, 0},
@@ -58,8 +92,8 @@ static const Member members[] = {
     {"script_of", SHAPE_JOB, SCRIPT, SCRIPT},
     {"script_sha256", SHAPE_DIGEST, SCRIPT, SCRIPT},
     {"other_database", SHAPE_FLAG, IN_PLACE | BESIDE | SCRIPT, 0},
-    {"confirm", SHAPE_TEXT, ANY & ~(unsigned)PLAN, 0},
-    {"unproven", SHAPE_FLAG, ANY & ~(unsigned)PLAN, 0},
+    {"confirm", SHAPE_TEXT, RESTORE, 0},
+    {"unproven", SHAPE_FLAG, RESTORE, 0},
 };
 
 /* No control characters: it goes into messages, and into the SQL of an agent, which quotes it. */
@@ -80,6 +114,34 @@ static bool names_valid(const json_t *value) {
       return false;
   }
   return count >= 1 && count <= LIST_MOST;
+}
+
+static bool findings_valid(const json_t *value) {
+  size_t index, count = json_array_size(value);
+  const json_t *item;
+  json_array_foreach(value, index, item) {
+    const char *text = json_string_value(item);
+    if (!text || !*text || strlen(text) > FINDING_MOST || strspn(text, "abcdefghijklmnopqrstuvwxyz_") != strlen(text))
+      return false;
+  }
+  return count >= 1 && count <= FINDINGS_MOST;
+}
+
+/* An SQL text holds line breaks; no zero byte, which would end it early. */
+static bool files_valid(const json_t *value) {
+  size_t index, count = json_array_size(value);
+  const json_t *item;
+  json_array_foreach(value, index, item) {
+    const json_t *text = json_object_get(item, "text");
+    if (json_object_size(item) != 2 || !name_valid(json_object_get(item, "name"), NAME_MOST) || !json_is_string(text) ||
+        strlen(json_string_value(text)) != json_string_length(text))
+      return false;
+  }
+  return count >= 1 && count <= LIST_MOST;
+}
+
+static bool between(const json_t *value, json_int_t low, json_int_t high) {
+  return json_is_integer(value) && json_integer_value(value) >= low && json_integer_value(value) <= high;
 }
 
 static unsigned mode_of(const json_t *value) {
@@ -121,6 +183,18 @@ static const char *wrong_shape(Shape shape, const json_t *value) {
                                                                                      : "\"validate\" or \"not_valid\"";
   case SHAPE_PURPOSE:
     return text && strcmp(text, "guard") == 0 ? NULL : "\"guard\", or left out";
+  case SHAPE_FILES:
+    return files_valid(value) ? NULL : "a list of 1 to 1000 objects of \"name\" and \"text\"";
+  case SHAPE_SECONDS:
+    return between(value, 0, DAY) ? NULL : "whole seconds, up to a day";
+  case SHAPE_MEGABYTES:
+    return between(value, 0, INT32_MAX) ? NULL : "whole MB";
+  case SHAPE_FINDINGS:
+    return findings_valid(value) ? NULL : "a list of kinds of findings, such as [\"lock\"]";
+  case SHAPE_NONCE:
+    return text && text_tag_valid(text) && strlen(text) >= NONCE_LEAST ? NULL : "16 to 128 bytes of random text";
+  case SHAPE_TIME:
+    return between(value, 0, INT64_MAX) ? NULL : "seconds since 1970";
   }
   return "something else";
 }
@@ -131,7 +205,7 @@ static Status check_member(const Member *member, const json_t *value, unsigned m
     if (!(member->needed & mode))
       return STATUS_OK;
     return error_set(err, ERR_INVALID_ARGUMENT, "the body must have \"%s\"%s%s", member->name,
-                     mode == PLAN ? "" : " with mode ", mode_name);
+                     *mode_name ? " with mode " : "", mode_name);
   }
   if (!(member->modes & mode))
     return error_set(err, ERR_INVALID_ARGUMENT, "\"%s\" does not go with mode %s", member->name, mode_name);
@@ -142,7 +216,7 @@ static Status check_member(const Member *member, const json_t *value, unsigned m
 static Status check_body(const json_t *body, LedgerJobKind kind, Error *err) {
   const char *known[ARRAY_SIZE(members)];
   size_t count = 0;
-  unsigned all = kind == LEDGER_JOB_PLAN ? PLAN : ANY & ~(unsigned)PLAN;
+  unsigned all = kind == LEDGER_JOB_PLAN ? PLAN : kind == LEDGER_JOB_REHEARSE ? REHEARSAL : RESTORE;
   for (size_t i = 0; i < ARRAY_SIZE(members); i++)
     if (members[i].modes & all)
       known[count++] = members[i].name;
@@ -150,13 +224,16 @@ static Status check_body(const json_t *body, LedgerJobKind kind, Error *err) {
   if (status)
     return status;
   const json_t *given = json_object_get(body, "mode");
-  unsigned mode = kind == LEDGER_JOB_PLAN ? PLAN : mode_of(given);
+  unsigned mode = all == RESTORE ? mode_of(given) : all;
   if (!mode)
     return error_set(err, ERR_INVALID_ARGUMENT, "\"mode\" must be %s", wrong_shape(SHAPE_MODE, NULL));
-  const char *mode_name = mode == PLAN ? "" : json_string_value(given);
+  const char *mode_name = all == RESTORE ? json_string_value(given) : "";
   for (size_t i = 0; i < ARRAY_SIZE(members) && !status; i++)
     if (members[i].modes & all)
       status = check_member(&members[i], json_object_get(body, members[i].name), mode, mode_name, err);
+  bool tunnel = json_is_true(json_object_get(body, "tunnel"));
+  if (!status && all == REHEARSAL && tunnel == (json_object_get(body, "sql") != NULL))
+    status = error_set(err, ERR_INVALID_ARGUMENT, "the body must have either \"sql\" or \"tunnel\": true");
   return status;
 }
 
@@ -174,7 +251,7 @@ static json_t *render_whole(Api *api, const LedgerJob *job, json_t *report) {
   json_object_set_new(json, "requested_by", render_text(job->requested_by));
   json_object_set_new(json, "approval", render_text(job->approval));
   json_object_set_new(json, "approved_by", render_text(job->approved_by));
-  json_object_set_new(json, "request", job->request ? json_incref(job->request) : json_null());
+  json_object_set_new(json, "request", job->request ? dispatch_told(job->request) : json_null());
   json_object_set_new(json, "report", report ? report : json_null());
   return json;
 }
@@ -208,6 +285,10 @@ enum MHD_Result plan_create(Request *request) {
 
 enum MHD_Result restore_create(Request *request) {
   return create(request, LEDGER_JOB_RESTORE);
+}
+
+enum MHD_Result rehearsal_create(Request *request) {
+  return create(request, LEDGER_JOB_REHEARSE);
 }
 
 /* ---- the jobs ---- */
@@ -246,7 +327,7 @@ enum MHD_Result jobs_list(Request *request) {
   const char *kind_name = query_text(request, "kind");
   Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
   if (!status && kind_name && !ledger_job_kind_from_name(kind_name, &kind))
-    status = error_set(&err, ERR_INVALID_ARGUMENT, "\"kind\" must be dump, drill, plan or restore");
+    status = error_set(&err, ERR_INVALID_ARGUMENT, "\"kind\" must be dump, drill, plan, restore or rehearse");
   const JobFilter filter = {.database = query_text(request, "database"),
                             .kind = kind_name ? (int)kind : 0,
                             .scope = request->scope.text,
@@ -274,14 +355,15 @@ enum MHD_Result jobs_approve(Request *request) {
   return show(request, MHD_HTTP_OK);
 }
 
-/* A plan is canceled by whoever may ask for one, a restore by operators. */
+/* A plan or a rehearsal is canceled by whoever may ask for one, a restore by operators. */
 enum MHD_Result jobs_cancel(Request *request) {
   CLEANUP(ledger_job_release) LedgerJob job = {0};
   const Requester requester = scope_requester(request);
   Error err;
   Status status = find(request, &job, &err);
-  if (!status && job.kind != LEDGER_JOB_PLAN && !(request->role & ROLE_OPERATES))
-    status = error_set(&err, ERR_FORBIDDEN, "the token %s may cancel plans, but no %s", request->actor,
+  bool asks = job.kind == LEDGER_JOB_PLAN || job.kind == LEDGER_JOB_REHEARSE;
+  if (!status && !asks && !(request->role & ROLE_OPERATES))
+    status = error_set(&err, ERR_FORBIDDEN, "the token %s may cancel plans and rehearsals, but no %s", request->actor,
                        ledger_job_kind_name(job.kind));
   if (!status)
     status = dispatch_cancel_recovery(request->api->dispatch, job.id, &requester, &err);

@@ -12,37 +12,38 @@ enum { DENIED_WINDOW_US = 10 * 1000 * 1000, DENIED_LOGGED = 20, DENIED_PATH = 20
 /* The one table of who may do what. A route that names no reach is for tokens of all databases only. docs/openapi.yaml
  * documents each of these; tests/e2e/test_api.py checks that, and tests/unit/coordinator/api/test_roles.c each role. */
 static const Route routes[] = {
-    {"POST", "/api/checkpoint", ROLE_ASKS, checkpoint_create_waiting, REACH_SCOPE},
-    {"POST", "/api/v1/checkpoints", ROLE_ASKS, checkpoint_create, REACH_SCOPE},
-    {"GET", "/api/v1/checkpoints", ROLE_LOOKS, checkpoint_list, REACH_SCOPE},
-    {"GET", "/api/v1/checkpoints/{}", ROLE_LOOKS, checkpoint_show, REACH_SCOPE},
-    {"GET", "/api/v1/checkpoints/{}/events", ROLE_LOOKS, events_checkpoint, REACH_SCOPE},
-    {"POST", "/api/v1/checkpoints/{}/drills", ROLE_OPERATES, checkpoint_drill, REACH_SCOPE},
-    {"POST", "/api/v1/checkpoints/{}/cancel", ROLE_OPERATES, checkpoint_cancel, REACH_SCOPE},
-    {"GET", "/api/v1/drills", ROLE_READS, drill_list, REACH_SCOPE},
-    {"POST", "/api/v1/plans", ROLE_ASKS, plan_create, REACH_SCOPE},
-    {"POST", "/api/v1/restores", ROLE_OPERATES, restore_create, REACH_SCOPE},
-    {"GET", "/api/v1/jobs", ROLE_READS, jobs_list, REACH_SCOPE},
-    {"GET", "/api/v1/jobs/{}", ROLE_LOOKS, jobs_show, REACH_SCOPE},
-    {"POST", "/api/v1/jobs/{}/approve", ROLE_OPERATES, jobs_approve, REACH_SCOPE},
-    {"POST", "/api/v1/jobs/{}/cancel", ROLE_ASKS, jobs_cancel, REACH_SCOPE},
-    {"GET", "/api/v1/databases", ROLE_LOOKS, database_list, REACH_SCOPE},
-    {"GET", "/api/v1/agents", ROLE_READS, agent_list, REACH_SCOPE},
-    {"POST", "/api/v1/agents", ROLE_ADMIN, agent_invite, REACH_FLEET},
-    {"DELETE", "/api/v1/agents/{}", ROLE_ADMIN, agent_revoke, REACH_FLEET},
-    {"POST", "/api/v1/enroll", ROLE_NONE, agent_enroll, REACH_SCOPE},
-    {"GET", "/api/v1/authority", ROLE_NONE, authority_show, REACH_SCOPE},
-    {"GET", "/api/v1/ledger", ROLE_READS, ledger_events, REACH_SCOPE},
-    {"GET", "/api/v1/ledger/verify", ROLE_READS, ledger_verify, REACH_FLEET},
-    {"GET", "/api/v1/events", ROLE_READS, events_all, REACH_SCOPE},
-    {"GET", "/api/v1/tokens", ROLE_ADMIN, token_list, REACH_FLEET},
-    {"POST", "/api/v1/tokens", ROLE_ADMIN, token_create, REACH_FLEET},
-    {"POST", "/api/v1/tokens/{}/rotate", ROLE_ADMIN, token_rotate, REACH_FLEET},
-    {"DELETE", "/api/v1/tokens/{}", ROLE_ADMIN, token_revoke, REACH_FLEET},
-    {"GET", "/healthz", ROLE_NONE, health_alive, REACH_SCOPE},
-    {"GET", "/readyz", ROLE_NONE, health_ready, REACH_SCOPE},
-    {"GET", "/metrics", ROLE_READS, health_metrics, REACH_FLEET},
-    {"GET", "/", ROLE_NONE, health_home, REACH_SCOPE},
+    {"POST", "/api/checkpoint", ROLE_ASKS, checkpoint_create_waiting, REACH_SCOPE, false},
+    {"POST", "/api/v1/checkpoints", ROLE_ASKS, checkpoint_create, REACH_SCOPE, false},
+    {"GET", "/api/v1/checkpoints", ROLE_LOOKS, checkpoint_list, REACH_SCOPE, false},
+    {"GET", "/api/v1/checkpoints/{}", ROLE_LOOKS, checkpoint_show, REACH_SCOPE, false},
+    {"GET", "/api/v1/checkpoints/{}/events", ROLE_LOOKS, events_checkpoint, REACH_SCOPE, false},
+    {"POST", "/api/v1/checkpoints/{}/drills", ROLE_OPERATES, checkpoint_drill, REACH_SCOPE, false},
+    {"POST", "/api/v1/checkpoints/{}/cancel", ROLE_OPERATES, checkpoint_cancel, REACH_SCOPE, false},
+    {"GET", "/api/v1/drills", ROLE_READS, drill_list, REACH_SCOPE, false},
+    {"POST", "/api/v1/plans", ROLE_ASKS, plan_create, REACH_SCOPE, false},
+    {"POST", "/api/v1/restores", ROLE_OPERATES, restore_create, REACH_SCOPE, false},
+    {"POST", "/api/v1/rehearsals", ROLE_ASKS, rehearsal_create, REACH_SCOPE, true},
+    {"GET", "/api/v1/jobs", ROLE_READS, jobs_list, REACH_SCOPE, false},
+    {"GET", "/api/v1/jobs/{}", ROLE_LOOKS, jobs_show, REACH_SCOPE, false},
+    {"POST", "/api/v1/jobs/{}/approve", ROLE_OPERATES, jobs_approve, REACH_SCOPE, false},
+    {"POST", "/api/v1/jobs/{}/cancel", ROLE_ASKS, jobs_cancel, REACH_SCOPE, false},
+    {"GET", "/api/v1/databases", ROLE_LOOKS, database_list, REACH_SCOPE, false},
+    {"GET", "/api/v1/agents", ROLE_READS, agent_list, REACH_SCOPE, false},
+    {"POST", "/api/v1/agents", ROLE_ADMIN, agent_invite, REACH_FLEET, false},
+    {"DELETE", "/api/v1/agents/{}", ROLE_ADMIN, agent_revoke, REACH_FLEET, false},
+    {"POST", "/api/v1/enroll", ROLE_NONE, agent_enroll, REACH_SCOPE, false},
+    {"GET", "/api/v1/authority", ROLE_NONE, authority_show, REACH_SCOPE, false},
+    {"GET", "/api/v1/ledger", ROLE_READS, ledger_events, REACH_SCOPE, false},
+    {"GET", "/api/v1/ledger/verify", ROLE_READS, ledger_verify, REACH_FLEET, false},
+    {"GET", "/api/v1/events", ROLE_READS, events_all, REACH_SCOPE, false},
+    {"GET", "/api/v1/tokens", ROLE_ADMIN, token_list, REACH_FLEET, false},
+    {"POST", "/api/v1/tokens", ROLE_ADMIN, token_create, REACH_FLEET, false},
+    {"POST", "/api/v1/tokens/{}/rotate", ROLE_ADMIN, token_rotate, REACH_FLEET, false},
+    {"DELETE", "/api/v1/tokens/{}", ROLE_ADMIN, token_revoke, REACH_FLEET, false},
+    {"GET", "/healthz", ROLE_NONE, health_alive, REACH_SCOPE, false},
+    {"GET", "/readyz", ROLE_NONE, health_ready, REACH_SCOPE, false},
+    {"GET", "/metrics", ROLE_READS, health_metrics, REACH_FLEET, false},
+    {"GET", "/", ROLE_NONE, health_home, REACH_SCOPE, false},
 };
 
 const Route *router_routes(size_t *count) {
@@ -110,6 +111,20 @@ enum MHD_Result router_deny(Request *request, Error *err) {
   return respond_failure(request, err);
 }
 
+/* Only whoever may take the route has a large one: what anybody could make this process keep is bounded. */
+size_t router_body_limit(Request *request) {
+  for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+    const char *arg;
+    size_t arg_size;
+    Error ignored;
+    if (routes[i].large && strcmp(routes[i].method, request->method) == 0 &&
+        match(routes[i].pattern, request->path, &arg, &arg_size) &&
+        auth_check(request, &routes[i], &ignored) == STATUS_OK)
+      return API_LARGE_LIMIT;
+  }
+  return API_BODY_LIMIT;
+}
+
 enum MHD_Result router_dispatch(Request *request) {
   if (request->api->closing) /* nothing may be left waiting */
     return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, ERR_UNAVAILABLE, "the coordinator is stopping");
@@ -134,7 +149,7 @@ enum MHD_Result router_dispatch(Request *request) {
     if (auth_check(request, &routes[i], &err) != STATUS_OK)
       return router_deny(request, &err);
     if (request->too_large) {
-      error_set(&err, ERR_INVALID_ARGUMENT, "the body is larger than %d KiB", API_BODY_LIMIT >> 10);
+      error_set(&err, ERR_INVALID_ARGUMENT, "the body is larger than %zu KiB", request->body_limit >> 10);
       return respond_error(request, MHD_HTTP_CONTENT_TOO_LARGE, &err, NULL);
     }
     if (arg)

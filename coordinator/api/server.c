@@ -128,6 +128,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
       peer_set(request->peer, PEER_READING); /* its body has a time of its own */
     }
     note_address(request);
+    request->body_limit = router_body_limit(request);
     link_request(api, request);
     *state = request;
     return MHD_YES;
@@ -135,7 +136,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
   request->path = url;
   if (*size > 0) {
     /* What is too large is read to its end but not kept, so that the client sees the answer; within reason. */
-    request->too_large |= request->body.size + *size > API_BODY_LIMIT;
+    request->too_large |= request->body.size + *size > request->body_limit;
     if (!request->too_large)
       buffer_append(&request->body, data, *size);
     else

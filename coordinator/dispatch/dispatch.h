@@ -17,12 +17,12 @@
  * key, a drill that follows it loses its lease: it must verify against the new key. Drill ids: the job's id, with
  * "-<attempt>" from the second attempt on (each attempt's proof has a key of its own).
  *
- * Recovery jobs (plans, restores and rehearsals) are of a checkpoint that is stored, and change nothing of it. A plan only reads:
- * it is tried again like a drill. A restore is never tried again: what it had done before it was lost is not known.
- * Never two restores of one database at once; plans may run beside. Whether the checkpoint is still sealed is looked at
- * again when a restore or a rehearsal is leased. A restore that needs approval waits for it, an hour at most. A
- * rehearsal is tried again until its copy is handed over, never after that; of its SQL the ledger keeps digests alone
- * once it is over, since there may be passwords in it.
+ * Recovery jobs (plans, restores and rehearsals) are of a checkpoint that is stored, and change nothing of it. A plan
+ * only reads: it is tried again like a drill. A restore is never tried again: what it had done before it was lost is
+ * not known. Never two restores of one database at once; plans may run beside. Whether the checkpoint is still sealed
+ * is looked at again when a restore or a rehearsal is leased. A restore that needs approval waits for it, an hour at
+ * most. A rehearsal is tried again until its copy is handed over, never after that; of its SQL the ledger keeps digests
+ * alone once it is over, since there may be passwords in it.
  *
  * Checkpoint.restore_drill: a drill that errored or was canceled does not replace "proven". Checkpoint.seconds and the
  * requester's answer are of the first end; finished_us is of the last.
@@ -84,6 +84,8 @@ Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const Requ
  * ERR_CONFIRMATION_NEEDED; ERR_TOO_MANY. Idempotency keys as for checkpoints. *out is released by the caller. */
 Status dispatch_request_recovery(Dispatch *dispatch, LedgerJobKind kind, json_t *request, const Requester *requester,
                                  const char *idempotency_key, LedgerJob *out, bool *joined, Error *err) MUST_CHECK;
+/* What of a recovery job's request is shown, compared and kept: SQL that is rehearsed by its digests. New reference. */
+json_t *dispatch_told(const json_t *request);
 /* A restore that needs a second person's approval. ERR_FORBIDDEN: it is the requester's own; ERR_CONFLICT: it needs
  * none (any more). */
 Status dispatch_approve(Dispatch *dispatch, const char *job_id, const Requester *requester, Error *err) MUST_CHECK;

@@ -150,8 +150,6 @@ Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kin
 /* rehearsal.c */
 /* Was its copy handed over? From then on it is never tried again by itself. */
 bool rehearsal_begun(const Dispatch *dispatch, const LedgerJob *job);
-/* The request with a digest in place of each SQL text: what is shown, compared and kept. New reference. */
-json_t *rehearsal_told(const json_t *request);
 
 /* request.c: what recovery_request.c asks for, too. */
 bool request_sees(const Requester *requester, const char *database);

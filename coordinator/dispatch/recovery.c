@@ -1,4 +1,5 @@
-/* How plans, restores and rehearsals end: their report, what the ledger says of them. Nothing here touches a checkpoint. */
+/* How plans, restores and rehearsals end: their report, what the ledger says of them. Nothing here touches a
+ * checkpoint. */
 #include "coordinator/dispatch/internal.h"
 
 #include <string.h>
@@ -28,7 +29,7 @@ static json_t *some_of(const json_t *names) {
 
 /* Of the SQL that is rehearsed: which files, and the digest of each. New reference. */
 static json_t *some_files(const json_t *files) {
-  CLEANUP(intake_json_free) json_t *request = json_pack("{s:O}", "sql", files), *told = rehearsal_told(request);
+  CLEANUP(intake_json_free) json_t *request = json_pack("{s:O}", "sql", files), *told = dispatch_told(request);
   CLEANUP(intake_json_free) json_t *names = json_array();
   const json_t *file;
   size_t index;
@@ -108,7 +109,7 @@ static bool is(const json_t *object, const char *member, const char *value) {
 }
 
 static Status forget_sql(Change *change, const LedgerJob *job, Error *err) {
-  CLEANUP(intake_json_free) json_t *told = rehearsal_told(job->request);
+  CLEANUP(intake_json_free) json_t *told = dispatch_told(job->request);
   return ledger_job_forget(change->dispatch->ledger, job->id, told, err);
 }
 
@@ -138,8 +139,8 @@ static Status errored(Change *change, Work *work, LedgerJob *job, const Error *c
   if (job->kind == LEDGER_JOB_RESTORE && cause->status == ERR_AGENT_LOST) /* its process ended, who knows where */
     return job_retry(change, work, job, cause, true, err);
   bool again = error_class(cause->status) == ERROR_CLASS_TRANSIENT;
-  bool repeatable = job->kind == LEDGER_JOB_PLAN ||
-                    (job->kind == LEDGER_JOB_REHEARSE && !rehearsal_begun(change->dispatch, job));
+  bool repeatable =
+      job->kind == LEDGER_JOB_PLAN || (job->kind == LEDGER_JOB_REHEARSE && !rehearsal_begun(change->dispatch, job));
   if (repeatable && (again || job->cancel_requested))
     return job_retry(change, work, job, cause, false, err);
   return recovery_over(change, work, job, JOB_EVENT_ERRORED, cause, report, err);

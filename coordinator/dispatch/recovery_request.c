@@ -131,7 +131,8 @@ static Status check_room(Dispatch *dispatch, const char *database, Error *err) {
     open += ledger_job_recovers(jobs[i].kind) && strcmp(jobs[i].database, database) == 0;
   ledger_job_list_free(jobs, count);
   if (open >= RECOVERY_OPEN_LIMIT)
-    return error_set(err, ERR_TOO_MANY, "%zu plans, restores and rehearsals of database %s are waiting already", open, database);
+    return error_set(err, ERR_TOO_MANY, "%zu plans, restores and rehearsals of database %s are waiting already", open,
+                     database);
   return STATUS_OK;
 }
 
@@ -146,7 +147,7 @@ static Status join(Dispatch *dispatch, LedgerJobKind kind, const json_t *request
     *err = missing;
     return status;
   }
-  CLEANUP(intake_json_free) json_t *was = rehearsal_told(first.request), *is = rehearsal_told(request);
+  CLEANUP(intake_json_free) json_t *was = dispatch_told(first.request), *is = dispatch_told(request);
   if (first.kind != kind || !json_equal(was, is)) {
     error_set(err, ERR_CONFLICT, "this idempotency key was used for another request: %s %s of database %s",
               ledger_job_kind_name(first.kind), first.id, first.database);

@@ -26,7 +26,7 @@ static json_t *file_told(const json_t *file) {
                    (json_int_t)json_string_length(text), "sha256", hex);
 }
 
-json_t *rehearsal_told(const json_t *request) {
+json_t *dispatch_told(const json_t *request) {
   json_t *told = json_copy((json_t *)request);
   const json_t *files = json_object_get(request, "sql"), *file;
   size_t index;

@@ -289,7 +289,7 @@ Status ledger_open_sqlite(const char *path, Ledger **out, Error *err) {
   if (status == STATUS_OK)
     status = run(sqlite,
                  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
-                 "PRAGMA trusted_schema = OFF",
+                 "PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON",
                  err);
   if (status == STATUS_OK)
     status = schema_migrate(ledger, err);

@@ -99,6 +99,64 @@ static void test_bodies_of_restores(void **state) {
           404, "not_found");
 }
 
+static void test_bodies_of_rehearsals(void **state) {
+  Server *s = *state;
+  CLEANUP_FREE char *id = sealed_of(s, "shop");
+#define SIGNED ", \"nonce\": \"0123456789abcdef\", \"time\": 1763700000, \"mac\": \"" PROOF "\"}"
+#define SQL "\"sql\": [{\"name\": \"a.sql\", \"text\": \"SELECT 1;\\n\"}]"
+  static const char *const bad[] = {
+      OF_SHOP SQL "}",
+      OF_SHOP "\"tunnel\": false" SIGNED,
+      OF_SHOP "\"tunnel\": true, " SQL SIGNED,
+      OF_SHOP "\"sql\": []" SIGNED,
+      OF_SHOP "\"sql\": [\"SELECT 1\"]" SIGNED,
+      OF_SHOP "\"sql\": [{\"name\": \"a\", \"text\": 5}]" SIGNED,
+      OF_SHOP "\"sql\": [{\"name\": \"a\\nb\", \"text\": \"\"}]" SIGNED,
+      OF_SHOP "\"sql\": [{\"name\": \"a\", \"text\": \"\", \"role\": \"x\"}]" SIGNED,
+      OF_SHOP "\"tunnel\": true, \"nonce\": \"short\", \"time\": 5, \"mac\": \"" PROOF "\"}",
+      OF_SHOP "\"tunnel\": true, \"nonce\": \"0123456789abcdef\", \"time\": -5, \"mac\": \"" PROOF "\"}",
+      OF_SHOP "\"tunnel\": true, \"nonce\": \"0123456789abcdef\", \"time\": 5, \"mac\": \"abc\"}",
+      OF_SHOP "\"keep_seconds\": 86401, \"tunnel\": true" SIGNED,
+      OF_SHOP "\"lock_seconds\": 0.5, \"tunnel\": true" SIGNED,
+      OF_SHOP "\"rewrite_mb\": -1, \"tunnel\": true" SIGNED,
+      OF_SHOP "\"allow\": [\"Lock; DROP\"], \"tunnel\": true" SIGNED,
+      OF_SHOP "\"unproven\": true, \"tunnel\": true" SIGNED,
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+    REFUSED(ask(s, "POST", "/api/v1/rehearsals", bad[i]), 400, "invalid_argument");
+  static const char *const good[] = {
+      OF_SHOP SQL SIGNED,
+      OF_SHOP "\"tunnel\": true, \"keep_seconds\": 60, \"lock_seconds\": 0, \"rewrite_mb\": 1, \"allow\": [\"lock\"], "
+              "\"digests\": [\"a\"], \"rows\": [\"b\"], \"threshold_percent\": 0.5" SIGNED,
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+    ANSWERED(ask(s, "POST", "/api/v1/rehearsals", good[i]), 202);
+}
+
+/* A migration may be larger than other bodies, if whoever sends it may ask for rehearsals. Its text is not shown. */
+static void test_large_bodies(void **state) {
+  Server *s = *state;
+  CLEANUP_FREE char *id = sealed_of(s, "shop");
+  CLEANUP_FREE char *viewer = make_token(s, "viewer", "viewer");
+  static const size_t sizes[] = {300 << 10, 1 << 20};
+  for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+    CLEANUP_FREE char *text = memory_alloc(sizes[i] + 1);
+    memset(text, '-', sizes[i]);
+    CLEANUP_FREE char *body = memory_format(OF_SHOP "\"sql\": [{\"name\": \"a.sql\", \"text\": \"%s\"}]" SIGNED, text);
+    REFUSED(with_token(s, "POST", "/api/v1/rehearsals", viewer, body), 403, "forbidden");
+    if (i == 1) {
+      REFUSED(ask(s, "POST", "/api/v1/rehearsals", body), 413, "invalid_argument");
+      break;
+    }
+    ANSWER made = ask(s, "POST", "/api/v1/rehearsals", body);
+    assert_int_equal(made.status, 202);
+    const json_t *file = json_array_get(json_object_get(json_object_get(made.json, "request"), "sql"), 0);
+    assert_int_equal(json_integer_value(json_object_get(file, "bytes")), sizes[i]);
+    assert_null(json_object_get(file, "text"));
+    REFUSED(ask(s, "POST", "/api/v1/plans", body), 413, "invalid_argument");
+  }
+}
+
 #define RESTORE "{\"database\": \"prod-api\", \"mode\": \"in_place\", \"tables\": [\"a\"], \"confirm\": \"prod-api\"}"
 
 static char *made(Server *s, const char *target, const char *token, const char *body) {
@@ -224,9 +282,8 @@ static void test_idempotency(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, api_setup, api_teardown)
-      T(test_bodies_of_plans), T(test_bodies_of_restores),
-      T(test_a_job_is_shown),  T(test_confirmation_is_wanted),
-      T(test_second_person),   T(test_cancel),
+      T(test_bodies_of_plans), T(test_bodies_of_restores),     T(test_bodies_of_rehearsals), T(test_large_bodies),
+      T(test_a_job_is_shown),  T(test_confirmation_is_wanted), T(test_second_person),        T(test_cancel),
       T(test_idempotency),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,6 +31,7 @@ static const Row rows[] = {
     {"GET", "/api/v1/drills", "voa", false, LIST},
     {"POST", "/api/v1/plans", "coa", false, ASK},
     {"POST", "/api/v1/restores", "oa", false, ASK},
+    {"POST", "/api/v1/rehearsals", "coa", false, ASK},
     {"GET", "/api/v1/jobs", "voa", false, LIST},
     {"GET", "/api/v1/jobs/{}", "cvoa", false, WORK},
     {"POST", "/api/v1/jobs/{}/approve", "oa", false, WORK},
@@ -125,6 +126,10 @@ static int64_t events_of(Server *s) {
 static char *body_of(const Row *row, const char *database) {
   if (strstr(row->pattern, "plans"))
     return memory_format("{\"database\": \"%s\"}", database);
+  if (strstr(row->pattern, "rehearsals"))
+    return memory_format("{\"database\": \"%s\", \"tunnel\": true, \"nonce\": \"0123456789abcdef\", \"time\": 1, "
+                         "\"mac\": \"" PROOF "\"}",
+                         database);
   if (strstr(row->pattern, "restores"))
     return memory_format("{\"database\": \"%s\", \"mode\": \"beside\", \"tables\": [\"a\"], \"confirm\": \"%s\"}",
                          database, database);

@@ -107,14 +107,14 @@ static inline void restart(Fixture *f) {
 }
 
 static inline void configure(Fixture *f) {
-  static const char *both[] = {"dump", "drill"}, *restore[] = {"restore"}, *all[] = {"*"};
+  static const char *both[] = {"dump", "drill"}, *restore[] = {"restore", "rehearse"}, *all[] = {"*"};
   f->assertion = (ConfigAssertion){"rows", "SELECT true"};
   f->databases[0] = (ConfigDatabase){"prod-api", "production", "", &f->assertion, 1, 900, 5, 2, false, "GOVERNANCE", 3};
   f->databases[1] = (ConfigDatabase){"shop", "", "", NULL, 0, 900, 5, 2, false, NULL, 0};
   for (int i = 0; i < AGENTS; i++) {
     f->agents[i] = (ConfigAgent){.name = agent_names[i], .databases = all, .database_count = 1};
     f->agents[i].capabilities = i > 2 ? restore : i == 2 ? both + 1 : both;
-    f->agents[i].capability_count = i == 0 ? 2 : 1;
+    f->agents[i].capability_count = i == 0 || i > 2 ? 2 : 1;
     char *key = memory_format("%s/%d.key", f->dir, i), *pub = memory_format("%s/%d.pub", f->dir, i);
     OK(signing_key_generate(key, pub, &f->err));
     OK(signing_key_load(key, &f->keys[i], &f->err));
