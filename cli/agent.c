@@ -44,7 +44,7 @@ ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
   int64_t seconds = 0;
   if (capabilities.count == 0)
     return cli_usage(cli, "--capability is missing: dump, drill, restore, or several of them");
-  if (!options_duration(expires, &seconds) || seconds == 0)
+  if (!text_duration(expires, &seconds) || seconds == 0)
     return cli_usage(cli, "--expires is a time such as 30m, 1h or 2d, not '%s'", expires);
   if (!text_name_valid(name))
     return cli_usage(cli, "an agent's name is 1 to 63 of a-z, 0-9, '.', '_' and '-'");

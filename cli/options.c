@@ -133,19 +133,3 @@ Status options_parse(const Option *options, size_t count, int argc, char **argv,
   *positional_count = found;
   return STATUS_OK;
 }
-
-bool options_duration(const char *text, int64_t *seconds) {
-  static const struct {
-    const char *unit;
-    int64_t seconds;
-  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 7 * 86400}};
-  size_t digits = strspn(text, "0123456789");
-  if (digits == 0 || digits > 9)
-    return false;
-  for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-    if (strcmp(text + digits, units[i].unit) == 0) {
-      *seconds = strtoll(text, NULL, 10) * units[i].seconds;
-      return true;
-    }
-  return false;
-}

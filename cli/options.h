@@ -30,9 +30,6 @@ typedef struct Option {
 Status options_parse(const Option *options, size_t count, int argc, char **argv, int max, const char **positional,
                      int *positional_count, Error *err) MUST_CHECK;
 
-/* "90d", "12h", "30m", "45s", "2w" or plain seconds; false if it is none of them. */
-bool options_duration(const char *text, int64_t *seconds);
-
 /* The nearest of the names, or NULL if none is near enough to be meant (Damerau-Levenshtein, transpositions count one).
  */
 const char *options_nearest(const char *word, const char *const *names, size_t count);

@@ -19,7 +19,7 @@ static bool token_take_duration(json_t *body, const char *member, const char *te
   int64_t seconds = 0;
   if (!text)
     return true;
-  if (!options_duration(text, &seconds))
+  if (!text_duration(text, &seconds))
     return false;
   json_object_set_new(body, member, json_integer(seconds));
   return true;

@@ -151,6 +151,7 @@ static Status take_settings(Loaded *loaded, Error *err) {
   config->http = raw->http ? raw->http : "127.0.0.1:8420";
   config->ledger = resolve(loaded, raw->ledger ? raw->ledger : "ledger.db");
   config->admin_token_file = resolve(loaded, raw->admin_token_file ? raw->admin_token_file : "token");
+  config->fleet = raw->fleet ? resolve(loaded, raw->fleet) : NULL;
   config->log_level = raw->log.level ? raw->log.level : "info";
   config->log_format = raw->log.format ? raw->log.format : "text";
   LogLevel level;

@@ -50,6 +50,7 @@ typedef struct CoordinatorConfig {
   const char *certificate, *certificate_key; /* of bus_tls: this coordinator's own */
   int agent_certificate_seconds;             /* how long an agent's certificate is valid; default 90 days */
   const char *ledger;                        /* SQLite file */
+  const char *fleet;                         /* a fleet.yaml that is watched; NULL: it is applied by the API */
   const char *admin_token_file; /* the first admin token; its hash is kept when no token of name "admin" exists yet */
   int lease_seconds;            /* default 30 */
   int poll_seconds;             /* default 20 */
@@ -68,6 +69,7 @@ bool coordinator_config_capability(const char *name); /* is there such a one? */
 
 Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) MUST_CHECK;
 void coordinator_config_free(CoordinatorConfig *config);
+/* Of those in this file: fleet_database knows all there are. */
 const ConfigDatabase *coordinator_config_database(const CoordinatorConfig *config, const char *name);
 const ConfigAgent *coordinator_config_agent(const CoordinatorConfig *config, const char *name);
 

@@ -14,17 +14,17 @@ static const cyaml_schema_field_t assertion_fields[] = {
     CYAML_FIELD_STRING_PTR("sql", CYAML_FLAG_POINTER, ConfigAssertion, sql, 1, SQL_LIMIT),
     CYAML_FIELD_END,
 };
-static const cyaml_schema_value_t assertion_schema = {
+const cyaml_schema_value_t config_assertion_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, ConfigAssertion, assertion_fields)};
 
-static const cyaml_schema_field_t budgets_fields[] = {
+const cyaml_schema_field_t config_budgets_fields[] = {
     OPTIONAL_INT("timeout_seconds", RawBudgets, timeout_seconds),
     OPTIONAL_INT("lock_timeout_seconds", RawBudgets, lock_timeout_seconds),
     OPTIONAL_INT("connections", RawBudgets, connections),
     CYAML_FIELD_END,
 };
 
-static const cyaml_schema_field_t lock_fields[] = {
+const cyaml_schema_field_t config_lock_fields[] = {
     REQUIRED_TEXT("mode", RawLock, mode),
     CYAML_FIELD_INT_PTR("days", CYAML_FLAG_POINTER, RawLock, days),
     CYAML_FIELD_END,
@@ -36,10 +36,10 @@ static const cyaml_schema_field_t database_fields[] = {
                            TEXT_LIMIT),
     CYAML_FIELD_STRING_PTR("owner", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, owner, 0, TEXT_LIMIT),
     CYAML_FIELD_SEQUENCE("assertions", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, assertions,
-                         &assertion_schema, 0, LIST_LIMIT),
-    CYAML_FIELD_MAPPING("budgets", CYAML_FLAG_OPTIONAL, RawDatabase, budgets, budgets_fields),
+                         &config_assertion_schema, 0, LIST_LIMIT),
+    CYAML_FIELD_MAPPING("budgets", CYAML_FLAG_OPTIONAL, RawDatabase, budgets, config_budgets_fields),
     CYAML_FIELD_BOOL("restore_approval", CYAML_FLAG_OPTIONAL, RawDatabase, restore_approval),
-    CYAML_FIELD_MAPPING_PTR("lock", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, lock, lock_fields),
+    CYAML_FIELD_MAPPING_PTR("lock", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, lock, config_lock_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t database_schema = {
@@ -101,6 +101,7 @@ static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("bus", RawConfig, bus),
     OPTIONAL_TEXT("ledger", RawConfig, ledger),
     OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
+    OPTIONAL_TEXT("fleet", RawConfig, fleet),
     CYAML_FIELD_MAPPING_PTR("bus_tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, bus_tls, bus_tls_fields),
     CYAML_FIELD_MAPPING("dispatch", CYAML_FLAG_OPTIONAL, RawConfig, dispatch, dispatch_fields),
     CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, databases, &database_schema,

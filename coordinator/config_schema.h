@@ -1,4 +1,4 @@
-/* coordinator.yaml as libcyaml loads it. Internal to coordinator/config.c. */
+/* coordinator.yaml as libcyaml loads it. Internal to coordinator/config.c and coordinator/fleet. */
 #ifndef PGSEAL_COORDINATOR_CONFIG_SCHEMA_H
 #define PGSEAL_COORDINATOR_CONFIG_SCHEMA_H
 
@@ -59,7 +59,7 @@ typedef struct RawConfig {
   RawLimits http_limits;
   RawTls tls;
   bool http_unencrypted;
-  char *http, *bus, *ledger, *admin_token_file;
+  char *http, *bus, *ledger, *admin_token_file, *fleet;
   RawBusTls *bus_tls;
   RawDispatch dispatch;
   RawDatabase *databases;
@@ -70,5 +70,9 @@ typedef struct RawConfig {
 } RawConfig;
 
 extern const cyaml_schema_value_t coordinator_config_schema;
+
+/* What fleet.yaml says in the same words. */
+extern const cyaml_schema_value_t config_assertion_schema;
+extern const cyaml_schema_field_t config_budgets_fields[], config_lock_fields[];
 
 #endif

@@ -3,7 +3,10 @@
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "common/base/cleanup.h"
 
 size_t text_utf8_length(const char *text) {
   const unsigned char *p = (const unsigned char *)text;
@@ -130,4 +133,20 @@ char *text_clean(const char *in, char *out, size_t size) {
   if (size > 0)
     out[used] = '\0';
   return out;
+}
+
+bool text_duration(const char *text, int64_t *seconds) {
+  static const struct {
+    const char *unit;
+    int64_t seconds;
+  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"w", 7 * 86400}};
+  size_t digits = strspn(text, "0123456789");
+  if (digits == 0 || digits > 9)
+    return false;
+  for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+    if (strcmp(text + digits, units[i].unit) == 0) {
+      *seconds = strtoll(text, NULL, 10) * units[i].seconds;
+      return true;
+    }
+  return false;
 }

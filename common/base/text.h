@@ -26,6 +26,9 @@ bool text_tag_valid(const char *tag);
  * control characters become '?'. Returns out. */
 char *text_clean(const char *in, char *out, size_t size);
 
+/* "90s", "30m", "12h", "7d", "2w", or a number of seconds. False: it is none of these. */
+bool text_duration(const char *text, int64_t *seconds);
+
 /* Bytes of the valid UTF-8 sequence (RFC 3629) that text starts with: 1..4; 0 at its end or where it is invalid. */
 size_t text_utf8_length(const char *text);
 

@@ -104,16 +104,12 @@ Status config_error(Error *err, const char *path, const char *format, ...) {
   return error_prefix(err, "%s", path);
 }
 
-Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) {
-  CLEANUP(buffer_release) Buffer text = {0};
-  Error cause;
-  if (file_read(path, CONFIG_FILE_LIMIT, &text, &cause) != STATUS_OK)
-    return error_set(err, ERR_CONFIG, "cannot read the configuration: %s", cause.message);
+static Status parse(const char *name, Buffer *text, const cyaml_schema_value_t *schema, void **out, Error *err) {
   Complaint complaint = {0};
   cyaml_config_t yaml = settings(&complaint);
   cyaml_data_t *raw = NULL;
-  buffer_append_byte(&text, '\n'); /* libcyaml wants a pointer, also for an empty file */
-  cyaml_err_t rc = cyaml_load_data(text.data, text.size, &yaml, schema, &raw, NULL);
+  buffer_append_byte(text, '\n'); /* libcyaml wants a pointer, also for an empty file */
+  cyaml_err_t rc = cyaml_load_data(text->data, text->size, &yaml, schema, &raw, NULL);
   if (rc == CYAML_OK && raw) {
     *out = raw;
     return STATUS_OK;
@@ -121,13 +117,28 @@ Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, vo
   const char *reason = rc == CYAML_OK         ? "the file is empty"
                        : complaint.message[0] ? complaint.message
                                               : cyaml_strerror(rc);
-  buffer_append_byte(&text, '\0');
-  complaint_find_key(&complaint, (const char *)text.data);
+  buffer_append_byte(text, '\0');
+  complaint_find_key(&complaint, (const char *)text->data);
   if (!complaint.line)
-    return config_error(err, path, "%s", reason);
-  error_set(err, ERR_CONFIG, "%s:%d:%d: %s", path, complaint.line, complaint.column, reason);
-  error_object(err, "%s:%d", path, complaint.line);
+    return config_error(err, name, "%s", reason);
+  error_set(err, ERR_CONFIG, "%s:%d:%d: %s", name, complaint.line, complaint.column, reason);
+  error_object(err, "%s:%d", name, complaint.line);
   return ERR_CONFIG;
+}
+
+Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  Error cause;
+  if (file_read(path, CONFIG_FILE_LIMIT, &text, &cause) != STATUS_OK)
+    return error_set(err, ERR_CONFIG, "cannot read the configuration: %s", cause.message);
+  return parse(path, &text, schema, out, err);
+}
+
+Status config_yaml_parse(const char *name, const char *text, size_t size, const cyaml_schema_value_t *schema,
+                         void **out, Error *err) {
+  CLEANUP(buffer_release) Buffer copy = {0};
+  buffer_append(&copy, text, size);
+  return parse(name, &copy, schema, out, err);
 }
 
 void config_yaml_free(const cyaml_schema_value_t *schema, void *data) {

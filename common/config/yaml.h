@@ -10,6 +10,9 @@
 #include "common/base/error.h"
 
 Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, void **out, Error *err) MUST_CHECK;
+/* The same of a text; name: of where it comes from, for messages. */
+Status config_yaml_parse(const char *name, const char *text, size_t size, const cyaml_schema_value_t *schema,
+                         void **out, Error *err) MUST_CHECK;
 void config_yaml_free(const cyaml_schema_value_t *schema, void *data); /* NULL is fine */
 
 /* The absolute directory of a file; and a path relative to it. New strings the caller frees. */

@@ -35,12 +35,14 @@ static Status add_database(Request *request, const ConfigDatabase *database, jso
 enum MHD_Result database_list(Request *request) {
   json_t *list = json_array();
   Error err;
-  for (size_t i = 0; i < request->api->config->database_count; i++)
-    if (scope_sees(&request->scope, request->api->config->databases[i].name) &&
-        add_database(request, &request->api->config->databases[i], list, &err) != STATUS_OK) {
+  const Fleet *fleet = dispatch_fleet(request->api->dispatch);
+  for (size_t i = 0; i < fleet_count(fleet); i++) {
+    const ConfigDatabase *database = &fleet_at(fleet, i)->config;
+    if (scope_sees(&request->scope, database->name) && add_database(request, database, list, &err) != STATUS_OK) {
       json_decref(list);
       return respond_failure(request, &err);
     }
+  }
   return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "databases", list));
 }
 
@@ -62,13 +64,13 @@ static const LedgerAgent *seen(const LedgerAgent *agents, size_t count, const ch
 
 /* Does it serve any database that there is in this scope? */
 static bool agent_seen(const Request *request, const ConfigAgent *agent) {
-  const CoordinatorConfig *config = request->api->config;
   if (!request->scope.text)
     return true;
-  for (size_t i = 0; i < config->database_count; i++)
+  const Fleet *fleet = dispatch_fleet(request->api->dispatch);
+  for (size_t i = 0; i < fleet_count(fleet); i++)
     for (size_t j = 0; j < agent->database_count; j++)
-      if (text_glob(agent->databases[j], config->databases[i].name) &&
-          scope_sees(&request->scope, config->databases[i].name))
+      if (text_glob(agent->databases[j], fleet_at(fleet, i)->config.name) &&
+          scope_sees(&request->scope, fleet_at(fleet, i)->config.name))
         return true;
   return false;
 }

@@ -244,7 +244,7 @@ static json_t *render_whole(Api *api, const LedgerJob *job, json_t *report) {
   json_t *json = render_job(job);
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Error ignored; /* then it has no tag to show */
-  const ConfigDatabase *database = coordinator_config_database(api->config, job->database);
+  const ConfigDatabase *database = fleet_config(dispatch_fleet(api->dispatch), job->database);
   bool found = ledger_checkpoint_get(api->ledger, job->checkpoint_id, &checkpoint, &ignored) == STATUS_OK;
   json_object_set_new(json, "tag", render_text(found ? checkpoint.tag : NULL));
   json_object_set_new(json, "environment", render_text(database ? database->environment : ""));

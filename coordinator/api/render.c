@@ -67,7 +67,7 @@ static void add_jobs(Api *api, const char *checkpoint_id, json_t *json) {
 
 json_t *render_checkpoint(Api *api, const Checkpoint *c, bool whole) {
   char size[TEXT_SIZE_SIZE];
-  const ConfigDatabase *database = coordinator_config_database(api->config, c->database);
+  const ConfigDatabase *database = fleet_config(dispatch_fleet(api->dispatch), c->database);
   json_t *json = json_pack("{s:b, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:f}", "ok",
                            c->state == CHECKPOINT_SEALED, "id", c->id, "database", render_text(c->database),
                            "environment", render_text(database ? database->environment : ""), "tag",

@@ -15,18 +15,12 @@ Status change_begin(Dispatch *dispatch, Change *change, Error *err) {
   return STATUS_OK;
 }
 
-Status change_event(Change *change, const char *kind, const Checkpoint *checkpoint, const LedgerJob *job,
-                    const Requester *requester, json_t *detail, Error *err) {
+/* event: its kind, detail and texts are owned by it, and are the change's then. */
+static Status append(Change *change, LedgerEvent event, const Requester *requester, Error *err) {
   if (requester && requester->address) {
-    detail = detail ? detail : json_object();
-    json_object_set_new(detail, "address", json_string(requester->address));
+    event.detail = event.detail ? event.detail : json_object();
+    json_object_set_new(event.detail, "address", json_string(requester->address));
   }
-  LedgerEvent event = {.kind = memory_strdup(kind),
-                       .checkpoint_id = memory_strdup(checkpoint->id),
-                       .database = memory_strdup(checkpoint->database),
-                       .detail = detail};
-  text_set(&event.job_id, job ? job->id : NULL);
-  text_set(&event.agent, job ? job->agent : NULL);
   text_set(&event.actor, requester ? requester->name : NULL);
   Status status = ledger_event_append(change->dispatch->ledger, &event, err);
   if (status != STATUS_OK) {
@@ -37,6 +31,24 @@ Status change_event(Change *change, const char *kind, const Checkpoint *checkpoi
   return STATUS_OK;
 }
 
+Status change_event(Change *change, const char *kind, const Checkpoint *checkpoint, const LedgerJob *job,
+                    const Requester *requester, json_t *detail, Error *err) {
+  LedgerEvent event = {.kind = memory_strdup(kind),
+                       .checkpoint_id = memory_strdup(checkpoint->id),
+                       .database = memory_strdup(checkpoint->database),
+                       .detail = detail};
+  text_set(&event.job_id, job ? job->id : NULL);
+  text_set(&event.agent, job ? job->agent : NULL);
+  return append(change, event, requester, err);
+}
+
+Status change_note(Change *change, const char *kind, const char *database, const Requester *requester, json_t *detail,
+                   Error *err) {
+  LedgerEvent event = {.kind = memory_strdup(kind), .detail = detail};
+  text_set(&event.database, database);
+  return append(change, event, requester, err);
+}
+
 void change_finished(Change *change, const char *checkpoint_id) {
   ARRAY_PUSH(change->finished, change->finished_count, memory_strdup(checkpoint_id));
 }
@@ -45,8 +57,9 @@ static void notify(const Change *change) {
   const Dispatch *dispatch = change->dispatch;
   for (size_t i = 0; i < change->event_count; i++) {
     const LedgerEvent *event = &change->events[i];
-    log_info(event->kind, "database", event->database, "checkpoint", event->checkpoint_id, "job",
-             event->job_id ? event->job_id : "", "agent", event->agent ? event->agent : "", NULL);
+    log_info(event->kind, "database", event->database ? event->database : "", "checkpoint",
+             event->checkpoint_id ? event->checkpoint_id : "", "job", event->job_id ? event->job_id : "", "agent",
+             event->agent ? event->agent : "", NULL);
     for (size_t j = 0; j < dispatch->observer_count; j++) {
       if (dispatch->observers[j].event)
         dispatch->observers[j].event(dispatch->observers[j].user, event);

@@ -25,6 +25,9 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
   Status status = agents_open(config, ledger, &dispatch->agents, err);
   if (status != STATUS_OK)
     return status;
+  status = fleet_open(dispatch, err);
+  if (status != STATUS_OK)
+    return status;
   agents_observe(dispatch->agents, dispatch_agent_changed, dispatch);
   status = ledger_job_open(ledger, &jobs, &count, err);
   if (status != STATUS_OK)
@@ -51,6 +54,7 @@ void dispatch_close(Dispatch *dispatch) {
   free(dispatch->seen_us);
   free(dispatch->offers);
   agents_close(dispatch->agents);
+  fleet_free(dispatch->fleet);
   free(dispatch);
 }
 

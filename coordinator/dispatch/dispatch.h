@@ -37,6 +37,7 @@
 
 #include "coordinator/agents/agents.h"
 #include "coordinator/config.h"
+#include "coordinator/fleet/fleet.h"
 #include "coordinator/ledger/ledger.h"
 #include "proto/pgseal.pb-c.h"
 
@@ -60,6 +61,8 @@ typedef struct DispatchObserver { /* called after commit, on the loop; must not 
 
 Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch **out, Error *err) MUST_CHECK;
 Agents *dispatch_agents(Dispatch *dispatch); /* opened and closed with it; one that is revoked loses its jobs at once */
+const Fleet *dispatch_fleet(const Dispatch *dispatch);    /* in force; valid in this turn of the loop only */
+int64_t dispatch_fleet_changes(const Dispatch *dispatch); /* raised whenever it is replaced */
 void dispatch_close(Dispatch *dispatch);
 void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer); /* copied; several may be added */
 
@@ -92,6 +95,16 @@ Status dispatch_approve(Dispatch *dispatch, const char *job_id, const Requester 
 /* ERR_CONFLICT: it is over, or no recovery job. */
 Status dispatch_cancel_recovery(Dispatch *dispatch, const char *job_id, const Requester *requester,
                                 Error *err) MUST_CHECK;
+
+/* Makes a document (fleet.yaml) the fleet in force: durable, with an event, then at once. name: of its file. dry_run:
+ * only says what it would do. *report: new reference: {"version", "changed", "notes", "difference"}, the last two as in
+ * fleet.h. ERR_CONFIG: with its line; ERR_CONFLICT: coordinator.yaml names a file that is watched, and this one comes
+ * from somebody. */
+Status dispatch_apply_fleet(Dispatch *dispatch, const char *name, const char *text, size_t size,
+                            const Requester *requester /* NULL: it is that file */, bool dry_run, json_t **report,
+                            Error *err) MUST_CHECK;
+/* Reads the file that coordinator.yaml names, and applies it if it is another than what is in force. */
+Status dispatch_read_fleet(Dispatch *dispatch, Error *err) MUST_CHECK;
 
 /* Agents. `agent` is the authenticated name. */
 void dispatch_agent_seen(Dispatch *dispatch, const char *agent);

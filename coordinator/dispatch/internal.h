@@ -15,6 +15,7 @@
  *   verdict.c   when a drill's result counts
  *   outcome.c   walks the tables: retry, end, stored, sealed
  *   intake.c    what agents send, made bounded and valid
+ *   fleet.c     the fleet in force: loaded, applied
  *   gone.c      an agent that may nothing any more: its jobs go to others
  *   tick.c      time: expired leases, nobody to take a job, backoff that ran out
  */
@@ -46,7 +47,9 @@ struct Dispatch {
   size_t observer_count;
   Track *tracks;
   size_t track_count;
-  Agents *agents;   /* owned */
+  Agents *agents; /* owned */
+  Fleet *fleet;   /* owned; what is in force */
+  int64_t fleet_version, fleet_changes;
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
   uint8_t *offers;  /* of the same: OFFERS_TOLD, and a bit for each LedgerJobKind; 0: not told */
   size_t seen_count;
@@ -81,6 +84,9 @@ Status change_begin(Dispatch *dispatch, Change *change, Error *err) MUST_CHECK;
  * text would not be canonical. */
 Status change_event(Change *change, const char *kind, const Checkpoint *checkpoint, const LedgerJob *job,
                     const Requester *requester, json_t *detail, Error *err) MUST_CHECK;
+/* The same of something that is about no checkpoint. database: or NULL. */
+Status change_note(Change *change, const char *kind, const char *database, const Requester *requester, json_t *detail,
+                   Error *err) MUST_CHECK;
 void change_finished(Change *change, const char *checkpoint_id); /* tell after commit that it is in a final state */
 Status change_commit(Change *change, Error *err) MUST_CHECK;     /* durable, then the observers are called */
 void change_release(Change *change);
@@ -150,6 +156,10 @@ Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kin
 /* rehearsal.c */
 /* Was its copy handed over? From then on it is never tried again by itself. */
 bool rehearsal_begun(const Dispatch *dispatch, const LedgerJob *job);
+
+/* fleet.c */
+Status fleet_open(Dispatch *dispatch, Error *err) MUST_CHECK;
+void fleet_tick(Dispatch *dispatch); /* another coordinator may have applied one */
 
 /* request.c: what recovery_request.c asks for, too. */
 bool request_sees(const Requester *requester, const char *database);

@@ -76,7 +76,7 @@ static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, Pgseal_
   int64_t wait = job->not_before_us - dispatch->wall_us();
   if (wait > 0 && wait < 120 * (int64_t)1000000) /* more than any backoff: the clock was set back */
     return false;
-  if (!agent_can(agent, job->kind, job->database) || !coordinator_config_database(dispatch->config, job->database))
+  if (!agent_can(agent, job->kind, job->database) || !fleet_config(dispatch->fleet, job->database))
     return false;
   return may_start(open, index);
 }
@@ -115,7 +115,7 @@ static Status lease_drill(Dispatch *dispatch, Work *work, const ConfigAgent *age
                      checkpoint_state_name(checkpoint->state));
   json_t *detail = checkpoint_detail(checkpoint);
   json_object_set_new(detail, "drill_agent", json_string(agent->name));
-  const ConfigDatabase *database = coordinator_config_database(dispatch->config, checkpoint->database);
+  const ConfigDatabase *database = fleet_config(dispatch->fleet, checkpoint->database);
   json_object_set_new(detail, "assertions", json_integer(database ? (json_int_t)database->assertion_count : 0));
   return STATUS_OK;
 }

@@ -107,7 +107,7 @@ static const Pgseal__JobKind message_kinds[] = {
 
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) {
   const Checkpoint *checkpoint = &work->checkpoint;
-  const ConfigDatabase *database = coordinator_config_database(dispatch->config, job->database);
+  const ConfigDatabase *database = fleet_config(dispatch->fleet, job->database);
   if (!database)
     return error_set(err, ERR_NOT_FOUND, "database %s is not in the configuration any more", job->database);
   Pgseal__Job *message = memory_alloc(sizeof *message);

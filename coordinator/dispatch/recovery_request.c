@@ -164,7 +164,7 @@ static Status join(Dispatch *dispatch, LedgerJobKind kind, const json_t *request
 
 static LedgerJob new_job(const Dispatch *dispatch, LedgerJobKind kind, const Checkpoint *checkpoint, json_t *request,
                          const char *actor, const char *key) {
-  const ConfigDatabase *database = coordinator_config_database(dispatch->config, checkpoint->database);
+  const ConfigDatabase *database = fleet_config(dispatch->fleet, checkpoint->database);
   bool approval = kind == LEDGER_JOB_RESTORE && database->restore_approval;
   return (LedgerJob){.id = memory_strdup(id_new().text),
                      .checkpoint_id = memory_strdup(checkpoint->id),
@@ -211,7 +211,7 @@ Status dispatch_request_recovery(Dispatch *dispatch, LedgerJobKind kind, json_t 
   if (status != STATUS_OK || *joined)
     return status;
   if (kind == LEDGER_JOB_RESTORE)
-    status = check_confirmation(coordinator_config_database(dispatch->config, database), request, err);
+    status = check_confirmation(fleet_config(dispatch->fleet, database), request, err);
   if (status == STATUS_OK)
     status = choose_checkpoint(dispatch, kind, request, &checkpoint, err);
   if (status == STATUS_OK)

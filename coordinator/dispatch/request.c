@@ -7,7 +7,7 @@
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
-enum { OPEN_LIMIT = 64, KEY_LIMIT = 255, NAME_MAX_LENGTH = 63 };
+enum { SUGGEST_LIMIT = 500, SUGGEST_PREFIX = 4, OPEN_LIMIT = 64, KEY_LIMIT = 255, NAME_MAX_LENGTH = 63 };
 
 /* Levenshtein's distance, of names up to NAME_MAX_LENGTH. */
 static size_t distance(const char *a, const char *b) {
@@ -37,31 +37,35 @@ bool request_sees(const Requester *requester, const char *database) {
   return !requester->sees || requester->sees(requester->user, database);
 }
 
-static Status unknown_database(const CoordinatorConfig *config, const Requester *requester, const char *name,
-                               Error *err) {
+static Status unknown_database(const Fleet *fleet, const Requester *requester, const char *name, Error *err) {
   char shown[NAME_MAX_LENGTH + 1];
   text_clean(name, shown, sizeof shown);
   const char *nearest = NULL;
   size_t best = strlen(shown) / 2 + 1;
-  for (size_t i = 0; i < config->database_count; i++) {
-    size_t d = distance(shown, config->databases[i].name);
-    if (d < best && request_sees(requester, config->databases[i].name)) {
+  bool large = fleet_count(fleet) > SUGGEST_LIMIT; /* whoever asks for what is not there must not cost that much */
+  for (size_t i = 0; i < fleet_count(fleet); i++) {
+    const char *known = fleet_at(fleet, i)->config.name;
+    if (large && strncmp(known, shown, SUGGEST_PREFIX) != 0)
+      continue;
+    size_t d = distance(shown, known);
+    if (d < best && request_sees(requester, known)) {
       best = d;
-      nearest = config->databases[i].name;
+      nearest = known;
     }
   }
   if (nearest)
     error_set(err, ERR_NOT_FOUND, "there is no database %s; did you mean %s?", shown, nearest);
   else
     error_set(err, ERR_NOT_FOUND, "there is no database %s", shown);
-  error_remedy(err, "`pgseal databases` lists the databases; a new one is added to the coordinator's configuration.");
+  error_remedy(err, "`pgseal databases` lists the databases; a new one is added to fleet.yaml, or to the coordinator's "
+                    "configuration.");
   error_object(err, "%s", shown);
   return ERR_NOT_FOUND;
 }
 
 Status request_check_database(const Dispatch *dispatch, const char *database, const Requester *requester, Error *err) {
-  if (!coordinator_config_database(dispatch->config, database) || !request_sees(requester, database))
-    return unknown_database(dispatch->config, requester, database, err);
+  if (!fleet_config(dispatch->fleet, database) || !request_sees(requester, database))
+    return unknown_database(dispatch->fleet, requester, database, err);
   return STATUS_OK;
 }
 

@@ -76,9 +76,9 @@ static bool must_have_agent(const LedgerJob *jobs, size_t count, const LedgerJob
 
 static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
   Error cause;
-  if (!coordinator_config_database(dispatch->config, job->database)) {
+  if (!fleet_config(dispatch->fleet, job->database)) {
     error_set(&cause, ERR_CONFIG, "database %s is not in the coordinator's configuration any more", job->database);
-    error_remedy(&cause, "Put the database back into the configuration, and ask again.");
+    error_remedy(&cause, "Put the database back into fleet.yaml or coordinator.yaml, and ask again.");
     end_attempt(dispatch, job, &cause, true);
     return;
   }
@@ -153,6 +153,7 @@ void dispatch_tick(Dispatch *dispatch) {
   Error err;
   leave_out_standstill(dispatch);
   agents_tick(dispatch->agents);
+  fleet_tick(dispatch);
   if (ledger_job_open(dispatch->ledger, &jobs, &count, &err) != STATUS_OK) {
     log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);
     return;

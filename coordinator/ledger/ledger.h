@@ -104,6 +104,14 @@ typedef struct LedgerEnrollment {
   char *certificate;                       /* PEM; or NULL */
 } LedgerEnrollment;
 
+/* A fleet.yaml that was applied. */
+typedef struct LedgerFleet {
+  int64_t version;   /* 1 for the first */
+  char *name, *text; /* of the file; all of it */
+  char *applied_by;  /* the token's name; NULL: the file that coordinator.yaml names was changed */
+  int64_t applied_us;
+} LedgerFleet;
+
 typedef struct CheckpointFilter {
   const char *database, *tag, *state;
   const char *before_id;
@@ -222,5 +230,13 @@ Status ledger_certificate_revoke(Ledger *ledger, const char *agent, int64_t now_
 /* Serials of those revoked that would be valid at that time; each and the list are freed by the caller. */
 Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serials, size_t *count,
                                   Error *err) MUST_CHECK;
+
+/* The documents of the fleet: the newest is in force. Of those before it LEDGER_FLEETS_KEPT are kept; each one's digest
+ * is in its event. */
+enum { LEDGER_FLEETS_KEPT = 50 };
+Status ledger_fleet_version(Ledger *ledger, int64_t *version, Error *err) MUST_CHECK; /* the newest's; 0: none */
+Status ledger_fleet_get(Ledger *ledger, LedgerFleet *out, Error *err) MUST_CHECK;     /* the newest; ERR_NOT_FOUND */
+Status ledger_fleet_insert(Ledger *ledger, const LedgerFleet *fleet, Error *err) MUST_CHECK;
+void ledger_fleet_release(LedgerFleet *fleet);
 
 #endif

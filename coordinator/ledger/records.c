@@ -117,3 +117,10 @@ void ledger_enrollment_release(LedgerEnrollment *row) {
   free(row->certificate);
   memset(row, 0, sizeof *row);
 }
+
+void ledger_fleet_release(LedgerFleet *fleet) {
+  free(fleet->name);
+  free(fleet->text);
+  free(fleet->applied_by);
+  *fleet = (LedgerFleet){0};
+}

@@ -237,8 +237,17 @@ static const char migration_0007[] =
     "CREATE INDEX job_database ON job (database, number);"
     "CREATE UNIQUE INDEX job_key ON job (requested_by, idempotency_key) WHERE idempotency_key IS NOT NULL;";
 
+/* Documents of the fleet. */
+static const char migration_0008[] = "CREATE TABLE fleet ("
+                                     "  version INTEGER PRIMARY KEY,"
+                                     "  name TEXT NOT NULL,"
+                                     "  text TEXT NOT NULL,"
+                                     "  applied_by TEXT,"
+                                     "  applied_us INTEGER NOT NULL"
+                                     ") STRICT;";
+
 static const char *const migrations[] = {migration_0001, migration_0002, migration_0003, migration_0004,
-                                         migration_0005, migration_0006, migration_0007};
+                                         migration_0005, migration_0006, migration_0007, migration_0008};
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {
   Status status = ledger->ops->version(ledger->driver, version, err);

@@ -226,7 +226,10 @@ static void test_confirmation_is_wanted(void **state) {
 
 static void test_second_person(void **state) {
   Server *s = *state;
-  s->f->databases[0].restore_approval = true;
+  static const char careful[] = "policies: [{name: careful, restore_approval: true}]";
+  json_t *report = NULL;
+  OK(dispatch_apply_fleet(s->f->dispatch, "fleet.yaml", careful, strlen(careful), &me, false, &report, &s->f->err));
+  json_decref(report);
   CLEANUP_FREE char *checkpoint = sealed_of(s, "prod-api");
   CLEANUP_FREE char *oncall = make_token(s, "oncall", "operator"), *lead = make_token(s, "lead", "operator");
   CLEANUP_FREE char *ci = make_token(s, "pipeline", "ci");

@@ -74,6 +74,7 @@ static void test_confirmation(void **state) {
 static void test_second_person(void **state) {
   Fixture *f = *state;
   f->databases[1].restore_approval = true;
+  restart(f);
   CLEANUP_FREE char *id = sealed_of(f, "shop");
   CLEANUP_FREE char *restore = restore_of_shop(f, ""), *plan = asked(f, LEDGER_JOB_PLAN, "{\"database\": \"shop\"}");
   const Requester self = {.name = "oncall"}, second = {.name = "lead"};

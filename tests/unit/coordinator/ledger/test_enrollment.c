@@ -109,9 +109,10 @@ static void test_signing_keys_of_4(void **state) {
   }
   shut(f);
   sqlite3 *db = NULL;
-  static const char before[] = "DROP TABLE signing_key; ALTER TABLE enrollment DROP COLUMN spent_hash; "
-                               "ALTER TABLE enrollment DROP COLUMN request_sha256; "
-                               "ALTER TABLE enrollment DROP COLUMN certificate; PRAGMA user_version = 4";
+  static const char before[] =
+      "DROP TABLE fleet; DROP TABLE signing_key; ALTER TABLE enrollment DROP COLUMN spent_hash; "
+      "ALTER TABLE enrollment DROP COLUMN request_sha256; "
+      "ALTER TABLE enrollment DROP COLUMN certificate; PRAGMA user_version = 4";
   assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
   assert_int_equal(sqlite3_exec(db, before, NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(sqlite3_close(db), SQLITE_OK);
