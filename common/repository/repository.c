@@ -162,6 +162,33 @@ Status repository_remove_as(Repository *repository, const char *key, RepositoryR
   return status ? status : named(repository->ops->remove(repository->backend, key, removal, err), key, err);
 }
 
+typedef struct Plain {
+  RepositoryEntryVisit *visit;
+  void *user;
+} Plain;
+
+static bool visit_plain(void *user, const char *key, uint64_t size) {
+  const Plain *plain = user;
+  const RepositoryEntry entry = {.key = key, .size = size};
+  return plain->visit(plain->user, &entry);
+}
+
+Status repository_entries(Repository *repository, const char *prefix, RepositoryEntryVisit *visit, void *user,
+                          Error *err) {
+  Plain plain = {visit, user};
+  if (!repository->ops->entries || !prefix_valid(prefix))
+    return repository_list(repository, prefix, visit_plain, &plain, err);
+  return repository->ops->entries(repository->backend, prefix, visit, user, err);
+}
+
+Status repository_locked(Repository *repository, const char *key, const char *version, int64_t *until_us, Error *err) {
+  *until_us = 0;
+  Status status = check(key, err);
+  if (status || !repository->ops->locked)
+    return status;
+  return named(repository->ops->locked(repository->backend, key, version, until_us, err), key, err);
+}
+
 Status repository_guards(Repository *repository, RepositoryGuards *guards, Error *err) {
   *guards = (RepositoryGuards){0};
   return repository->ops->guards ? repository->ops->guards(repository->backend, guards, err) : STATUS_OK;

@@ -21,6 +21,14 @@ typedef struct RepositoryVersion {
   char id[512]; /* "": nothing is kept here */
 } RepositoryVersion;
 
+/* One version of an object, or (a mark) what hides one. */
+typedef struct RepositoryEntry {
+  const char *key, *version; /* version NULL: none are kept here */
+  uint64_t size;
+  bool mark;
+} RepositoryEntry;
+typedef bool RepositoryEntryVisit(void *user, const RepositoryEntry *entry); /* false stops, which then succeeds */
+
 typedef struct RepositoryRemoval {
   const char *version;    /* that very version, for good; NULL: the object as it is seen, of which a version may stay */
   bool bypass;            /* of a version: also if it is locked, where the key may get around the lock */
@@ -53,6 +61,9 @@ typedef struct RepositoryOps { /* what a backend implements */
   Status (*list)(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err);
   Status (*remove)(void *backend, const char *key, RepositoryRemoval *removal, Error *err);
   Status (*guards)(void *backend, RepositoryGuards *guards, Error *err); /* NULL: there are none */
+  /* NULL, both: no versions are kept, and nothing is locked */
+  Status (*entries)(void *backend, const char *prefix, RepositoryEntryVisit *visit, void *user, Error *err);
+  Status (*locked)(void *backend, const char *key, const char *version, int64_t *until_us, Error *err);
   void (*close)(void *backend);
   bool retries; /* it tries again by itself what may pass, for as long as that makes sense */
 } RepositoryOps;
@@ -86,6 +97,13 @@ bool repository_key_valid(const char *key);
 Status repository_put_version(Repository *repository, const char *key, const void *data, size_t size,
                               RepositoryVersion *version, Error *err) MUST_CHECK;
 Status repository_remove_as(Repository *repository, const char *key, RepositoryRemoval *removal, Error *err) MUST_CHECK;
+/* As repository_list, but every version of every object, and the marks; of one key, the newest first. */
+Status repository_entries(Repository *repository, const char *prefix, RepositoryEntryVisit *visit, void *user,
+                          Error *err) MUST_CHECK;
+/* Until when nobody without special rights can remove that version: wall clock; 0: it is not locked; INT64_MAX: a legal
+ * hold, until somebody lifts it. */
+Status repository_locked(Repository *repository, const char *key, const char *version, int64_t *until_us,
+                         Error *err) MUST_CHECK;
 /* What a key may not ask is no error, but an answer. guards->mode lives as long as the repository. */
 Status repository_guards(Repository *repository, RepositoryGuards *guards, Error *err) MUST_CHECK;
 

@@ -24,6 +24,16 @@ static void page(const uint8_t *data, size_t size) {
   s3_page_release(&page);
 }
 
+static void versions(const uint8_t *data, size_t size) {
+  S3Page page = {0};
+  bool good = s3_versions_parse(data, size, &page);
+  require(good || (!page.items && !page.next && !page.next_version && !page.count));
+  require(page.count <= S3_PAGE_KEYS);
+  for (size_t i = 0; i < page.count; i++)
+    require(page.items[i].key && page.items[i].version && (!page.items[i].mark || page.items[i].size == 0));
+  s3_page_release(&page);
+}
+
 static void error(const uint8_t *data, size_t size) {
   char code[16], message[32], region[8] = "";
   s3_error_parse(data, size, code, sizeof code, message, sizeof message, region, sizeof region);
@@ -52,6 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   switch (data[0]) {
   case 'P':
     page(rest, size - 1);
+    break;
+  case 'V':
+    versions(rest, size - 1);
     break;
   case 'E':
     error(rest, size - 1);

@@ -112,10 +112,14 @@ Status s3_perform(S3 *s3, const S3Request *request, S3Reply *reply, Error *err) 
 /* Microseconds before try number `try` (0: the second), uniformly between 0 and a bound that doubles. */
 int64_t s3_backoff_us(int try);
 
-/* s3_put.c, s3_list.c, s3_guards.c: as the repository's functions. */
+/* s3_put.c, s3_list.c, s3_versions.c, s3_guards.c: as the repository's functions. */
 Status s3_put(void *s3, const char *key, const void *data, size_t size, const uint8_t *sha256,
               RepositoryVersion *version, Error *err) MUST_CHECK;
 Status s3_guards(void *s3, RepositoryGuards *guards, Error *err) MUST_CHECK;
 Status s3_list(void *s3, const char *prefix, RepositoryVisit *visit, void *user, Error *err) MUST_CHECK;
+Status s3_entries(void *s3, const char *prefix, RepositoryEntryVisit *visit, void *user, Error *err) MUST_CHECK;
+Status s3_locked(void *s3, const char *key, const char *version, int64_t *until_us, Error *err) MUST_CHECK;
+char *s3_escape(const char *text);        /* for a query; new */
+bool s3_is_unknown(const S3Reply *reply); /* the server does not know such a request */
 
 #endif

@@ -277,6 +277,8 @@ Status s3_repository_open(const S3Options *options, Repository **out, Error *err
                                     .list = s3_list,
                                     .remove = s3_remove,
                                     .guards = s3_guards,
+                                    .entries = s3_entries,
+                                    .locked = s3_locked,
                                     .close = s3_close,
                                     .retries = true};
   Status status = s3_options_check(options, err);

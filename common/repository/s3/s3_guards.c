@@ -43,7 +43,7 @@ static bool is_forbidden(const S3Reply *reply) {
   return (reply->status == 403 || reply->status == 401) && (!*reply->code || strcmp(reply->code, "AccessDenied") == 0);
 }
 
-static bool is_unknown(const S3Reply *reply) {
+bool s3_is_unknown(const S3Reply *reply) {
   return reply->status == 405 || reply->status == 501 || strcmp(reply->code, "NotImplemented") == 0;
 }
 
@@ -71,7 +71,7 @@ static Status ask(S3 *s3, const S3Request *request, S3XmlVisit *visit, Repositor
     *answer = REPOSITORY_NO;
   } else if (status == ERR_REPOSITORY_REFUSED && is_forbidden(&reply)) {
     *answer = REPOSITORY_FORBIDDEN;
-  } else if (status == ERR_REPOSITORY_REFUSED && is_unknown(&reply)) {
+  } else if (status == ERR_REPOSITORY_REFUSED && s3_is_unknown(&reply)) {
     *answer = REPOSITORY_UNKNOWN;
   } else {
     *err = failure;

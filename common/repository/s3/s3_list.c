@@ -23,7 +23,7 @@ static void release(Listing *listing) {
   free(listing->last);
 }
 
-static char *escape(const char *text) {
+char *s3_escape(const char *text) {
   char *escaped = curl_easy_escape(NULL, text, 0);
   char *copy = memory_strdup(escaped ? escaped : "");
   curl_free(escaped);
@@ -35,8 +35,8 @@ static Status nonsense(const Listing *listing, const char *what, Error *err) {
 }
 
 static Status fetch(const Listing *listing, const char *shown, S3Page *page, Error *err) {
-  CLEANUP_FREE char *prefix = escape(listing->prefix);
-  CLEANUP_FREE char *token = listing->token ? escape(listing->token) : NULL;
+  CLEANUP_FREE char *prefix = s3_escape(listing->prefix);
+  CLEANUP_FREE char *token = listing->token ? s3_escape(listing->token) : NULL;
   /* sorted by name; keys come escaped, since XML cannot hold whatever a foreign key may */
   CLEANUP_FREE char *query =
       memory_format("%s%s%sencoding-type=url&list-type=2&max-keys=%d&prefix=%s", token ? "continuation-token=" : "",

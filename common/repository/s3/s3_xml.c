@@ -133,9 +133,11 @@ static bool take_size(PageReader *reader, const char *text) {
   return isdigit((unsigned char)text[0]) && !*end && errno == 0;
 }
 
-static bool take_object(PageReader *reader) {
-  if (!reader->now.key || !reader->has_size || reader->page->count >= S3_PAGE_KEYS)
+static bool take_object(PageReader *reader, bool versions, bool mark) {
+  bool whole = reader->now.key && (reader->has_size || mark) && (!versions || reader->now.version);
+  if (!whole || reader->page->count >= S3_PAGE_KEYS)
     return false;
+  reader->now.mark = mark;
   ARRAY_PUSH(reader->page->items, reader->page->count, reader->now);
   reader->now = (S3Found){0};
   reader->has_size = false;
@@ -158,7 +160,7 @@ static bool page_visit(void *user, const char *path, const char *text) {
   else if (strcmp(what, "/Contents/Size") == 0)
     return take_size(reader, text);
   else if (strcmp(what, "/Contents") == 0)
-    return take_object(reader);
+    return take_object(reader, false, false);
   else if (strcmp(what, "/IsTruncated") == 0)
     reader->page->truncated = strcmp(text, "true") == 0;
   else if (strcmp(what, "/NextContinuationToken") == 0)
@@ -168,25 +170,66 @@ static bool page_visit(void *user, const char *path, const char *text) {
   return true;
 }
 
+static bool versions_visit(void *user, const char *path, const char *text) {
+  static const char root[] = "ListVersionsResult";
+  PageReader *reader = user;
+  if (strncmp(path, root, sizeof root - 1) != 0)
+    return false;
+  const char *what = path + sizeof root - 1;
+  bool mark = strncmp(what, "/DeleteMarker", 13) == 0;
+  const char *member = mark ? what + 13 : strncmp(what, "/Version", 8) == 0 ? what + 8 : NULL;
+  if (member && !*member)
+    return take_object(reader, true, mark);
+  if (member && strcmp(member, "/Key") == 0)
+    set(&reader->now.key, text);
+  else if (member && strcmp(member, "/VersionId") == 0)
+    set(&reader->now.version, text);
+  else if (member && strcmp(member, "/Size") == 0)
+    return take_size(reader, text);
+  else if (strcmp(what, "/IsTruncated") == 0)
+    reader->page->truncated = strcmp(text, "true") == 0;
+  else if (strcmp(what, "/NextKeyMarker") == 0)
+    set(&reader->page->next, text);
+  else if (strcmp(what, "/NextVersionIdMarker") == 0)
+    set(&reader->page->next_version, text);
+  else if (strcmp(what, "/EncodingType") == 0)
+    reader->escaped = strcmp(text, "url") == 0;
+  return true;
+}
+
 void s3_page_release(S3Page *page) {
-  for (size_t i = 0; i < page->count; i++)
+  for (size_t i = 0; i < page->count; i++) {
     free(page->items[i].key);
+    free(page->items[i].version);
+  }
   free(page->items);
   free(page->next);
+  free(page->next_version);
   *page = (S3Page){0};
 }
 
-bool s3_page_parse(const void *data, size_t size, S3Page *page) {
+static bool parse_page(const void *data, size_t size, S3XmlVisit *visit, bool next_is_key, S3Page *page) {
   *page = (S3Page){0};
   PageReader reader = {.page = page};
-  bool good = s3_xml_parse(data, size, page_visit, &reader);
+  bool good = s3_xml_parse(data, size, visit, &reader);
   free(reader.now.key);
+  free(reader.now.version);
   /* where in the document it says how keys are written is up to the server */
   for (size_t i = 0; good && reader.escaped && i < page->count; i++)
     good = unescape(page->items[i].key);
+  if (good && reader.escaped && next_is_key && page->next)
+    good = unescape(page->next);
   if (!good)
     s3_page_release(page);
   return good;
+}
+
+bool s3_page_parse(const void *data, size_t size, S3Page *page) {
+  return parse_page(data, size, page_visit, false, page);
+}
+
+bool s3_versions_parse(const void *data, size_t size, S3Page *page) {
+  return parse_page(data, size, versions_visit, true, page);
 }
 
 /* ---- an error -------------------------------------------------------------------------------------- */

@@ -16,16 +16,20 @@ bool s3_xml_parse(const void *data, size_t size, S3XmlVisit *visit, void *user);
 typedef struct S3Found {
   char *key; /* whole, with the repository's prefix */
   uint64_t size;
+  char *version; /* of a list of versions; else NULL */
+  bool mark;     /* it hides an object */
 } S3Found;
 
-typedef struct S3Page { /* of ListObjectsV2 */
+typedef struct S3Page { /* of ListObjectsV2, or of ListObjectVersions */
   S3Found *items;
   size_t count;
   bool truncated;
-  char *next; /* token of the next page; NULL if none was said */
+  char *next;         /* token of the next page, or the key it begins after; NULL if none was said */
+  char *next_version; /* of a list of versions, with next */
 } S3Page;
 
 bool s3_page_parse(const void *data, size_t size, S3Page *page); /* false leaves it empty */
+bool s3_versions_parse(const void *data, size_t size, S3Page *page);
 void s3_page_release(S3Page *page);
 
 /* Code and message of an error document, cleaned for people; empty if it has none. Returns what region it names, if it

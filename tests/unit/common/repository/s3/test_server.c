@@ -198,6 +198,12 @@ static bool count_in_order(void *user, const char *key, uint64_t size) {
   return true;
 }
 
+static bool count_entry(void *user, const RepositoryEntry *entry) {
+  assert_false(entry->mark);
+  assert_non_null(entry->version);
+  return count_in_order(user, entry->key, entry->size);
+}
+
 static void test_pages(void **state) {
   Error err;
   S3Options options = server_options(&server, *state);
@@ -215,6 +221,9 @@ static void test_pages(void **state) {
     must(fillers[i].status, &fillers[i].err);
   int count = 0;
   must(repository_list(repository, "db/", count_in_order, &count, &err), &err);
+  assert_int_equal(count, MANY);
+  count = 0;
+  must(repository_entries(repository, "db/", count_entry, &count, &err), &err);
   assert_int_equal(count, MANY);
   repository_close(repository);
 }

@@ -283,6 +283,43 @@ static void test_listings_of_no_sense(void **state) {
   }
 }
 
+static bool count_entries(void *user, const RepositoryEntry *entry) {
+  (void)entry;
+  ++*(int *)user;
+  return true;
+}
+
+static void test_versions_of_no_sense(void **state) {
+  Scene *scene = *state;
+#undef PAGE
+#undef NEXT
+#undef KEY
+#define PAGE(inside) "<ListVersionsResult><IsTruncated>true</IsTruncated>" inside "</ListVersionsResult>"
+#define NEXT "<NextKeyMarker>x</NextKeyMarker><NextVersionIdMarker>v</NextVersionIdMarker>"
+#define KEY(key) "<Version><Key>" key "</Key><VersionId>v</VersionId><Size>1</Size></Version>"
+  static const struct {
+    const char *page, *mentions;
+  } cases[] = {{PAGE(NEXT KEY("db/2") KEY("db/1")), "in order"},
+               {PAGE(NEXT KEY("db/1")), "but not where"}, /* the same page for ever */
+               {PAGE(KEY("db/1")), "but not where"},
+               {PAGE(NEXT), "but not where"},
+               {PAGE(NEXT KEY("other/1")), "not asked for"},
+               {"<ListBucketResult></ListBucketResult>", "no list of versions"}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    Error err;
+    int count = 0;
+    scene->proxy = (Proxy){.then = {CANNED, 0}, .canned = cases[i].page};
+    proxy_start(&scene->proxy, &server);
+    Repository *repository = server_open(&scene->options);
+    assert_int_equal(repository_entries(repository, "db/", count_entries, &count, &err), ERR_REPOSITORY_UNAVAILABLE);
+    if (!strstr(err.message, cases[i].mentions))
+      fail_msg("case %zu: %s", i, err.message);
+    assert_true(count <= 200);
+    repository_close(repository);
+    peer_stop(&scene->proxy.peer);
+  }
+}
+
 static void test_no_listing(void **state) {
   Scene *scene = *state;
   Error err;
@@ -406,6 +443,7 @@ int main(void) {
       TEST(test_storm_passes),
       TEST(test_strange_answers),
       TEST(test_no_listing),
+      TEST(test_versions_of_no_sense),
       TEST(test_listings_of_no_sense),
       TEST(test_stall_is_cut),
       TEST(test_through_a_proxy),

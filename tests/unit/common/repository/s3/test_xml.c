@@ -130,6 +130,52 @@ static void test_bad_pages(void **state) {
   assert_false(parse(buffer_text(&many), &page));
 }
 
+#define VERSIONS(inside) "<ListVersionsResult>" inside "</ListVersionsResult>"
+
+static bool parse_versions(const char *xml, S3Page *page) {
+  return s3_versions_parse(xml, strlen(xml), page);
+}
+
+static void test_versions(void **state) {
+  (void)state;
+  CLEANUP(s3_page_release) S3Page page = {0};
+  assert_true(parse_versions(
+      VERSIONS("<IsTruncated>true</IsTruncated><EncodingType>url</EncodingType><NextKeyMarker>a%2Fb</NextKeyMarker>"
+               "<NextVersionIdMarker>v%2F</NextVersionIdMarker>"
+               "<DeleteMarker><Key>a%2F1</Key><VersionId>m1</VersionId></DeleteMarker>"
+               "<Version><Key>a%2F1</Key><VersionId>v1</VersionId><Size>7</Size></Version>"
+               "<Version><Key>a%2Fb</Key><VersionId>null</VersionId><Size>0</Size></Version>"),
+      &page));
+  assert_int_equal(page.count, 3);
+  assert_true(page.items[0].mark && page.items[0].size == 0);
+  assert_string_equal(page.items[0].version, "m1");
+  assert_false(page.items[1].mark);
+  assert_int_equal(page.items[1].size, 7);
+  assert_string_equal(page.items[1].version, "v1");
+  assert_string_equal(page.items[2].key, "a/b");
+  assert_string_equal(page.next, "a/b");
+  assert_string_equal(page.next_version, "v%2F"); /* no key: it comes as it is */
+}
+
+static void test_bad_versions(void **state) {
+  (void)state;
+  static const char *const bad[] = {
+      PAGE(""),
+      VERSIONS("<Version><Key>a</Key><Size>1</Size></Version>"),
+      VERSIONS("<Version><Key>a</Key><VersionId>v</VersionId></Version>"),
+      VERSIONS("<Version><VersionId>v</VersionId><Size>1</Size></Version>"),
+      VERSIONS("<DeleteMarker><VersionId>v</VersionId></DeleteMarker>"),
+      VERSIONS("<DeleteMarker><Key>a</Key></DeleteMarker>"),
+      VERSIONS("<EncodingType>url</EncodingType><NextKeyMarker>%</NextKeyMarker>"),
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+    CLEANUP(s3_page_release) S3Page page = {0};
+    assert_false(parse_versions(bad[i], &page));
+    assert_null(page.items);
+    assert_null(page.next);
+  }
+}
+
 static void expect_error(const char *xml, const char *code, const char *message, const char *region) {
   char a[32] = "old", b[32] = "old", c[32] = "";
   s3_error_parse(xml, strlen(xml), a, sizeof a, b, sizeof b, c, sizeof c);
@@ -156,8 +202,9 @@ static void test_errors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_paths), cmocka_unit_test(test_refused),   cmocka_unit_test(test_bounds),
-      cmocka_unit_test(test_page),  cmocka_unit_test(test_bad_pages), cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_paths),    cmocka_unit_test(test_refused),      cmocka_unit_test(test_bounds),
+      cmocka_unit_test(test_page),     cmocka_unit_test(test_bad_pages),    cmocka_unit_test(test_errors),
+      cmocka_unit_test(test_versions), cmocka_unit_test(test_bad_versions),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
