@@ -68,10 +68,11 @@ static Status take_capabilities(Loaded *loaded, Error *err) {
     bool *which = strcmp(capability, "dump") == 0      ? &loaded->config.can_dump
                   : strcmp(capability, "drill") == 0   ? &loaded->config.can_drill
                   : strcmp(capability, "restore") == 0 ? &loaded->config.can_restore
+                  : strcmp(capability, "prune") == 0   ? &loaded->config.can_prune
                                                        : NULL;
     if (!which)
       return config_error(err, loaded->config.path,
-                          "agent.capabilities: '%s' is unknown; there are dump, drill and restore", capability);
+                          "agent.capabilities: '%s' is unknown; there are dump, drill, restore and prune", capability);
     if (*which)
       return config_error(err, loaded->config.path, "agent.capabilities: %s is there twice", capability);
     *which = true;
@@ -124,6 +125,8 @@ static Status take_agent(Loaded *loaded, Error *err) {
     status = take_int(loaded, "agent.slots.drill", raw->agent.slots.drill, 1, 1, 64, &config->drill_slots, err);
   if (!status)
     status = take_int(loaded, "agent.slots.restore", raw->agent.slots.restore, 1, 1, 64, &config->restore_slots, err);
+  if (!status)
+    status = take_int(loaded, "agent.slots.prune", raw->agent.slots.prune, 1, 1, 64, &config->prune_slots, err);
   return status;
 }
 
@@ -170,6 +173,11 @@ static Status take_keys(Loaded *loaded, Error *err) {
   if (!config->decryption_key != !config->decryption_certificate)
     return config_error(err, config->path,
                         "keys.decryption_key and keys.decryption_certificate belong together; one is missing");
+  bool stores = config->can_dump || config->can_drill || config->can_restore;
+  if (stores && config->recipient_count == 0)
+    return config_error(err, config->path,
+                        "keys.recipients names no certificate; only an agent that does nothing but "
+                        "prune needs none");
   if ((config->can_drill || config->can_restore) && !config->decryption_key)
     return config_error(err, config->path, "an agent that %s needs keys.decryption_key and keys.decryption_certificate",
                         config->can_drill ? "drills" : "restores");

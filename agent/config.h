@@ -49,8 +49,9 @@ typedef struct AgentConfig {
   const char *signing_key;           /* PEM path */
   const char *tls_ca, *tls_identity; /* PEM paths: the deployment's authority; key and certificate in one file, which is
                                         exchanged whole when the certificate is renewed. NULL: none */
-  bool can_dump, can_drill, can_restore;
+  bool can_dump, can_drill, can_restore, can_prune;
   int dump_slots, drill_slots, restore_slots; /* default 1 each; plans take a restore's */
+  int prune_slots;                            /* default 1 */
   const char *repository_directory;           /* NULL: in a bucket, */
   S3Options repository_s3;                    /* this one */
   const char **recipients;                    /* certificate paths */

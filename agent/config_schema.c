@@ -23,9 +23,9 @@ typedef __typeof__(((RawAgentConfig *)0)->log) RawLog;
 
 static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, TEXT_LIMIT)};
 
-static const cyaml_schema_field_t slots_fields[] = {OPTIONAL_INT("dump", RawSlots, dump),
-                                                    OPTIONAL_INT("drill", RawSlots, drill),
-                                                    OPTIONAL_INT("restore", RawSlots, restore), CYAML_FIELD_END};
+static const cyaml_schema_field_t slots_fields[] = {
+    OPTIONAL_INT("dump", RawSlots, dump), OPTIONAL_INT("drill", RawSlots, drill),
+    OPTIONAL_INT("restore", RawSlots, restore), OPTIONAL_INT("prune", RawSlots, prune), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t tls_fields[] = {TEXT("ca", RawTls, ca), TEXT("identity", RawTls, identity),
                                                   CYAML_FIELD_END};
@@ -41,7 +41,8 @@ static const cyaml_schema_field_t agent_fields[] = {
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t keys_fields[] = {
-    LIST("recipients", RawKeys, recipients, &text_schema, 1), OPTIONAL_TEXT("decryption_key", RawKeys, decryption_key),
+    OPTIONAL_LIST("recipients", RawKeys, recipients, &text_schema),
+    OPTIONAL_TEXT("decryption_key", RawKeys, decryption_key),
     OPTIONAL_TEXT("decryption_certificate", RawKeys, decryption_certificate), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t bin_dir_fields[] = {CYAML_FIELD_INT("major", CYAML_FLAG_DEFAULT, RawMajorPath, major),
@@ -82,7 +83,7 @@ static const cyaml_schema_field_t log_fields[] = {OPTIONAL_TEXT("level", RawLog,
 static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_MAPPING("agent", CYAML_FLAG_DEFAULT, RawAgentConfig, agent, agent_fields),
     CYAML_FIELD_MAPPING("repository", CYAML_FLAG_DEFAULT, RawAgentConfig, repository, repository_config_fields),
-    CYAML_FIELD_MAPPING("keys", CYAML_FLAG_DEFAULT, RawAgentConfig, keys, keys_fields),
+    OPTIONAL_MAPPING("keys", RawAgentConfig, keys, keys_fields),
     OPTIONAL_MAPPING("postgres", RawAgentConfig, postgres, postgres_fields),
     OPTIONAL_LIST("databases", RawAgentConfig, databases, &database_schema),
     OPTIONAL_MAPPING("drill", RawAgentConfig, drill, drill_fields),

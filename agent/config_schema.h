@@ -24,7 +24,7 @@ typedef struct RawAgentConfig {
     char *name, **coordinators, *data, *signing_key, **capabilities;
     unsigned coordinators_count, capabilities_count;
     struct {
-      int *dump, *drill, *restore;
+      int *dump, *drill, *restore, *prune;
     } slots;
     RawTls *tls;
   } agent;

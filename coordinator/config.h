@@ -28,7 +28,7 @@ typedef struct ConfigDatabase {
 } ConfigDatabase;
 typedef struct ConfigAgent {
   const char *name, *public_key; /* PEM path */
-  const char **capabilities;     /* dump, drill, restore, rehearse */
+  const char **capabilities;     /* dump, drill, restore, rehearse, prune */
   size_t capability_count;
   const char **databases; /* globs; default "*" */
   size_t database_count;
@@ -63,8 +63,8 @@ typedef struct CoordinatorConfig {
   const char *log_level, *log_format;
 } CoordinatorConfig;
 
-enum { CAPABILITIES = 4 };
-#define CAPABILITIES_TEXT "dump, drill, restore and rehearse"
+enum { CAPABILITIES = 5 };
+#define CAPABILITIES_TEXT "dump, drill, restore, rehearse and prune"
 bool coordinator_config_capability(const char *name); /* is there such a one? */
 
 Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) MUST_CHECK;

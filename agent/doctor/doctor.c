@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "agent/session/tools.h"
+#include "common/base/buffer.h"
+#include "common/base/cleanup.h"
 #include "common/base/text.h"
 
 static const struct {
@@ -52,16 +54,26 @@ static void doctor_tools(Doctor *doctor) {
   agent_tools_release(&tools);
 }
 
-static const char *what_it_does(const AgentConfig *config) {
-  static const char *const words[] = {"nothing",
-                                      "dumps",
-                                      "drills",
-                                      "dumps and drills",
-                                      "restores",
-                                      "dumps and restores",
-                                      "drills and restores",
-                                      "dumps, drills and restores"};
-  return words[(config->can_dump ? 1 : 0) | (config->can_drill ? 2 : 0) | (config->can_restore ? 4 : 0)];
+/* "dumps, drills and prunes". Freed by the caller. */
+static char *what_it_does(const AgentConfig *config) {
+  const struct {
+    bool does;
+    const char *word;
+  } all[] = {{config->can_dump, "dumps"},
+             {config->can_drill, "drills"},
+             {config->can_restore, "restores"},
+             {config->can_prune, "prunes"}};
+  size_t left = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+    left += all[i].does;
+  Buffer text = {0};
+  for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+    if (!all[i].does)
+      continue;
+    left--;
+    buffer_append_format(&text, "%s%s", all[i].word, left > 1 ? ", " : left == 1 ? " and " : "");
+  }
+  return buffer_steal_text(&text);
 }
 
 int doctor(const char *config_path) {
@@ -73,7 +85,8 @@ int doctor(const char *config_path) {
     return 2;
   }
   it.config = config;
-  doctor_say(&it, FINDING_OK, "configuration", "%s, agent %s: %s", config_path, config->name, what_it_does(config));
+  CLEANUP_FREE char *does = what_it_does(config);
+  doctor_say(&it, FINDING_OK, "configuration", "%s, agent %s: %s", config_path, config->name, does);
   doctor_keys(&it);
   doctor_repository(&it);
   doctor_tools(&it);

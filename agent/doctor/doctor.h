@@ -5,6 +5,7 @@
  *   doctor.c             the order of things, and how a finding is told
  *   doctor_keys.c        keys and certificates
  *   doctor_repository.c  what this agent may do in the repository, by trying it
+ *   doctor_prune.c       the same, of one that only prunes
  *   doctor_bucket.c      of a bucket: versions, Object Lock, the clock
  *   doctor_database.c    databases: reachable, readable, dumped by the right pg_dump; by plans and restores, too
  *   doctor_drill.c       a disposable cluster of each major, started and thrown away; disk
@@ -41,6 +42,8 @@ void doctor_error(Doctor *doctor, const char *what, const Error *err); /* bad, w
 
 void doctor_keys(Doctor *doctor);
 void doctor_repository(Doctor *doctor);
+/* key: where nothing is. */
+void doctor_pruner(Doctor *doctor, Repository *repository, const char *key);
 void doctor_databases(Doctor *doctor);
 void doctor_drill(Doctor *doctor);
 

@@ -45,6 +45,8 @@ void doctor_keys(Doctor *doctor) {
     doctor_say(doctor, FINDING_OK, "signing key", "%s", config->signing_key);
   signing_key_free(signer);
   check_mode(doctor, "signing key", config->signing_key);
+  if (config->recipient_count == 0) /* it prunes, and stores nothing */
+    return;
   Recipients *recipients = NULL;
   if (recipients_load(config->recipients, config->recipient_count, &recipients, &err)) {
     doctor_error(doctor, "recipients", &err);

@@ -114,10 +114,15 @@ static void probe_remove(Probe *probe) {
     doctor_remedy(
         "For production, use a bucket with Object Lock whose key may not delete, or copy the directory away.");
   } else {
-    doctor_say(probe->doctor, FINDING_WARN, "repository", "this key may delete, which no agent needs%s",
+    bool prunes = probe->doctor->config->can_prune;
+    doctor_say(probe->doctor, FINDING_WARN, "repository", "this key may delete, %s%s",
+               prunes ? "and store: whoever has this agent has both" : "which no agent needs",
                versions ? ": here that hides an object, which stays as a version" : "");
-    doctor_remedy(
-        "Take s3:DeleteObject from it: docs/repository.md has the policies. Deleting is for the prune agent.");
+    if (prunes)
+      doctor_remedy("Let an agent of its own prune, with a key under deploy/policies/prune.json.");
+    else
+      doctor_remedy(
+          "Take s3:DeleteObject from it: docs/repository.md has the policies. Deleting is for the prune agent.");
   }
   if (versions)
     probe->removed =
@@ -161,7 +166,10 @@ void doctor_repository(Doctor *doctor) {
   /* Where a proof would be, as the policy of drill agents has it; a dump agent's covers that, too. */
   CLEANUP_FREE char *key = memory_format("doctor/%s/attempt-1/proofs/probe", id_new().text);
   Probe probe = {.doctor = doctor, .repository = repository, .key = key};
-  if (!doctor->config->can_dump && !doctor->config->can_drill) {
+  if (doctor->config->can_prune && !doctor->config->can_dump && !doctor->config->can_drill &&
+      !doctor->config->can_restore) {
+    doctor_pruner(doctor, repository, key);
+  } else if (!doctor->config->can_dump && !doctor->config->can_drill) {
     probe_reader(&probe);
   } else if ((doctor->config->repository_directory || doctor_bucket(doctor, repository, &probe.guards)) &&
              probe_put(&probe)) {

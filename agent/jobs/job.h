@@ -49,6 +49,7 @@ Status dump_job_run(const JobContext *context, Pgseal__JobResult *result, Error 
 Status drill_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status plan_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status restore_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
+Status prune_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 
 int job_main(const char *config_path); /* the child's main; returns its exit code */
 

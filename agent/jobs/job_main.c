@@ -39,6 +39,8 @@ static Status run(const JobContext *context, Pgseal__JobResult *result, Error *e
     return plan_job_run(context, result, err);
   case PGSEAL__JOB_KIND__JOB_KIND_RESTORE:
     return restore_job_run(context, result, err);
+  case PGSEAL__JOB_KIND__JOB_KIND_PRUNE:
+    return prune_job_run(context, result, err);
   default:
     return error_set(err, ERR_PROTOCOL, "a job of a kind this agent does not know");
   }

@@ -10,6 +10,8 @@ const char *job_kind_name(Pgseal__JobKind kind) {
     return "plan";
   case PGSEAL__JOB_KIND__JOB_KIND_RESTORE:
     return "restore";
+  case PGSEAL__JOB_KIND__JOB_KIND_PRUNE:
+    return "prune";
   case PGSEAL__JOB_KIND__JOB_KIND_REHEARSE:
     return "rehearse";
   default:

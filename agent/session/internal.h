@@ -43,8 +43,8 @@ struct Session {
   int64_t next_renew_us;             /* not before, after a try that failed; monotonic */
   uv_timer_t timer;
   bool joining_in_flight, polling, complained;
-  uint64_t poll_serial;                               /* of the newest poll; only its answer ends `polling` */
-  uint32_t polled_dump, polled_drill, polled_restore; /* the free slots it told of */
+  uint64_t poll_serial; /* of the newest poll; only its answer ends `polling` */
+  uint32_t polled_dump, polled_drill, polled_restore, polled_prune; /* the free slots it told of */
   int64_t next_poll_us;
   int64_t next_join_us;
   uint8_t agent_nonce[ENVELOPE_NONCE_SIZE];

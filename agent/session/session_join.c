@@ -35,7 +35,9 @@ static void on_welcome(void *user, const Error *err, const uint8_t *data, size_t
     pgseal__envelope__free_unpacked(envelope, NULL);
 }
 
-static size_t list_capabilities(const AgentConfig *config, char *out[3]) {
+enum { CAPABILITIES = 4 };
+
+static size_t list_capabilities(const AgentConfig *config, char *out[CAPABILITIES]) {
   size_t count = 0;
   if (config->can_dump)
     out[count++] = (char *)"dump";
@@ -43,6 +45,8 @@ static size_t list_capabilities(const AgentConfig *config, char *out[3]) {
     out[count++] = (char *)"drill";
   if (config->can_restore)
     out[count++] = (char *)"restore";
+  if (config->can_prune)
+    out[count++] = (char *)"prune";
   return count;
 }
 
@@ -52,7 +56,7 @@ static void send_authenticate(Session *session, const ProtobufCBinaryData *chall
                               const uint8_t signature[SIGNATURE_SIZE]) {
   Pgseal__Authenticate message = PGSEAL__AUTHENTICATE__INIT;
   Pgseal__Tool tools[TOOLS_LIMIT], *tool_list[TOOLS_LIMIT];
-  char *capabilities[3], *databases[DATABASES_TOLD], host[256] = "";
+  char *capabilities[CAPABILITIES], *databases[DATABASES_TOLD], host[256] = "";
   gethostname(host, sizeof host - 1);
   message.agent = (char *)session->config->name;
   message.challenge = *challenge;

@@ -276,10 +276,12 @@ static void poll(Session *session) {
   message.free_dump = free_slots(config->can_dump, config->dump_slots, dumps);
   message.free_drill = free_slots(config->can_drill, config->drill_slots, drills);
   message.free_restore = free_slots(config->can_restore, config->restore_slots, recoveries);
+  message.free_prune = free_slots(config->can_prune, config->prune_slots,
+                                  supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_PRUNE));
   bool more = message.free_dump > session->polled_dump || message.free_drill > session->polled_drill ||
-              message.free_restore > session->polled_restore;
-  if (message.free_dump + message.free_drill + message.free_restore == 0 || (session->polling && !more) ||
-      clock_monotonic_us() < session->next_poll_us)
+              message.free_restore > session->polled_restore || message.free_prune > session->polled_prune;
+  if (message.free_dump + message.free_drill + message.free_restore + message.free_prune == 0 ||
+      (session->polling && !more) || clock_monotonic_us() < session->next_poll_us)
     return;
   char *running[RUNNING_LIMIT];
   message.n_running_jobs = list_running(session, running);
@@ -293,6 +295,7 @@ static void poll(Session *session) {
   session->polled_dump = message.free_dump;
   session->polled_drill = message.free_drill;
   session->polled_restore = message.free_restore;
+  session->polled_prune = message.free_prune;
   session_request(session, &envelope, session->poll_seconds * 1000 + SESSION_REQUEST_MS, on_assignment, call);
 }
 

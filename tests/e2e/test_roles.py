@@ -36,9 +36,9 @@ class Place:
         """HTTP status of one request with that role's key."""
         return self.s3.request(method, f"{self.bucket.name}/{key}", body, headers=headers, keys=self.keys[role])[0]
 
-    def check(self, role):
+    def check(self, role, does="dump"):
         """Doctor on an agent that was given that role's key; drills need none."""
-        self.stack.agents["patient"] = ["dump"]
+        self.stack.agents["patient"] = [does]
         self.stack.write_agent("patient", repository=self.repository(role))
         del self.stack.agents["patient"]
         config = json.loads((self.stack.dir / "patient.yaml").read_text())
@@ -107,6 +107,9 @@ def test_doctor_says_what_a_key_lacks(place):
     for role in ("restore", "prune"):
         expect(place.check(role), 1, r"^FAIL  repository: may it write\?: .*access denied to key id " + place.keys[role][0],
                r"Allow s3:PutObject, s3:PutObjectRetention on arn:aws:s3:::roles/team/prod/\*")
+    expect(place.check("prune", "prune"), 0, r"agent patient: prunes$", r"^ok    repository: it may list", r"^ok    repository: it may delete versions",
+           r"^ok    repository: it may neither read nor store: right for an agent that only prunes")
+    expect(place.check("drill", "prune"), 1, r"^FAIL  repository: may it list\?: .*", r"Allow s3:ListBucketVersions")
 
 
 def fetch(place, role, check=True):

@@ -102,7 +102,7 @@ static void test_everything(void **state) {
           "    assertions: [{name: rows, sql: SELECT true}]\n"
           "    budgets: {timeout_seconds: 9, lock_timeout_seconds: 8, connections: 7}\n"
           "    lock: {mode: Compliance, days: 36500}\n"
-          "agents:\n  - {name: one, public_key: a1.pub, capabilities: [dump, drill, restore]}\n"
+          "agents:\n  - {name: one, public_key: a1.pub, capabilities: [dump, drill, restore, prune]}\n"
           "  - {name: two, public_key: a2.pub, capabilities: [drill], databases: ['prod-*', x]}\n"
           "log: {level: debug, format: json}\n"),
       STATUS_OK);
@@ -121,7 +121,7 @@ static void test_everything(void **state) {
   assert_string_equal(d->lock_mode, "COMPLIANCE");
   assert_int_equal(d->lock_days, 36500);
   const ConfigAgent *one = coordinator_config_agent(c, "one"), *two = coordinator_config_agent(c, "two");
-  assert_int_equal(one->capability_count, 3);
+  assert_int_equal(one->capability_count, 4);
   assert_string_equal(one->databases[0], "*");
   assert_int_equal(two->database_count, 2);
   assert_string_equal(two->databases[0], "prod-*");
