@@ -93,6 +93,8 @@ bench: all ## measurements, as ratios against something real in the same run
 	@make/deps build run test s3 bench
 	@tests/bench/run $(abspath $(BUILD)/bin)
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/segment-path
+	@$(MAKE) --no-print-directory -s some-binaries SOME=tests/unit/coordinator/rotation/test_month.c
+	@tests/bench/rotation $(BUILD)
 
 profile: all ## where CPU time goes while a checkpoint is proven (perf)
 	@make/deps build run test profile
