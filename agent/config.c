@@ -65,14 +65,16 @@ static Status take_int(const Loaded *loaded, const char *what, const int *value,
 static Status take_capabilities(Loaded *loaded, Error *err) {
   for (unsigned i = 0; i < loaded->raw->agent.capabilities_count; i++) {
     const char *capability = loaded->raw->agent.capabilities[i];
-    bool *which = strcmp(capability, "dump") == 0      ? &loaded->config.can_dump
-                  : strcmp(capability, "drill") == 0   ? &loaded->config.can_drill
-                  : strcmp(capability, "restore") == 0 ? &loaded->config.can_restore
-                  : strcmp(capability, "prune") == 0   ? &loaded->config.can_prune
-                                                       : NULL;
+    bool *which = strcmp(capability, "dump") == 0       ? &loaded->config.can_dump
+                  : strcmp(capability, "drill") == 0    ? &loaded->config.can_drill
+                  : strcmp(capability, "restore") == 0  ? &loaded->config.can_restore
+                  : strcmp(capability, "prune") == 0    ? &loaded->config.can_prune
+                  : strcmp(capability, "rehearse") == 0 ? &loaded->config.can_rehearse
+                                                        : NULL;
     if (!which)
       return config_error(err, loaded->config.path,
-                          "agent.capabilities: '%s' is unknown; there are dump, drill, restore and prune", capability);
+                          "agent.capabilities: '%s' is unknown; there are dump, drill, restore, rehearse and prune",
+                          capability);
     if (*which)
       return config_error(err, loaded->config.path, "agent.capabilities: %s is there twice", capability);
     *which = true;
@@ -127,6 +129,9 @@ static Status take_agent(Loaded *loaded, Error *err) {
     status = take_int(loaded, "agent.slots.restore", raw->agent.slots.restore, 1, 1, 64, &config->restore_slots, err);
   if (!status)
     status = take_int(loaded, "agent.slots.prune", raw->agent.slots.prune, 1, 1, 64, &config->prune_slots, err);
+  if (!status)
+    status =
+        take_int(loaded, "agent.slots.rehearse", raw->agent.slots.rehearse, 1, 1, 64, &config->rehearse_slots, err);
   return status;
 }
 
@@ -178,9 +183,11 @@ static Status take_keys(Loaded *loaded, Error *err) {
     return config_error(err, config->path,
                         "keys.recipients names no certificate; only an agent that does nothing but "
                         "prune needs none");
-  if ((config->can_drill || config->can_restore) && !config->decryption_key)
+  if ((config->can_drill || config->can_restore || config->can_rehearse) && !config->decryption_key)
     return config_error(err, config->path, "an agent that %s needs keys.decryption_key and keys.decryption_certificate",
-                        config->can_drill ? "drills" : "restores");
+                        config->can_drill     ? "drills"
+                        : config->can_restore ? "restores"
+                                              : "rehearses");
   return STATUS_OK;
 }
 
@@ -273,6 +280,18 @@ static Status take_drill(Loaded *loaded, Error *err) {
   return status;
 }
 
+static Status take_rehearse(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  config->rehearse.secret_file = resolve(loaded, loaded->raw->rehearse.secret_file);
+  if (config->can_rehearse && !config->rehearse.secret_file) {
+    config_error(err, config->path, "an agent that rehearses needs rehearse.secret_file");
+    error_remedy(err, "Make the secret with `pgseal rehearse --new-secret`, and name the file that holds it.");
+    return err->status;
+  }
+  return take_int(loaded, "rehearse.keep_seconds", loaded->raw->rehearse.keep_seconds, 1800, 10, 86400,
+                  &config->rehearse.keep_seconds, err);
+}
+
 static Status take_rest(Loaded *loaded, Error *err) {
   AgentConfig *config = &loaded->config;
   const RawAgentConfig *raw = loaded->raw;
@@ -310,8 +329,8 @@ Status agent_config_load(const char *path, AgentConfig **out, Error *err) {
   if (status)
     return status;
   loaded->raw = raw;
-  static Step *const steps[] = {take_agent,     take_repository, take_keys, take_postgres,
-                                take_databases, take_drill,      take_rest};
+  static Step *const steps[] = {take_agent,     take_repository, take_keys,     take_postgres,
+                                take_databases, take_drill,      take_rehearse, take_rest};
   for (size_t i = 0; !status && i < ARRAY_SIZE(steps); i++)
     status = steps[i](loaded, err);
   if (status)

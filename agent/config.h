@@ -40,6 +40,11 @@ typedef struct DrillConfig {
   const char *local_user; /* whom the local engine runs as when the agent is root; default "postgres" */
 } DrillConfig;
 
+typedef struct RehearseConfig {
+  const char *secret_file; /* NULL: no section */
+  int keep_seconds;        /* a copy is kept no longer than this after it was handed over; default 1800 */
+} RehearseConfig;
+
 typedef struct AgentConfig {
   const char *path;
   const char *name;
@@ -49,19 +54,20 @@ typedef struct AgentConfig {
   const char *signing_key;           /* PEM path */
   const char *tls_ca, *tls_identity; /* PEM paths: the deployment's authority; key and certificate in one file, which is
                                         exchanged whole when the certificate is renewed. NULL: none */
-  bool can_dump, can_drill, can_restore, can_prune;
+  bool can_dump, can_drill, can_restore, can_prune, can_rehearse;
   int dump_slots, drill_slots, restore_slots; /* default 1 each; plans take a restore's */
-  int prune_slots;                            /* default 1 */
+  int prune_slots, rehearse_slots;            /* likewise */
   const char *repository_directory;           /* NULL: in a bucket, */
   S3Options repository_s3;                    /* this one */
   const char **recipients;                    /* certificate paths */
   size_t recipient_count;
-  const char *decryption_key, *decryption_certificate; /* only agents that drill or restore; may be NULL */
+  const char *decryption_key, *decryption_certificate; /* only agents that drill, restore or rehearse; may be NULL */
   PostgresBinDir *bin_dirs;
   size_t bin_dir_count;
   AgentDatabase *databases;
   size_t database_count;
   DrillConfig drill;
+  RehearseConfig rehearse;
   int segment_mb; /* plaintext MiB of the first segments; default 16 */
   int zstd_level; /* default 1 */
   int workers;    /* segment encoders; default: CPUs, at most 4 */

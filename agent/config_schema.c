@@ -8,6 +8,7 @@ typedef __typeof__(((RawAgentConfig *)0)->agent.slots) RawSlots;
 typedef __typeof__(((RawAgentConfig *)0)->keys) RawKeys;
 typedef __typeof__(((RawAgentConfig *)0)->postgres) RawPostgres;
 typedef __typeof__(((RawAgentConfig *)0)->drill) RawDrill;
+typedef __typeof__(((RawAgentConfig *)0)->rehearse) RawRehearse;
 typedef __typeof__(((RawAgentConfig *)0)->segments) RawSegments;
 typedef __typeof__(((RawAgentConfig *)0)->log) RawLog;
 
@@ -24,8 +25,9 @@ typedef __typeof__(((RawAgentConfig *)0)->log) RawLog;
 static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, TEXT_LIMIT)};
 
 static const cyaml_schema_field_t slots_fields[] = {
-    OPTIONAL_INT("dump", RawSlots, dump), OPTIONAL_INT("drill", RawSlots, drill),
-    OPTIONAL_INT("restore", RawSlots, restore), OPTIONAL_INT("prune", RawSlots, prune), CYAML_FIELD_END};
+    OPTIONAL_INT("dump", RawSlots, dump),         OPTIONAL_INT("drill", RawSlots, drill),
+    OPTIONAL_INT("restore", RawSlots, restore),   OPTIONAL_INT("prune", RawSlots, prune),
+    OPTIONAL_INT("rehearse", RawSlots, rehearse), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t tls_fields[] = {TEXT("ca", RawTls, ca), TEXT("identity", RawTls, identity),
                                                   CYAML_FIELD_END};
@@ -73,6 +75,10 @@ static const cyaml_schema_field_t drill_fields[] = {OPTIONAL_TEXT("engine", RawD
                                                     OPTIONAL_TEXT("local_user", RawDrill, local_user),
                                                     CYAML_FIELD_END};
 
+static const cyaml_schema_field_t rehearse_fields[] = {OPTIONAL_TEXT("secret_file", RawRehearse, secret_file),
+                                                       OPTIONAL_INT("keep_seconds", RawRehearse, keep_seconds),
+                                                       CYAML_FIELD_END};
+
 static const cyaml_schema_field_t segments_fields[] = {OPTIONAL_INT("size_mb", RawSegments, size_mb),
                                                        OPTIONAL_INT("zstd_level", RawSegments, zstd_level),
                                                        OPTIONAL_INT("workers", RawSegments, workers), CYAML_FIELD_END};
@@ -87,6 +93,7 @@ static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_MAPPING("postgres", RawAgentConfig, postgres, postgres_fields),
     OPTIONAL_LIST("databases", RawAgentConfig, databases, &database_schema),
     OPTIONAL_MAPPING("drill", RawAgentConfig, drill, drill_fields),
+    OPTIONAL_MAPPING("rehearse", RawAgentConfig, rehearse, rehearse_fields),
     OPTIONAL_MAPPING("segments", RawAgentConfig, segments, segments_fields),
     OPTIONAL_MAPPING("log", RawAgentConfig, log, log_fields),
     CYAML_FIELD_END};

@@ -24,7 +24,7 @@ typedef struct RawAgentConfig {
     char *name, **coordinators, *data, *signing_key, **capabilities;
     unsigned coordinators_count, capabilities_count;
     struct {
-      int *dump, *drill, *restore, *prune;
+      int *dump, *drill, *restore, *prune, *rehearse;
     } slots;
     RawTls *tls;
   } agent;
@@ -45,6 +45,10 @@ typedef struct RawAgentConfig {
     unsigned images_count;
     int *memory_mb, *cpus, *jobs, *tmpfs_mb;
   } drill;
+  struct {
+    char *secret_file;
+    int *keep_seconds;
+  } rehearse;
   struct {
     int *size_mb, *zstd_level, *workers;
   } segments;

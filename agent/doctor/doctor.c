@@ -62,6 +62,7 @@ static char *what_it_does(const AgentConfig *config) {
   } all[] = {{config->can_dump, "dumps"},
              {config->can_drill, "drills"},
              {config->can_restore, "restores"},
+             {config->can_rehearse, "rehearses"},
              {config->can_prune, "prunes"}};
   size_t left = 0;
   for (size_t i = 0; i < ARRAY_SIZE(all); i++)
@@ -92,7 +93,7 @@ int doctor(const char *config_path) {
   doctor_tools(&it);
   if (config->can_dump || config->can_restore)
     doctor_databases(&it);
-  if (config->can_drill)
+  if (config->can_drill || config->can_rehearse)
     doctor_drill(&it);
   agent_config_free(config);
   if (it.bad || it.warnings)

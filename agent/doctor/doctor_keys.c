@@ -4,6 +4,7 @@
 
 #include "agent/doctor/doctor.h"
 #include "common/base/clock.h"
+#include "common/rehearsal/secret.h"
 
 enum { EXPIRES_SOON_DAYS = 30 };
 static const int64_t DAY_US = (int64_t)86400 * 1000000;
@@ -35,6 +36,17 @@ static void check_certificates(Doctor *doctor, const Recipients *recipients) {
   }
 }
 
+static void check_rehearse(Doctor *doctor) {
+  const char *path = doctor->config->rehearse.secret_file;
+  RehearsalSecret *secret = NULL;
+  Error err;
+  if (rehearsal_secret_load(path, &secret, &err))
+    doctor_error(doctor, "rehearsal's secret", &err);
+  else
+    doctor_say(doctor, FINDING_OK, "rehearsal's secret", "%s", path);
+  rehearsal_secret_free(secret);
+}
+
 void doctor_keys(Doctor *doctor) {
   const AgentConfig *config = doctor->config;
   Error err;
@@ -55,12 +67,14 @@ void doctor_keys(Doctor *doctor) {
     check_certificates(doctor, recipients);
   }
   recipients_free(recipients);
+  if (config->can_rehearse)
+    check_rehearse(doctor);
   if (!config->decryption_key)
     return;
   DecryptionKey *key = NULL;
   if (decryption_key_load(config->decryption_key, config->decryption_certificate, &key, &err))
     doctor_error(doctor, "decryption key", &err);
-  else if (config->can_drill || config->can_restore)
+  else if (config->can_drill || config->can_restore || config->can_rehearse)
     doctor_say(doctor, FINDING_OK, "decryption key", "%s", config->decryption_key);
   else
     doctor_say(doctor, FINDING_WARN, "decryption key",

@@ -70,7 +70,7 @@ static void probe_get(Probe *probe) {
   Error err;
   Status status = repository_get(probe->repository, probe->key, PROBE_LIMIT, &found, &err);
   bool same = status == STATUS_OK && found.size == sizeof PROBE - 1 && memcmp(found.data, PROBE, found.size) == 0;
-  bool reads = config->can_drill || config->can_restore;
+  bool reads = config->can_drill || config->can_restore || config->can_rehearse;
   if (reads && status != STATUS_OK)
     doctor_error(probe->doctor, "repository: may it read?", &err);
   else if (status == STATUS_OK && !same)

@@ -1,6 +1,5 @@
 #include "agent/jobs/drill.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 #include "common/base/cleanup.h"
@@ -38,7 +37,7 @@ static const DrillStep steps[] = {
     {DRILL_STAGE_COMPARE, "comparing", drill_compare},
 };
 
-static Status drill_walk(DrillRun *run, Error *err) {
+Status drill_walk(DrillRun *run, Error *err) {
   Status status = STATUS_OK;
   for (size_t i = 0; status == STATUS_OK && i < ARRAY_SIZE(steps); i++) {
     drill_stage(run, steps[i].stage, steps[i].phase);
@@ -75,9 +74,9 @@ static Status drill_conclude(DrillRun *run, Status status, Pgseal__DrillResult *
 
 Status drill_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) {
   CLEANUP(drill_run_release) DrillRun run = {0};
-  struct sigaction ignore = {.sa_handler = SIG_IGN};
-  sigaction(SIGPIPE, &ignore, NULL); /* a tool that ends early is noticed by EPIPE */
-  Status status = drill_run_open(&run, context, err);
+  Status status = drill_run_open(&run, context, context->job->drill, err);
+  if (status == STATUS_OK)
+    status = drill_run_load_proof_keys(&run, err);
   while (status == STATUS_OK) {
     status = drill_walk(&run, err);
     if (!run.moved) {

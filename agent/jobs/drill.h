@@ -1,5 +1,6 @@
 /*
- * The parts of the drill job (DESIGN 3-5), shared by drill*.c only. The public entry is drill_job_run in job.h.
+ * The parts of the drill job (DESIGN 3-5), shared by drill*.c, and by rehearsals (agent/rehearsal), which are a drill
+ * with something after it. The public entry is drill_job_run in job.h.
  *
  *   drill.c           the order of things, and how a drill ends
  *   drill_run.c       the job's shared state: cancel, progress, stages, notes, issues
@@ -56,10 +57,10 @@ typedef struct DrillSource DrillSource;
 
 typedef struct DrillRun {
   const JobContext *context;
-  const Pgseal__DrillSpec *spec;
+  const Pgseal__DrillSpec *spec; /* borrowed */
   Repository *repository;
   DecryptionKey *key;
-  Recipients *recipients;
+  Recipients *recipients; /* with the next: for proofs */
   SigningKey *signer;
   int64_t started_us; /* wall clock */
 
@@ -87,7 +88,8 @@ typedef struct DrillRun {
   StoredRead roles_read;
   StoredRead *segments_read;
   size_t segment_count;
-  FingerprintBuilder *builder; /* its TOC tells what pg_restore speaks of */
+  FingerprintBuilder *builder;   /* its TOC tells what pg_restore speaks of */
+  FingerprintBuilder *rebuilder; /* of the copy; its TOC has the copy's OIDs */
   Fingerprint source, copy;
   bool source_whole, copy_whole;
   char *toc_path;
@@ -104,8 +106,13 @@ typedef struct DrillRun {
   char progress_table[DRILL_TABLE_TEXT_SIZE];
 } DrillRun;
 
+/* drill.c */
+/* From the checkpoint to a copy that is equal to it, in run->cluster, or to why there is none. */
+Status drill_walk(DrillRun *run, Error *err) MUST_CHECK;
+
 /* drill_run.c */
-Status drill_run_open(DrillRun *run, const JobContext *context, Error *err) MUST_CHECK;
+Status drill_run_open(DrillRun *run, const JobContext *context, const Pgseal__DrillSpec *spec, Error *err) MUST_CHECK;
+Status drill_run_load_proof_keys(DrillRun *run, Error *err) MUST_CHECK;
 void drill_run_release(DrillRun *run);
 StoredPlace drill_place(const DrillRun *run);
 /* Drops the cluster and all that was read, so that the drill can start over under another prefix. */
@@ -146,6 +153,9 @@ void drill_source_close(DrillSource **source); /* for CLEANUP() */
 
 /* drill_cluster.c */
 Status drill_cluster_start(DrillRun *run, Error *err) MUST_CHECK;
+/* Where a session of the bootstrap role connects to, whatever its or the database's own settings are; conninfo_free.
+ * database NULL: not said. */
+Status drill_conninfo(DrillRun *run, const char *database, Conninfo **out, Error *err) MUST_CHECK;
 /* A session of the bootstrap role, whatever its or the database's own settings are. */
 Status drill_connect(DrillRun *run, const char *database, PGconn **out, Error *err) MUST_CHECK;
 /* Environment of a tool; environment_free. */
@@ -163,9 +173,6 @@ char *drill_database_tablespace(const char *defn);
 
 /* drill_roles.c */
 Status drill_roles(DrillRun *run, Error *err) MUST_CHECK;
-/* The next statement of pg_dumpall's SQL, without its semicolon; NULL at the end. Comments and psql's own commands are
- * passed over. Freed by the caller. Pure. */
-char *drill_roles_next(const char **sql);
 bool drill_roles_creates(const char *statement, const char *role); /* is it `CREATE ROLE role`? Pure. */
 
 /* drill_tool.c */

@@ -14,7 +14,7 @@ static const char drill_options[] = "-c default_transaction_read_only=off -c sta
 static const char drill_options_17[] = " -c event_triggers=off -c transaction_timeout=0";
 enum { EVENT_TRIGGERS_OFF_SINCE = 17, BLAME_TICKS = 30, BLAME_TICK_US = 100000 };
 
-static Status drill_conninfo(DrillRun *run, const char *database, Conninfo **out, Error *err) {
+Status drill_conninfo(DrillRun *run, const char *database, Conninfo **out, Error *err) {
   Conninfo *conninfo = NULL;
   Status status = conninfo_parse("", &conninfo, err);
   if (status != STATUS_OK)

@@ -8,10 +8,6 @@
 
 enum { COMPARE_CHUNK = 1 << 20 };
 
-static void compare_free_builder(FingerprintBuilder **builder) {
-  fingerprint_builder_free(*builder);
-}
-
 static void compare_free_digest(RowDigest **digest) {
   row_digest_free(*digest);
 }
@@ -28,7 +24,7 @@ static void redump_progress(void *user, const FingerprintProgress *progress) {
 
 static Status redump_stream(DrillRun *run, DrillTool *tool, Error *err) {
   FingerprintHooks hooks = {.user = run, .progress = redump_progress};
-  CLEANUP(compare_free_builder) FingerprintBuilder *builder = fingerprint_builder_new(&hooks);
+  FingerprintBuilder *builder = run->rebuilder = fingerprint_builder_new(&hooks);
   CLEANUP_FREE uint8_t *chunk = memory_alloc(COMPARE_CHUNK);
   Status status;
   size_t got;

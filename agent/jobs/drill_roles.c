@@ -2,52 +2,15 @@
  * Roles are restored through libpq, statement by statement, and not by psql: psql would run whatever of its own
  * commands (\!, \copy) stood in an object that is only held against the manifest's digest once the dump has ended.
  */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/jobs/drill.h"
+#include "common/archive/script.h"
+#include "common/archive/sql_text.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
-
-/* Behind the quoted text that starts at `at`. Backslashes quote in E'' strings only. */
-static const char *roles_skip_quoted(const char *at, bool backslashes) {
-  char quote = *at++;
-  for (; *at; at++) {
-    if (backslashes && *at == '\\' && at[1])
-      at++;
-    else if (*at == quote && *++at != quote)
-      return at;
-  }
-  return at;
-}
-
-static const char *roles_skip_space(const char *at) {
-  for (;;) {
-    at += strspn(at, " \t\r\n;");
-    /* comments; and psql's \restrict, which stands on a line of its own */
-    if (*at != '\\' && strncmp(at, "--", 2) != 0)
-      return at;
-    at += strcspn(at, "\n");
-  }
-}
-
-char *drill_roles_next(const char **sql) {
-  const char *start = roles_skip_space(*sql), *at = start;
-  while (*at && *at != ';') {
-    if (*at == '\'')
-      at = roles_skip_quoted(at, at > start && (at[-1] == 'E' || at[-1] == 'e'));
-    else if (*at == '"')
-      at = roles_skip_quoted(at, false);
-    else if (strncmp(at, "--", 2) == 0)
-      at += strcspn(at, "\n");
-    else
-      at++;
-  }
-  *sql = at;
-  return at > start ? memory_strndup(start, (size_t)(at - start)) : NULL;
-}
 
 bool drill_roles_creates(const char *statement, const char *role) {
   static const char create[] = "CREATE ROLE ";
@@ -74,10 +37,11 @@ static Status roles_failed(const char *statement, Error *err) {
   err->status = drill_classify_message(err->message, grant ? ERR_RESTORE_GRANT_LOST : ERR_RESTORE_OBJECT_LOST, &remedy);
   error_remedy(err, "%s", remedy ? remedy : error_default_remedy(err->status));
   /* three words: what, of which kind, and whose name; what follows may be a password */
+  const char *end = statement + strlen(statement);
   size_t size = 0;
   for (int words = 0; words < 3 && statement[size]; words++) {
     size += strspn(statement + size, " \n");
-    size = statement[size] == '"' ? (size_t)(roles_skip_quoted(statement + size, false) - statement)
+    size = statement[size] == '"' ? (size_t)(sql_skip_token(statement + size, end) - statement)
                                   : size + strcspn(statement + size, " \n");
   }
   CLEANUP_FREE char *head = memory_strndup(statement, size);
@@ -86,12 +50,14 @@ static Status roles_failed(const char *statement, Error *err) {
   return error_prefix(err, "restoring the roles");
 }
 
-static Status roles_run(DrillRun *run, const char *sql, Error *err) {
+static Status roles_run(DrillRun *run, const Buffer *sql, Error *err) {
   Status status = STATUS_OK;
-  while (status == STATUS_OK) {
-    CLEANUP_FREE char *statement = drill_roles_next(&sql);
-    if (!statement)
-      break;
+  Script script;
+  script_open(&script, (const char *)sql->data, sql->size);
+  for (ScriptPiece piece; status == STATUS_OK && (piece = script_next(&script)) != SCRIPT_END;) {
+    if (piece == SCRIPT_COMMAND) /* psql's \restrict */
+      continue;
+    CLEANUP_FREE char *statement = memory_strndup(script.piece, script.size);
     if (drill_roles_creates(statement, run->bootstrap_role))
       continue; /* the cluster was made with it */
     status = drill_check(run, err);
@@ -136,7 +102,7 @@ Status drill_roles(DrillRun *run, Error *err) {
     status = error_set(err, ERR_SEGMENT_CORRUPT, "%s is no SQL", key);
   if (status != STATUS_OK)
     return status;
-  status = roles_run(run, buffer_text(&sql), err);
+  status = roles_run(run, &sql, err);
   if (status == STATUS_OK)
     status = roles_keep_door_open(run, err);
   return status == STATUS_OK ? STATUS_OK : drill_blame_cluster(run, err);

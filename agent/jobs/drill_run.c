@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,17 +13,18 @@ enum { DRILL_LOOK_US = 50000 };
 static const char *const stage_names[DRILL_STAGE_COUNT] = {"prepare", "roles",  "restore", "index",
                                                            "assert",  "redump", "compare"};
 
-static Status run_load_keys(DrillRun *run, Error *err) {
+static Status run_load_key(DrillRun *run, Error *err) {
   const AgentConfig *config = run->context->config;
-  if (!config->decryption_key) {
-    error_set(err, ERR_CONFIG, "this agent has no decryption key, so it cannot drill");
-    error_remedy(err, "Name one in `keys.decryption_key` of %s, or take `drill` from the agent's capabilities.",
-                 config->path ? config->path : "agent.yaml");
-    return err->status;
-  }
-  Status status = decryption_key_load(config->decryption_key, config->decryption_certificate, &run->key, err);
-  if (status != STATUS_OK)
-    return status;
+  if (config->decryption_key)
+    return decryption_key_load(config->decryption_key, config->decryption_certificate, &run->key, err);
+  error_set(err, ERR_CONFIG, "this agent has no decryption key, so it cannot drill");
+  error_remedy(err, "Name one in `keys.decryption_key` of %s, or take `drill` from the agent's capabilities.",
+               config->path ? config->path : "agent.yaml");
+  return err->status;
+}
+
+Status drill_run_load_proof_keys(DrillRun *run, Error *err) {
+  const AgentConfig *config = run->context->config;
   /* proofs are read back, so they are for this agent's own key in any case */
   const char **paths = NULL;
   size_t count = 0;
@@ -34,14 +36,16 @@ static Status run_load_keys(DrillRun *run, Error *err) {
       own = NULL;
   if (own)
     ARRAY_PUSH(paths, count, own);
-  status = recipients_load(paths, count, &run->recipients, err);
+  Status status = recipients_load(paths, count, &run->recipients, err);
   free(paths);
-  return status;
+  return status == STATUS_OK ? signing_key_load(config->signing_key, &run->signer, err) : status;
 }
 
-Status drill_run_open(DrillRun *run, const JobContext *context, Error *err) {
+Status drill_run_open(DrillRun *run, const JobContext *context, const Pgseal__DrillSpec *spec, Error *err) {
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  sigaction(SIGPIPE, &ignore, NULL); /* a tool that ends early is noticed by EPIPE */
   run->context = context;
-  run->spec = context->job->drill;
+  run->spec = spec;
   run->started_us = clock_wall_us();
   pgseal__job_progress__init(&run->progress);
   if (!run->spec || run->spec->dump_public_key.len != PUBLIC_KEY_SIZE)
@@ -52,9 +56,7 @@ Status drill_run_open(DrillRun *run, const JobContext *context, Error *err) {
     run->manifest_sha256 = memory_strdup(run->spec->manifest_sha256);
     run->stored = true;
   }
-  Status status = run_load_keys(run, err);
-  if (status == STATUS_OK)
-    status = signing_key_load(context->config->signing_key, &run->signer, err);
+  Status status = run_load_key(run, err);
   if (status == STATUS_OK)
     status = job_repository(context, &run->repository, err);
   if (status == STATUS_OK)
@@ -75,6 +77,8 @@ void drill_run_reset(DrillRun *run) {
   run->cluster = NULL;
   fingerprint_builder_free(run->builder);
   run->builder = NULL;
+  fingerprint_builder_free(run->rebuilder);
+  run->rebuilder = NULL;
   fingerprint_release(&run->source);
   fingerprint_release(&run->copy);
   run->source_whole = run->copy_whole = false;

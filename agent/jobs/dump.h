@@ -70,7 +70,7 @@ typedef struct DumpRun {
   Repository *repository;
   Recipients *recipients;
   SigningKey *signer;
-  Conninfo *conninfo;
+  Conninfo *conninfo; /* of the database's file, unless it was set before */
   char **environment; /* of pg_dump and pg_dumpall */
   /* Each holds locks and, from dump_snapshot_take on, the same snapshot; lent to a counting thread while that runs.
    * sessions[0] is the main one. */
@@ -95,6 +95,8 @@ typedef struct DumpRun {
 } DumpRun;
 
 /* dump_run.c */
+/* Whatever comes of it, dump_run_release. `database` (borrowed) need not be the agent's, if conninfo is set then. */
+void dump_run_prepare(DumpRun *run, const JobContext *context, const AgentDatabase *database);
 /* Finds the database in the agent's configuration; whatever comes of it, dump_run_release. */
 Status dump_run_init(DumpRun *run, const JobContext *context, Error *err) MUST_CHECK;
 void dump_run_release(DumpRun *run);

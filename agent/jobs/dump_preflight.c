@@ -149,7 +149,7 @@ static void report_source(DumpRun *run) {
 }
 
 Status dump_source_learn(DumpRun *run, Error *err) {
-  Status status = read_conninfo(run, err);
+  Status status = run->conninfo ? STATUS_OK : read_conninfo(run, err);
   if (status == STATUS_OK)
     status = dump_session_open(run, &run->sessions[0], err);
   if (status != STATUS_OK)

@@ -16,15 +16,19 @@ static int lock_timeout_ms(const Pgseal__Job *job) {
   return seconds < INT_MAX / 1000 ? (int)seconds * 1000 : INT_MAX;
 }
 
-Status dump_run_init(DumpRun *run, const JobContext *context, Error *err) {
+void dump_run_prepare(DumpRun *run, const JobContext *context, const AgentDatabase *database) {
   run->context = context;
+  run->database = database;
   run->application = "pgseal dump";
   run->large_objects = -1;
   run->started_us = clock_wall_us();
   run->lock_timeout_ms = lock_timeout_ms(context->job);
   pthread_mutex_init(&run->lock, NULL);
   pgseal__job_progress__init(&run->progress);
-  run->database = agent_config_database(context->config, context->job->database);
+}
+
+Status dump_run_init(DumpRun *run, const JobContext *context, Error *err) {
+  dump_run_prepare(run, context, agent_config_database(context->config, context->job->database));
   if (run->database)
     return STATUS_OK;
   error_set(err, ERR_NOT_FOUND, "this agent has no database \"%s\"", context->job->database);

@@ -11,7 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-static void plan_release(Plan *plan) {
+void plan_release(Plan *plan) {
   plan_tables_release(plan);
   change_list_release(&plan->changes);
   archive_selection_release(&plan->selection);
@@ -135,6 +135,17 @@ static Status compare(Plan *plan, Error *err) {
   note_circumstances(plan);
   plan_damage_judge(plan);
   return STATUS_OK;
+}
+
+Status plan_of_copy(Plan *plan, const JobContext *context, Conninfo *conninfo, const ArchiveToc *before,
+                    json_t *request, Error *err) {
+  plan->all = true;
+  Status status = recovery_open_copy(&plan->run, context, "pgseal rehearse", conninfo, before, request, err);
+  if (status == STATUS_OK)
+    status = take_request(plan, err);
+  if (status == STATUS_OK)
+    status = look(plan, err);
+  return status == STATUS_OK ? compare(plan, err) : status;
 }
 
 static char *stages_json(double opening, double looking, double comparing) {

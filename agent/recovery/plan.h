@@ -1,6 +1,7 @@
 /*
- * The parts of the plan job, shared by plan*.c only: what of a checkpoint is missing or changed in the live database,
- * and which ways lead back. It only reads: one READ ONLY snapshot, ACCESS SHARE locks, nothing made on the server.
+ * The parts of the plan job, shared by plan*.c, and by rehearsals (agent/rehearsal), to which a copy that a migration
+ * was run on is the live database: what of a checkpoint is missing or changed there, and which ways lead back. It only
+ * reads: one READ ONLY snapshot, ACCESS SHARE locks, nothing made on the server.
  *
  *   plan.c          the order of things
  *   plan_tables.c   each table's rows then and now: counts, and content digests where asked for
@@ -18,6 +19,7 @@
 enum {
   PLAN_ROWS_LIMIT = 4 << 20, /* rows of one table that are compared by key; 64 bytes of memory each at the peak */
   PLAN_REPORT_LIMIT = 2000000,
+  PLAN_CHEAP_BYTES = 64 << 20, /* of a table's rows, that are compared by key where nobody asked for it */
   PLAN_THRESHOLD_PERCENT = 5
 };
 
@@ -37,6 +39,7 @@ typedef struct PlanTable {
   const DumpTable *now; /* NULL: missing */
   bool renamed, recreated;
   bool reshaped; /* columns went, or have other types: their values are in the checkpoint only */
+  bool retyped;  /* they are all there, some with other types: what they read as can be compared */
   PlanTableState state;
   int64_t rows_now; /* -1: not known */
   bool compared;    /* by rows: the next three are known */
@@ -55,6 +58,7 @@ typedef struct Plan {
   PlanTable *tables;
   size_t table_count;
   double threshold_percent;
+  bool all; /* every table's content is compared, and what differs by rows where that is cheap */
   PlanDamage damage;
   RecoveryPace pace;
   char **notes;
@@ -62,6 +66,10 @@ typedef struct Plan {
 } Plan;
 
 /* plan.c */
+/* Of a copy: opens, looks, and compares. plan_release, whatever comes of it. The rest as recovery_open_copy. */
+Status plan_of_copy(Plan *plan, const JobContext *context, Conninfo *conninfo, const ArchiveToc *before,
+                    json_t *request, Error *err) MUST_CHECK;
+void plan_release(Plan *plan); /* for CLEANUP() */
 void plan_note(Plan *plan, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Is it among what the plan is about, and was it seen? A table that may not be read is not missing. */
 bool plan_covers_object(const Plan *plan, const ArchiveChange *change);
@@ -78,11 +86,16 @@ void plan_tables_release(Plan *plan);
 Status plan_tables_look(Plan *plan, Error *err) MUST_CHECK;
 int64_t plan_table_lost(const PlanTable *table); /* rows, at least; 0: none */
 
-/* plan_rows.c: fills compared, missing, changed, fresh; or a note that says why not. */
+/* plan_rows.c */
+/* Can all the columns that the checkpoint has of it be read? Sets table->retyped. */
+bool plan_columns_stand(Plan *plan, PlanTable *table);
+/* Fills compared, missing, changed, fresh; or a note that says why not. */
 Status plan_rows_compare(Plan *plan, PlanTable *table, Error *err) MUST_CHECK;
 
 /* plan_damage.c */
 void plan_damage_judge(Plan *plan);
+/* What says something about an object, and is none itself: a comment, a grant. */
+bool plan_is_remark(const char *desc);
 bool plan_table_is_lost(const Plan *plan, const PlanTable *table); /* missing, or beyond the threshold */
 /* Tables that are there and may not be read: what became of them is not known. */
 size_t plan_unread(const Plan *plan);
@@ -95,7 +108,12 @@ json_t *plan_roll_forward(Plan *plan, size_t limit);
 json_t *plan_ways(Plan *plan, size_t limit); /* likewise */
 char *plan_advice(Plan *plan);               /* freed by the caller */
 
-/* plan_report.c: a new string. */
-char *plan_report(Plan *plan);
+/* plan_report.c */
+/* What differs: "damage", "unread", "threshold_percent", "objects", "columns", "renames", "tables", "notes" and
+ * "left_out". A new object; limit: of what each of its lists holds. */
+json_t *plan_comparison(Plan *plan, size_t limit);
+/* A new string of at most PLAN_REPORT_LIMIT bytes: what `build` makes, with a limit that is small enough for that. */
+char *plan_report_fit(json_t *(*build)(void *user, size_t limit), void *user);
+char *plan_report(Plan *plan); /* a new string */
 
 #endif

@@ -8,8 +8,7 @@ const char *plan_damage_name(PlanDamage damage) {
   return names[damage];
 }
 
-/* What says something about an object, and is none itself: its absence is a change. */
-static bool is_remark(const char *desc) {
+bool plan_is_remark(const char *desc) {
   static const char *const remarks[] = {"COMMENT", "ACL", "DEFAULT ACL", "SECURITY LABEL", "DATABASE PROPERTIES"};
   for (size_t i = 0; i < ARRAY_SIZE(remarks); i++)
     if (strcmp(desc, remarks[i]) == 0)
@@ -53,7 +52,8 @@ void plan_damage_judge(Plan *plan) {
   for (size_t i = 0; i < changes->object_count; i++) {
     const ArchiveChange *change = &changes->objects[i];
     if (plan_covers_object(plan, change))
-      worse(plan, change->kind == CHANGE_MISSING && !is_remark(change->desc) ? PLAN_DAMAGE_LOST : PLAN_DAMAGE_CHANGED);
+      worse(plan,
+            change->kind == CHANGE_MISSING && !plan_is_remark(change->desc) ? PLAN_DAMAGE_LOST : PLAN_DAMAGE_CHANGED);
   }
   for (size_t i = 0; i < changes->column_count; i++)
     if (plan_covers_then(plan, changes->columns[i].then))

@@ -130,18 +130,15 @@ static void add_tables(Plan *plan, Lists *lists, json_t *report) {
   json_object_set_new(report, "tables", tables);
 }
 
-static json_t *build(Plan *plan, size_t limit) {
+json_t *plan_comparison(Plan *plan, size_t limit) {
   RecoveryRun *run = &plan->run;
   Lists lists = {.limit = limit};
-  json_t *report = recovery_report_head(run, "plan"), *notes = json_array();
+  json_t *report = json_object(), *notes = json_array();
   json_object_set_new(report, "damage", json_string(plan_damage_name(plan->damage)));
   json_object_set_new(report, "unread", json_integer((json_int_t)plan_unread(plan)));
   json_object_set_new(report, "threshold_percent", json_real(plan->threshold_percent));
-  CLEANUP_FREE char *advice = plan_advice(plan);
-  json_object_set_new(report, "advice", recovery_text(run, advice));
   add_changes(plan, &lists, report);
   add_tables(plan, &lists, report);
-  json_object_set_new(report, "ways", plan_ways(plan, limit));
   for (size_t i = 0; i < plan->note_count; i++)
     json_array_append_new(notes, recovery_text(run, plan->notes[i]));
   if (lists.left_out) {
@@ -154,9 +151,24 @@ static json_t *build(Plan *plan, size_t limit) {
   return report;
 }
 
+static json_t *build(void *user, size_t limit) {
+  Plan *plan = user;
+  json_t *report = recovery_report_head(&plan->run, "plan");
+  CLEANUP(json_decrefp) json_t *comparison = plan_comparison(plan, limit);
+  json_object_update(report, comparison);
+  CLEANUP_FREE char *advice = plan_advice(plan);
+  json_object_set_new(report, "advice", recovery_text(&plan->run, advice));
+  json_object_set_new(report, "ways", plan_ways(plan, limit));
+  return report;
+}
+
 char *plan_report(Plan *plan) {
+  return plan_report_fit(build, plan);
+}
+
+char *plan_report_fit(json_t *(*make)(void *user, size_t limit), void *user) {
   for (size_t limit = REPORT_ITEMS_MAX;; limit /= 2) {
-    CLEANUP(json_decrefp) json_t *report = build(plan, limit);
+    CLEANUP(json_decrefp) json_t *report = make(user, limit);
     char *text = json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(6));
     if (!text)
       return memory_strdup("{}");

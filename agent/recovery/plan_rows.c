@@ -165,7 +165,7 @@ static Status look_up_row(RowReader *reader, const RowHash *hashes, Error *err) 
 
 static Status read_then(Plan *plan, const PlanTable *table, RowReader *reader, Error *err) {
   RecoveryRun *run = &plan->run;
-  long entry = archive_index_find(run->then, "TABLE DATA", table->then->schema, table->then->name);
+  long entry = archive_index_find(run->stored, "TABLE DATA", table->then->schema, table->then->name);
   const ArchiveBlock block = {entry, table->then->offset, table->then->end_offset};
   const ArchiveRange range = {block.offset, block.end};
   const ArchiveSink sink = {reader, take_piece};
@@ -266,12 +266,27 @@ static void share_columns(PlanTable *table, const ArchiveColumns *was, const Arc
 
 static Status both_columns(Plan *plan, const PlanTable *table, ArchiveColumns *was, ArchiveColumns *is, Error *err) {
   RecoveryRun *run = &plan->run;
-  long data = archive_index_find(run->then, "TABLE DATA", table->then->schema, table->then->name);
+  long data = archive_index_find(run->stored, "TABLE DATA", table->then->schema, table->then->name);
   long live = archive_index_relation(run->now, table->now->schema, table->now->name);
   if (data == ARCHIVE_NO_ENTRY || live == ARCHIVE_NO_ENTRY)
     return error_set(err, ERR_NOT_FOUND, "it is not described in both");
-  Status status = archive_copy_columns(run->then, data, was, err);
+  Status status = archive_copy_columns(run->stored, data, was, err);
   return status == STATUS_OK ? archive_table_columns(run->now, live, is, err) : status;
+}
+
+bool plan_columns_stand(Plan *plan, PlanTable *table) {
+  CLEANUP(archive_columns_release) ArchiveColumns was = {0};
+  CLEANUP(archive_columns_release) ArchiveColumns is = {0};
+  Error unknown;
+  if (both_columns(plan, table, &was, &is, &unknown) != STATUS_OK)
+    return false;
+  bool stand = true;
+  for (size_t i = 0; stand && i < was.count; i++) {
+    const ArchiveColumn *column = find_column(&is, was.items[i].name);
+    stand = column && !column->generated;
+    table->retyped = table->retyped || (column && strcmp(column->type, was.items[i].type) != 0);
+  }
+  return stand;
 }
 
 Status plan_rows_compare(Plan *plan, PlanTable *table, Error *err) {

@@ -134,12 +134,27 @@ static Status digest_table(Plan *plan, PlanTable *table, Error *err) {
   return STATUS_OK;
 }
 
+/* Which rows? Where a table has a key, and is not large. */
+static Status look_closer(Plan *plan, PlanTable *table, Error *err) {
+  bool cheap = table->then->rows <= PLAN_ROWS_LIMIT && table->then->bytes <= PLAN_CHEAP_BYTES;
+  return cheap && table->key_count > 0 ? plan_rows_compare(plan, table, err) : STATUS_OK;
+}
+
+static Status look_at_all(Plan *plan, PlanTable *table, Error *err) {
+  if (!plan_columns_stand(plan, table))
+    return look_closer(plan, table, err);
+  Status status = digest_table(plan, table, err);
+  return status == STATUS_OK && table->state != PLAN_CONTENT_SAME ? look_closer(plan, table, err) : status;
+}
+
 static Status look_at(Plan *plan, PlanTable *table, bool by_rows, Error *err) {
   if (!table->now || table->rows_now < 0)
     return STATUS_OK; /* its state says it */
   if (by_rows)
     return plan_rows_compare(plan, table, err);
-  if (!table->reshaped)
+  if (plan->all)
+    return look_at_all(plan, table, err);
+  if (!table->reshaped && plan_columns_stand(plan, table))
     return digest_table(plan, table, err);
   if (!table->note)
     table->note =
@@ -167,10 +182,10 @@ Status plan_tables_look(Plan *plan, Error *err) {
     status = choose(plan, "rows", &rows, err);
   size_t done = 0, total = 0;
   for (size_t i = 0; status == STATUS_OK && i < plan->table_count; i++)
-    total += digests[i] || rows[i];
+    total += plan->all || digests[i] || rows[i];
   for (size_t i = 0; status == STATUS_OK && i < plan->table_count; i++) {
     PlanTable *table = &plan->tables[i];
-    if (!digests[i] && !rows[i])
+    if (!plan->all && !digests[i] && !rows[i])
       continue;
     recovery_progress(&plan->run, done++, total, table->then->schema, table->then->name);
     status = look_at(plan, table, rows[i], err);

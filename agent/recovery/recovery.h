@@ -55,8 +55,10 @@ typedef struct RecoveryRun {
   DecryptionKey *key;
   Manifest manifest;
   RecoverySource *source;
-  ArchiveCut *cut; /* on `source`; its TOC is the checkpoint's */
-  ArchiveIndex *then;
+  ArchiveCut *cut;          /* on `source`; its TOC is the checkpoint's */
+  ArchiveIndex *stored;     /* of that TOC */
+  const ArchiveIndex *then; /* what the database was: `stored`, or of a copy, before it was used */
+  ArchiveIndex *before;     /* the latter; else NULL */
 
   AgentDatabase database; /* as the agent's, with the connection that restores use */
   DumpRun live;           /* sessions and facts of the target; sessions[0] is the main one */
@@ -68,6 +70,10 @@ typedef struct RecoveryRun {
 /* run.c */
 /* Keys, repository, manifest, the archive's TOC. The target is not touched. */
 Status recovery_open(RecoveryRun *run, const JobContext *context, const char *application, Error *err) MUST_CHECK;
+/* The same, but the live database is a copy of the checkpoint, which a rehearsal changed. `before`: the copy's TOC as
+ * it was (it outlives the run); OIDs tell what was made anew in it. Takes conninfo; request (borrowed) is a plan's. */
+Status recovery_open_copy(RecoveryRun *run, const JobContext *context, const char *application, Conninfo *conninfo,
+                          const ArchiveToc *before, json_t *request, Error *err) MUST_CHECK;
 void recovery_release(RecoveryRun *run);                        /* for CLEANUP() */
 Status recovery_check(RecoveryRun *run, Error *err) MUST_CHECK; /* cancel, budget; call in every loop */
 Status recovery_check_hook(void *run, Error *err) MUST_CHECK;

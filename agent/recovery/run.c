@@ -66,7 +66,7 @@ static Status open_archive(RecoveryRun *run, Error *err) {
   const ArchiveSource source = recovery_source_archive(run->source);
   status = archive_cut_open(&source, toc.end, &run->cut, err);
   if (status == STATUS_OK)
-    run->then = archive_index_new(archive_cut_toc(run->cut));
+    run->then = run->stored = archive_index_new(archive_cut_toc(run->cut));
   return status;
 }
 
@@ -84,28 +84,54 @@ static Status init_live(RecoveryRun *run, const char *application, Error *err) {
   return STATUS_OK;
 }
 
-Status recovery_open(RecoveryRun *run, const JobContext *context, const char *application, Error *err) {
+static Status take_spec(RecoveryRun *run, const JobContext *context, Error *err) {
   run->context = context;
   run->spec = context->job->recovery;
   run->started_us = clock_monotonic_us();
   if (!run->spec || run->spec->dump_public_key.len != PUBLIC_KEY_SIZE)
     return error_set(err, ERR_PROTOCOL, "the coordinator sent no description of the checkpoint with the job");
-  Status status = init_live(run, application, err);
+  return STATUS_OK;
+}
+
+static Status open_checkpoint(RecoveryRun *run, Error *err) {
+  Status status = load_key(run, err);
   if (status == STATUS_OK)
-    status = parse_request(run, err);
-  if (status == STATUS_OK)
-    status = load_key(run, err);
-  if (status == STATUS_OK)
-    status = agent_config_repository(context->config, &run->repository, err);
+    status = agent_config_repository(run->context->config, &run->repository, err);
   if (status == STATUS_OK)
     status = read_manifest(run, err);
   return status == STATUS_OK ? open_archive(run, err) : status;
 }
 
+Status recovery_open(RecoveryRun *run, const JobContext *context, const char *application, Error *err) {
+  Status status = take_spec(run, context, err);
+  if (status == STATUS_OK)
+    status = init_live(run, application, err);
+  if (status == STATUS_OK)
+    status = parse_request(run, err);
+  return status == STATUS_OK ? open_checkpoint(run, err) : status;
+}
+
+Status recovery_open_copy(RecoveryRun *run, const JobContext *context, const char *application, Conninfo *conninfo,
+                          const ArchiveToc *before, json_t *request, Error *err) {
+  run->database = (AgentDatabase){.name = context->job->database};
+  dump_run_prepare(&run->live, context, &run->database);
+  run->live.application = application;
+  run->live.partial = true;
+  run->live.conninfo = conninfo;
+  run->request = json_incref(request);
+  Status status = take_spec(run, context, err);
+  if (status == STATUS_OK)
+    status = open_checkpoint(run, err);
+  if (status == STATUS_OK)
+    run->then = run->before = archive_index_new(before);
+  return status;
+}
+
 void recovery_release(RecoveryRun *run) {
   archive_index_free(run->now);
   archive_reader_free(run->reader);
-  archive_index_free(run->then);
+  archive_index_free(run->before);
+  archive_index_free(run->stored);
   archive_cut_free(run->cut);
   recovery_source_close(&run->source);
   recovery_target_release(&run->target);

@@ -44,7 +44,7 @@ struct Session {
   uv_timer_t timer;
   bool joining_in_flight, polling, complained;
   uint64_t poll_serial; /* of the newest poll; only its answer ends `polling` */
-  uint32_t polled_dump, polled_drill, polled_restore, polled_prune; /* the free slots it told of */
+  uint32_t polled_dump, polled_drill, polled_restore, polled_prune, polled_rehearse; /* the free slots it told of */
   int64_t next_poll_us;
   int64_t next_join_us;
   uint8_t agent_nonce[ENVELOPE_NONCE_SIZE];

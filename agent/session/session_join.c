@@ -35,7 +35,7 @@ static void on_welcome(void *user, const Error *err, const uint8_t *data, size_t
     pgseal__envelope__free_unpacked(envelope, NULL);
 }
 
-enum { CAPABILITIES = 4 };
+enum { CAPABILITIES = 5 };
 
 static size_t list_capabilities(const AgentConfig *config, char *out[CAPABILITIES]) {
   size_t count = 0;
@@ -47,6 +47,8 @@ static size_t list_capabilities(const AgentConfig *config, char *out[CAPABILITIE
     out[count++] = (char *)"restore";
   if (config->can_prune)
     out[count++] = (char *)"prune";
+  if (config->can_rehearse)
+    out[count++] = (char *)"rehearse";
   return count;
 }
 

@@ -275,12 +275,15 @@ static void poll(Session *session) {
                       supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_RESTORE);
   message.free_dump = free_slots(config->can_dump, config->dump_slots, dumps);
   message.free_drill = free_slots(config->can_drill, config->drill_slots, drills);
+  size_t rehearsals = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_REHEARSE);
+  message.free_rehearse = free_slots(config->can_rehearse, config->rehearse_slots, rehearsals);
   message.free_restore = free_slots(config->can_restore, config->restore_slots, recoveries);
   message.free_prune = free_slots(config->can_prune, config->prune_slots,
                                   supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_PRUNE));
   bool more = message.free_dump > session->polled_dump || message.free_drill > session->polled_drill ||
-              message.free_restore > session->polled_restore || message.free_prune > session->polled_prune;
-  if (message.free_dump + message.free_drill + message.free_restore + message.free_prune == 0 ||
+              message.free_restore > session->polled_restore || message.free_prune > session->polled_prune ||
+              message.free_rehearse > session->polled_rehearse;
+  if (message.free_dump + message.free_drill + message.free_restore + message.free_prune + message.free_rehearse == 0 ||
       (session->polling && !more) || clock_monotonic_us() < session->next_poll_us)
     return;
   char *running[RUNNING_LIMIT];
@@ -296,6 +299,7 @@ static void poll(Session *session) {
   session->polled_drill = message.free_drill;
   session->polled_restore = message.free_restore;
   session->polled_prune = message.free_prune;
+  session->polled_rehearse = message.free_rehearse;
   session_request(session, &envelope, session->poll_seconds * 1000 + SESSION_REQUEST_MS, on_assignment, call);
 }
 

@@ -25,7 +25,7 @@ void agent_tools_find(const AgentConfig *config, AgentTools *tools) {
       add(tools, memory_format("pg_dump-%d", major), version);
   }
   static const char *const engines[] = {"auto", "docker", "local"};
-  if (!config->can_drill)
+  if (!config->can_drill && !config->can_rehearse)
     return;
   add(tools, memory_strdup("engine"), memory_strdup(engines[config->drill.engine]));
   for (size_t i = 0; i < config->drill.image_count; i++)

@@ -74,7 +74,8 @@ static void clean(uv_work_t *work) {
   if (task->envelope && spool_put(config->data_dir, task->envelope, &err) != STATUS_OK)
     log_failure(LOG_LEVEL_ERROR, "a result cannot be kept on disk; it is lost if this agent ends before it is sent",
                 &err);
-  bool drill = task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL;
+  bool drill =
+      task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL || task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_REHEARSE;
   cleaning_run(config, task->job->id, drill ? CLEANING_DRILL | (task->interrupted ? CLEANING_TWICE : 0) : 0);
 }
 
@@ -261,7 +262,8 @@ static Status prepare(Supervisor *supervisor, Error *err) {
   CLEANUP_FREE char *spool = memory_format("%s/spool", config->data_dir);
   /* Whatever a killed predecessor left; what it was just making shows only after a moment. */
   bool interrupted = rmdir(scratch) != 0 && errno != ENOENT;
-  cleaning_run(config, NULL, (config->can_drill ? CLEANING_DRILL : 0) | (interrupted ? CLEANING_TWICE : 0));
+  cleaning_run(config, NULL,
+               (config->can_drill || config->can_rehearse ? CLEANING_DRILL : 0) | (interrupted ? CLEANING_TWICE : 0));
   status = make_private(scratch, err);
   return status ? status : make_private(spool, err);
 }

@@ -79,36 +79,6 @@ static void silence_is_no_issue(void **state) {
   assert_null(drill_issues_worst(&issues));
 }
 
-static void roles_are_split(void **state) {
-  (void)state;
-  static const char sql[] = "--\n-- Roles; of all\n--\n\\restrict abc\nSET a = 'x;y';\n\nCREATE ROLE \"a;\"\"b\";\n"
-                            "COMMENT ON ROLE x IS 'one\n\\! id\n-- two; it''s';\n"
-                            "ALTER ROLE x SET y TO E'a\\';b'; GRANT a TO b\n\\unrestrict abc\n";
-  static const char *const expected[] = {"SET a = 'x;y'", "CREATE ROLE \"a;\"\"b\"",
-                                         "COMMENT ON ROLE x IS 'one\n\\! id\n-- two; it''s'",
-                                         "ALTER ROLE x SET y TO E'a\\';b'"};
-  const char *at = sql;
-  for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
-    CLEANUP_FREE char *statement = drill_roles_next(&at);
-    assert_non_null(statement);
-    assert_string_equal(expected[i], statement);
-  }
-  CLEANUP_FREE char *last = drill_roles_next(&at);
-  assert_non_null(strstr(last, "GRANT a TO b"));
-  assert_null(drill_roles_next(&at));
-}
-
-static void broken_roles_end(void **state) {
-  (void)state;
-  static const char *const broken[] = {"'", "\"", "E'\\", "--", "\\", ";;;", "a'b\"", "\"\"\"", "E'"};
-  for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
-    const char *at = broken[i];
-    for (char *statement; (statement = drill_roles_next(&at));)
-      free(statement);
-    assert_int_equal(0, *at);
-  }
-}
-
 static void bootstrap_role_is_recognised(void **state) {
   (void)state;
   assert_true(drill_roles_creates("CREATE ROLE postgres", "postgres"));
@@ -141,14 +111,9 @@ static void database_names_are_quoted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(errors_are_classified),
-      cmocka_unit_test(worst_issue_decides),
-      cmocka_unit_test(silence_is_no_issue),
-      cmocka_unit_test(roles_are_split),
-      cmocka_unit_test(broken_roles_end),
-      cmocka_unit_test(bootstrap_role_is_recognised),
-      cmocka_unit_test(database_tablespace_is_found),
-      cmocka_unit_test(database_names_are_quoted),
+      cmocka_unit_test(errors_are_classified),        cmocka_unit_test(worst_issue_decides),
+      cmocka_unit_test(silence_is_no_issue),          cmocka_unit_test(bootstrap_role_is_recognised),
+      cmocka_unit_test(database_tablespace_is_found), cmocka_unit_test(database_names_are_quoted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
