@@ -242,15 +242,16 @@ static void columns_release(Columns *columns) {
   free(columns->key);
 }
 
-/* What both have, in the checkpoint's order: a column that went or has another type cannot be compared. */
-static void share_columns(PlanTable *table, const ArchiveColumns *was, const ArchiveColumns *is, Columns *then,
-                          Columns *now, Buffer *list, size_t *keys) {
+/* What both have, in the checkpoint's order: a column that went cannot be compared, and one that has another type only
+ * as text, where that is wanted. */
+static void share_columns(PlanTable *table, bool retyped, const ArchiveColumns *was, const ArchiveColumns *is,
+                          Columns *then, Columns *now, Buffer *list, size_t *keys) {
   *then = (Columns){memory_alloc(was->count + 1), memory_alloc(was->count + 1), was->count};
   *now = (Columns){memory_alloc(was->count + 1), memory_alloc(was->count + 1), 0};
   *keys = 0;
   for (size_t i = 0; i < was->count; i++) {
     const ArchiveColumn *column = find_column(is, was->items[i].name);
-    if (!column || column->generated || strcmp(column->type, was->items[i].type) != 0)
+    if (!column || column->generated || (!retyped && strcmp(column->type, was->items[i].type) != 0))
       continue;
     then->use[i] = now->use[now->count] = true;
     then->key[i] = now->key[now->count] = is_key(table, column->name);
@@ -307,7 +308,7 @@ Status plan_rows_compare(Plan *plan, PlanTable *table, Error *err) {
     table->note = memory_format("its rows cannot be compared: %s", why.message);
   if (table->note)
     return STATUS_OK;
-  share_columns(table, &was, &is, &then, &now, &list, &keys);
+  share_columns(table, plan->all, &was, &is, &then, &now, &list, &keys);
   if (keys == table->key_count)
     return compare(plan, table, &then, &now, buffer_text(&list), err);
   free(table->note);

@@ -148,10 +148,10 @@ static Status connection_wait(PGconn *connection, const Conninfo *conninfo, Erro
   }
 }
 
-Status postgres_connect(const Conninfo *conninfo, const char *application_name, PGconn **out, Error *err) {
+static Status connect_with(const Conninfo *conninfo, const char *application_name, const char *options, PGconn **out,
+                           Error *err) {
   const char **keys = memory_resize(NULL, conninfo->count + 3, sizeof *keys);
   const char **values = memory_resize(NULL, conninfo->count + 3, sizeof *values);
-  CLEANUP_FREE char *options = conninfo_pinned_options(conninfo);
   size_t count = 0;
   for (size_t i = 0; i < conninfo->count; i++) {
     const char *key = conninfo->items[i].key;
@@ -178,6 +178,15 @@ Status postgres_connect(const Conninfo *conninfo, const char *application_name, 
   PQsetErrorVerbosity(connection, PQERRORS_DEFAULT);
   *out = STEAL(connection);
   return STATUS_OK;
+}
+
+Status postgres_connect(const Conninfo *conninfo, const char *application_name, PGconn **out, Error *err) {
+  CLEANUP_FREE char *options = conninfo_pinned_options(conninfo);
+  return connect_with(conninfo, application_name, options, out, err);
+}
+
+Status postgres_connect_plainly(const Conninfo *conninfo, const char *application_name, PGconn **out, Error *err) {
+  return connect_with(conninfo, application_name, conninfo_get(conninfo, "options"), out, err);
 }
 
 int postgres_server_major(PGconn *connection) {

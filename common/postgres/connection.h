@@ -33,6 +33,9 @@ void environment_free(char **env);
  * to be compared with pg_dump's must `SET client_encoding` to the database's own). Notices are dropped. Classified:
  * ERR_DATABASE_UNREACHABLE, ERR_DATABASE_REFUSED (bad password, no such database, pg_hba), never echoing secrets. */
 Status postgres_connect(const Conninfo *conninfo, const char *application_name, PGconn **out, Error *err) MUST_CHECK;
+/* The same with nothing pinned: with the settings that the server has for such a session. */
+Status postgres_connect_plainly(const Conninfo *conninfo, const char *application_name, PGconn **out,
+                                Error *err) MUST_CHECK;
 void postgres_close(PGconn **connection); /* for CLEANUP() */
 void postgres_clear(PGresult **result);   /* for CLEANUP() */
 
@@ -40,6 +43,8 @@ void postgres_clear(PGresult **result);   /* for CLEANUP() */
  * ERR_TIMEOUT, 42501 -> ERR_TABLE_UNREADABLE, row security -> ERR_ROW_SECURITY, else ERR_QUERY with the server's
  * message, without what it quotes of rows. `result` may be NULL where nothing is wanted of it. */
 Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) MUST_CHECK;
+/* Of an error that one of these set; false: it has none. */
+bool postgres_sqlstate(const Error *err, char state[6]);
 Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
                              const char *const *values) MUST_CHECK;
 /* The same for statements that may wait or take long (no COPY): asks `check` ten times a second, and what that returns

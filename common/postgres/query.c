@@ -53,6 +53,17 @@ static char *query_discreet(const char *state, const char *primary) {
   return memory_format("%.*s\"...\"%s", (int)(quote - primary), primary, last > quote ? last + 1 : "");
 }
 
+#define SQLSTATE_MARK " (SQLSTATE "
+
+bool postgres_sqlstate(const Error *err, char state[6]) {
+  const char *at = strstr(err->message, SQLSTATE_MARK);
+  if (!at || strlen(at) < strlen(SQLSTATE_MARK) + 5)
+    return false;
+  memcpy(state, at + strlen(SQLSTATE_MARK), 5);
+  state[5] = '\0';
+  return true;
+}
+
 static Status query_failed(PGconn *connection, const PGresult *result, Error *err) {
   const char *state = query_field(result, PG_DIAG_SQLSTATE), *primary = query_field(result, PG_DIAG_MESSAGE_PRIMARY);
   if (PQstatus(connection) == CONNECTION_BAD)
@@ -65,8 +76,8 @@ static Status query_failed(PGconn *connection, const PGresult *result, Error *er
   const char *hint = rows ? "" : query_field(result, PG_DIAG_MESSAGE_HINT);
   Status status = query_classify(state, primary, query_field(result, PG_DIAG_SOURCE_FUNCTION));
   CLEANUP_FREE char *discreet = rows ? query_discreet(state, primary) : memory_strdup(primary);
-  error_set(err, status, "%s (SQLSTATE %s)%s%s%s%s", discreet, state, *detail ? "; " : "", detail, *hint ? "; " : "",
-            hint);
+  error_set(err, status, "%s" SQLSTATE_MARK "%s)%s%s%s%s", discreet, state, *detail ? "; " : "", detail,
+            *hint ? "; " : "", hint);
   const char *schema = query_field(result, PG_DIAG_SCHEMA_NAME), *table = query_field(result, PG_DIAG_TABLE_NAME);
   if (*table)
     error_object(err, "%s%s%s", schema, *schema ? "." : "", table);
