@@ -46,6 +46,7 @@ help:
 $(BUILD)/gen/proto/pgseal.pb-c.c: proto/pgseal.proto
 	@mkdir -p $(@D)
 	$(Q)protoc-c --c_out=$(BUILD)/gen $<
+$(BUILD)/gen/proto/pgseal.pb-c.h: $(BUILD)/gen/proto/pgseal.pb-c.c ; # made with it: what includes it is compiled anew
 $(PROTO_OBJ): $(BUILD)/gen/proto/pgseal.pb-c.c
 	$(Q)$(CC) $(ALL_CFLAGS) -w -c -o $@ $<
 

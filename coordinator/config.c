@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
@@ -11,8 +12,9 @@
 #include "common/config/yaml.h"
 #include "common/crypto/signing.h"
 #include "coordinator/config_schema.h"
+#include "coordinator/ledger/ledger.h"
 
-enum { AGENT_CERTIFICATE_SECONDS = 90 * 86400 };
+enum { AGENT_CERTIFICATE_SECONDS = 90 * 86400, CONNINFO_LIMIT = 4096 };
 
 typedef struct Loaded { /* what coordinator_config_free gets back from the config inside */
   CoordinatorConfig config;
@@ -145,11 +147,39 @@ static Status take_limits(Loaded *loaded, Error *err) {
   return status == STATUS_OK ? take_proxies(loaded, err) : status;
 }
 
+/* A password has no place in the configuration: it is in a file of its own, or in libpq's (passfile, PGPASSFILE). */
+static Status take_ledger(Loaded *loaded, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  const RawConfig *raw = loaded->raw;
+  if (raw->ledger && raw->ledger_conninfo_file)
+    return config_error(err, config->path, "ledger and ledger_conninfo_file are both given; one of them");
+  const char *text = raw->ledger ? raw->ledger : "ledger.db";
+  if (raw->ledger_conninfo_file) {
+    char *read = NULL;
+    Status status = file_read_text(resolve(loaded, raw->ledger_conninfo_file), CONNINFO_LIMIT, &read, err);
+    if (status != STATUS_OK)
+      return error_prefix(err, "%s: ledger_conninfo_file", config->path);
+    text = own(loaded, read);
+  } else if (!ledger_is_postgres(text)) {
+    config->ledger = resolve(loaded, text);
+    return STATUS_OK;
+  }
+  bool password = false;
+  Status status = ledger_conninfo_check(text, &password, err);
+  if (status != STATUS_OK)
+    return config_error(err, config->path, "the ledger's connection string cannot be read");
+  if (password && !raw->ledger_conninfo_file)
+    return config_error(err, config->path,
+                        "ledger holds a password; put the connection string into a file and name it as "
+                        "ledger_conninfo_file, or the password into one that passfile= names");
+  config->ledger = text;
+  return STATUS_OK;
+}
+
 static Status take_settings(Loaded *loaded, Error *err) {
   CoordinatorConfig *config = &loaded->config;
   const RawConfig *raw = loaded->raw;
   config->http = raw->http ? raw->http : "127.0.0.1:8420";
-  config->ledger = resolve(loaded, raw->ledger ? raw->ledger : "ledger.db");
   config->admin_token_file = resolve(loaded, raw->admin_token_file ? raw->admin_token_file : "token");
   config->fleet = raw->fleet ? resolve(loaded, raw->fleet) : NULL;
   config->log_level = raw->log.level ? raw->log.level : "info";
@@ -160,7 +190,9 @@ static Status take_settings(Loaded *loaded, Error *err) {
                         config->log_level);
   if (strcmp(config->log_format, "text") != 0 && strcmp(config->log_format, "json") != 0)
     return config_error(err, loaded->config.path, "log.format is '%s'; it must be text or json", config->log_format);
-  Status status = take_bus(loaded, err);
+  Status status = take_ledger(loaded, err);
+  if (status == STATUS_OK)
+    status = take_bus(loaded, err);
   if (status == STATUS_OK)
     status = check_address(loaded, config->http, err);
   if (status == STATUS_OK)

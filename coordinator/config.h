@@ -49,8 +49,9 @@ typedef struct CoordinatorConfig {
                               key is elsewhere, and agents can neither join nor renew here */
   const char *certificate, *certificate_key; /* of bus_tls: this coordinator's own */
   int agent_certificate_seconds;             /* how long an agent's certificate is valid; default 90 days */
-  const char *ledger;                        /* SQLite file */
-  const char *fleet;                         /* a fleet.yaml that is watched; NULL: it is applied by the API */
+  const char *ledger; /* an SQLite file, or libpq's connection string: it may hold a password, and is shown to nobody
+                         (ledger_name) */
+  const char *fleet;  /* a fleet.yaml that is watched; NULL: it is applied by the API */
   const char *admin_token_file; /* the first admin token; its hash is kept when no token of name "admin" exists yet */
   int lease_seconds;            /* default 30 */
   int poll_seconds;             /* default 20 */

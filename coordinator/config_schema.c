@@ -100,6 +100,7 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_BOOL("http_unencrypted", CYAML_FLAG_OPTIONAL, RawConfig, http_unencrypted),
     OPTIONAL_TEXT("bus", RawConfig, bus),
     OPTIONAL_TEXT("ledger", RawConfig, ledger),
+    OPTIONAL_TEXT("ledger_conninfo_file", RawConfig, ledger_conninfo_file),
     OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
     OPTIONAL_TEXT("fleet", RawConfig, fleet),
     CYAML_FIELD_MAPPING_PTR("bus_tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, bus_tls, bus_tls_fields),

@@ -137,7 +137,7 @@ static void handles_init(Coordinator *coordinator) {
 }
 
 static Status open_all(Coordinator *coordinator, Error *err) {
-  Status status = ledger_open_sqlite(coordinator->config->ledger, &coordinator->ledger, err);
+  Status status = ledger_open(coordinator->config->ledger, false, &coordinator->ledger, err);
   if (status == STATUS_OK)
     status = dispatch_open(coordinator->config, coordinator->ledger, &coordinator->dispatch, err);
   if (status != STATUS_OK)
@@ -193,8 +193,8 @@ static int run(CoordinatorConfig *config) {
     return complain((error_set(&err, ERR_INTERNAL, "the event loop could not be made"), &err));
   Status status = open_all(&coordinator, &err);
   if (status == STATUS_OK)
-    log_info("coordinator started", "http", config->http, "bus", config->bus, "ledger", config->ledger, "version",
-             PGSEAL_VERSION, NULL);
+    log_info("coordinator started", "http", config->http, "bus", config->bus, "ledger", ledger_name(coordinator.ledger),
+             "version", PGSEAL_VERSION, NULL);
   bool clean = close_all(&coordinator);
   if (status != STATUS_OK)
     return complain(&err);
@@ -222,12 +222,12 @@ static int verify(const CoordinatorConfig *config) {
   Error err;
   int64_t events;
   char tip[65];
-  Status status = ledger_open_sqlite_readonly(config->ledger, &ledger, &err);
+  Status status = ledger_open(config->ledger, true, &ledger, &err);
   if (status == STATUS_OK)
     status = ledger_chain_verify(ledger, &events, tip, &err);
   if (status != STATUS_OK)
     return complain(&err);
-  printf("%s: %lld events, chain intact, last hash %s\n", config->ledger, (long long)events, tip);
+  printf("%s: %lld events, chain intact, last hash %s\n", ledger_name(ledger), (long long)events, tip);
   return 0;
 }
 

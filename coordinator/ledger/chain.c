@@ -146,12 +146,12 @@ static Status check_from(Ledger *ledger, int64_t after, int64_t *events, char ti
   int64_t before;
   do { /* it may grow meanwhile */
     before = walk.at.sequence;
-    Status status = walk_pages(ledger, before, &walk, err);
+    Status status = ledger_tip_get(ledger, &expected, err);
     if (status == STATUS_OK)
-      status = ledger_tip_get(ledger, &expected, err);
+      status = walk_pages(ledger, before, &walk, err);
     if (status != STATUS_OK)
       return status;
-  } while (walk.at.sequence < expected.sequence && walk.at.sequence > before);
+  } while (walk.at.sequence > expected.sequence && walk.at.sequence > before);
   if (walk.at.sequence != expected.sequence || strcmp(walk.at.hash, expected.hash) != 0) {
     error_set(err, ERR_CONFLICT, "the ledger's chain is broken: its last event is %lld, but %lld were written",
               (long long)walk.at.sequence, (long long)expected.sequence);

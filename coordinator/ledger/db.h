@@ -3,6 +3,8 @@
  * under them runs them. Loop thread only.
  *
  *   sqlite.c      the driver for a file: opening, transactions, running statements
+ *   postgres*.c   the driver for PostgreSQL (postgres.h)
+ *   open.c        which of them
  *   db.c          statements in order: prepared once, bound, read
  *   schema.c      numbered migrations
  *   chain.c       the hash chain of events
@@ -27,6 +29,7 @@ enum { LEDGER_HASH_SIZE = 65, DB_NO_LIMIT = INT32_MAX };
 /* A driver's statement is opaque. Parameters count from 1, columns from 0. A failed bind leaves NULL, which NOT NULL
  * and CHECK constraints catch where it counts. */
 typedef struct DbOps {
+  bool postgres;               /* whose migrations */
   void (*close)(void *driver); /* rolls back what is open */
   Status (*begin)(void *driver, Error *err);
   Status (*commit)(void *driver, Error *err); /* durable; rolls back if it fails */
@@ -69,6 +72,7 @@ Ledger *db_new(const DbOps *ops, void *driver, const char *name);
 
 /* ---- schema.c ---- */
 
+extern const char schema_postgres_0007[]; /* postgres_schema.c */
 /* Brings an open database up to this version. ERR_CONFIG if it is of a newer pgseal. */
 Status schema_migrate(Ledger *ledger, Error *err) MUST_CHECK;
 Status schema_check_version(Ledger *ledger, Error *err) MUST_CHECK; /* ERR_CONFIG unless it is exactly this version's */

@@ -11,7 +11,8 @@
  * kind, sequence, time_us; those that are absent are left out. Sequences start at 1 and have no gaps. The tip
  * (sequence and hash of the last event) is kept apart, so that a chain cut short is noticed too.
  *
- * One process at a time: the ledger file is locked (<path>.lock) while it is open for writing.
+ * An SQLite file is one process's at a time: it is locked (<path>.lock) while it is open for writing. A ledger in
+ * PostgreSQL may be open in any number: their transactions come one after the other.
  */
 #ifndef PGSEAL_COORDINATOR_LEDGER_LEDGER_H
 #define PGSEAL_COORDINATOR_LEDGER_LEDGER_H
@@ -142,6 +143,16 @@ typedef struct Ledger Ledger;
 Status ledger_open_sqlite(const char *path, Ledger **out, Error *err) MUST_CHECK;
 /* For reading beside a coordinator that has it open; never migrates or verifies. ERR_NOT_FOUND if there is none. */
 Status ledger_open_sqlite_readonly(const char *path, Ledger **out, Error *err) MUST_CHECK;
+/* The same in PostgreSQL: `conninfo` as libpq reads it, with the PG* variables for what it leaves out. The schema is
+ * the first one of its search_path. ERR_UNAVAILABLE if the server cannot be reached, then and later: nothing was
+ * written, unless the message says that it is not known; it goes on by itself once the server is back. */
+Status ledger_open_postgres(const char *conninfo, bool read_only, Ledger **out, Error *err) MUST_CHECK;
+/* A path, or what ledger_is_postgres says is a connection string. */
+Status ledger_open(const char *where, bool read_only, Ledger **out, Error *err) MUST_CHECK;
+bool ledger_is_postgres(const char *where);
+/* Can libpq read it? *password: there is one in it. ERR_INVALID_ARGUMENT, without an echo. */
+Status ledger_conninfo_check(const char *conninfo, bool *password, Error *err) MUST_CHECK;
+const char *ledger_name(const Ledger *ledger); /* where it is, without secrets; valid while it is open */
 void ledger_close(Ledger *ledger);
 
 Status ledger_begin(Ledger *ledger, Error *err) MUST_CHECK;

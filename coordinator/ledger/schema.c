@@ -1,7 +1,8 @@
-/* Numbered migrations. A released one is never changed: add the next. From the seventh on they are written for every
+/* Numbered migrations. A released one is never changed: add the next. After the seventh they are written for every
  * database: the words of columns are INTEGER, TEXT, REAL and, for a number given in order, INTEGER PRIMARY KEY; a table
- * ends with STRICT; the drivers of other databases put their own words there. Where that does not do, a migration is
- * written twice. A CHECK cannot be changed: the table is made anew, as in the seventh; references to it stay. */
+ * ends with STRICT; PostgreSQL's driver puts its own words there (postgres_schema.c). Where that does not do, a
+ * migration is written twice. SQLite cannot change a CHECK: there the table is made anew, as in the seventh; references
+ * to it stay. */
 #include "coordinator/ledger/db.h"
 
 #include "common/base/memory.h"
@@ -246,8 +247,20 @@ static const char migration_0008[] = "CREATE TABLE fleet ("
                                      "  applied_us INTEGER NOT NULL"
                                      ") STRICT;";
 
-static const char *const migrations[] = {migration_0001, migration_0002, migration_0003, migration_0004,
-                                         migration_0005, migration_0006, migration_0007, migration_0008};
+#define BOTH(migration)                                                                                                \
+  { migration, migration }
+static const struct Migration {
+  const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
+} migrations[] = {
+    {migration_0001, NULL},
+    {migration_0002, NULL},
+    {migration_0003, NULL},
+    {migration_0004, NULL},
+    {migration_0005, NULL},
+    {migration_0006, NULL},
+    {migration_0007, schema_postgres_0007},
+    BOTH(migration_0008),
+};
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {
   Status status = ledger->ops->version(ledger->driver, version, err);
@@ -262,10 +275,13 @@ static Status read_version(Ledger *ledger, int64_t *version, Error *err) {
 Status schema_migrate(Ledger *ledger, Error *err) {
   int64_t version = 0;
   Status status = read_version(ledger, &version, err);
-  for (int64_t next = version + 1; status == STATUS_OK && next <= (int64_t)ARRAY_SIZE(migrations); next++) {
-    status = ledger->ops->migrate(ledger->driver, next, migrations[next - 1], err);
+  for (size_t i = (size_t)version; status == STATUS_OK && i < ARRAY_SIZE(migrations); i++) {
+    const char *sql = ledger->ops->postgres ? migrations[i].postgres : migrations[i].sqlite;
+    if (!sql)
+      continue;
+    status = ledger->ops->migrate(ledger->driver, (int64_t)i + 1, sql, err);
     if (status != STATUS_OK)
-      return error_prefix(err, "ledger migration %lld", (long long)next);
+      return error_prefix(err, "ledger migration %zu", i + 1);
   }
   return status;
 }

@@ -245,11 +245,37 @@ static void test_reached_by_others(void **state) {
   assert_string_equal(f->config->tls_key, "/x/a.key");
 }
 
+static void test_ledger_in_postgresql(void **state) {
+  Fixture *f = *state;
+  char file[128];
+  assert_int_equal(load(f, "bus: tcp://127.0.0.1:1\nledger: host=db dbname=pgseal passfile=/x\n"), STATUS_OK);
+  assert_string_equal(f->config->ledger, "host=db dbname=pgseal passfile=/x");
+  assert_int_equal(load(f, "bus: tcp://127.0.0.1:1\nledger: postgresql://me@db/pgseal\n"), STATUS_OK);
+  assert_string_equal(f->config->ledger, "postgresql://me@db/pgseal");
+  assert_int_equal(load(f, "bus: tcp://127.0.0.1:1\nledger: dir/a=b.db\n"), STATUS_OK); /* a path all the same */
+  assert_int_equal(f->config->ledger[0], '/');
+  static const char *const secret[] = {"postgresql://me:hunter2@db/pgseal", "host=db password=hunter2",
+                                       "host=db sslpassword=hunter2", "host=db password='hunter2"};
+  for (size_t i = 0; i < sizeof secret / sizeof *secret; i++) {
+    char text[256];
+    snprintf(text, sizeof text, "bus: tcp://127.0.0.1:1\nledger: \"%s\"\n", secret[i]);
+    refuse(f, text, i < 3 ? "password" : "cannot be read");
+    assert_true(!strstr(f->err.message, "hunter2") && !strstr(f->err.remedy, "hunter2"));
+  }
+  snprintf(file, sizeof file, "%s/ledger.conninfo", f->dir);
+  assert_int_equal(file_write_atomic(file, 0600, "host=db password=hunter2\n", 25, &f->err), STATUS_OK);
+  assert_int_equal(load(f, "bus: tcp://127.0.0.1:1\nledger_conninfo_file: ledger.conninfo\n"), STATUS_OK);
+  assert_string_equal(f->config->ledger, "host=db password=hunter2");
+  refuse(f, "bus: tcp://127.0.0.1:1\nledger: a.db\nledger_conninfo_file: ledger.conninfo\n", "one of them");
+  assert_int_equal(load(f, "bus: tcp://127.0.0.1:1\nledger_conninfo_file: none\n"), ERR_NOT_FOUND);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
       cmocka_unit_test_setup_teardown(test_everything, setup, teardown),
       cmocka_unit_test_setup_teardown(test_places, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_ledger_in_postgresql, setup, teardown),
       cmocka_unit_test_setup_teardown(test_reached_by_others, setup, teardown),
       cmocka_unit_test_setup_teardown(test_checks, setup, teardown),
       cmocka_unit_test_setup_teardown(test_agents, setup, teardown),

@@ -1,8 +1,6 @@
 /* Agents that joined by invitation, and their keys and certificates: rows come back as they went in. */
 #include "support.h"
 
-#include <sqlite3.h>
-
 static void test_rows_and_certificates(void **state) {
   Fixture *f = *state;
   LedgerEnrollment row = {.name = (char *)"dump-1", .state = AGENT_INVITED, .invited_us = 1, .token_expires_us = 2};
@@ -108,14 +106,11 @@ static void test_signing_keys_of_4(void **state) {
     json_decref(event.detail);
   }
   shut(f);
-  sqlite3 *db = NULL;
   static const char before[] =
       "DROP TABLE fleet; DROP TABLE signing_key; ALTER TABLE enrollment DROP COLUMN spent_hash; "
       "ALTER TABLE enrollment DROP COLUMN request_sha256; "
       "ALTER TABLE enrollment DROP COLUMN certificate; PRAGMA user_version = 4";
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, before, NULL, NULL, NULL), SQLITE_OK);
-  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+  assert_true(raw(f, before));
   reopen(f);
   expect_key(f, "k1", "a", true);
   expect_key(f, "k2", "a", false);
@@ -129,7 +124,7 @@ int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
       T(test_rows_and_certificates),
       T(test_signing_keys),
-      T(test_signing_keys_of_4),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  const struct CMUnitTest files[] = {T(test_signing_keys_of_4)};
+  return LEDGER_TESTS(tests) + cmocka_run_group_tests(files, NULL, NULL);
 }

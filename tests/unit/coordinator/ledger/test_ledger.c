@@ -1,7 +1,7 @@
-/* The ledger on a real SQLite file: rows come back as they went in, transactions, the chain and tampering with it. */
+/* The ledger, on each database that it may be kept in: rows come back as they went in, transactions, the chain and
+ * tampering with it. */
 #include "support.h"
 
-#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include "common/crypto/digest.h"
@@ -223,12 +223,9 @@ static void test_chain(void **state) {
 }
 
 static void tamper(Fixture *f, const char *sql) {
-  sqlite3 *db;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, "DROP TRIGGER event_update; DROP TRIGGER event_delete;", NULL, NULL, NULL),
-                   SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-  sqlite3_close(db);
+  assert_true(raw(f, ledger_server ? "ALTER TABLE event DISABLE TRIGGER ALL"
+                                   : "DROP TRIGGER event_update; DROP TRIGGER event_delete;"));
+  assert_true(raw(f, sql));
 }
 
 static void check_tampered(void **state, const char *sql, const char *what) {
@@ -237,12 +234,12 @@ static void check_tampered(void **state, const char *sql, const char *what) {
     event(f, i == 3 ? "checkpoint.failed" : "x.y", "one");
   shut(f);
   tamper(f, sql);
-  assert_int_equal(ledger_open_sqlite(f->path, &f->ledger, &f->err), ERR_CONFLICT);
+  assert_int_equal(ledger_open(f->where, false, &f->ledger, &f->err), ERR_CONFLICT);
   if (!strstr(f->err.message, what))
     fail_msg("'%s' does not say '%s'", f->err.message, what);
   assert_true(f->err.remedy[0]);
   Ledger *reader;
-  OK(ledger_open_sqlite_readonly(f->path, &reader, &f->err));
+  OK(ledger_open(f->where, true, &reader, &f->err));
   int64_t events;
   char tip[65];
   assert_int_equal(ledger_chain_verify(reader, &events, tip, &f->err), ERR_CONFLICT);
@@ -289,11 +286,8 @@ static void test_swapped_events(void **state) {
 static void test_events_are_append_only(void **state) {
   Fixture *f = *state;
   event(f, "x.y", "one");
-  sqlite3 *db;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_not_equal(sqlite3_exec(db, "UPDATE event SET kind = 'z'", NULL, NULL, NULL), SQLITE_OK);
-  assert_int_not_equal(sqlite3_exec(db, "DELETE FROM event", NULL, NULL, NULL), SQLITE_OK);
-  sqlite3_close(db);
+  assert_false(raw(f, "UPDATE event SET kind = 'z'"));
+  assert_false(raw(f, "DELETE FROM event"));
 }
 
 static void test_file(void **state) {
@@ -351,11 +345,8 @@ static void test_foreign_files(void **state) {
 static void test_newer_schema(void **state) {
   Fixture *f = *state;
   shut(f);
-  sqlite3 *db;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 999", NULL, NULL, NULL), SQLITE_OK);
-  sqlite3_close(db);
-  assert_int_equal(ledger_open_sqlite(f->path, &f->ledger, &f->err), ERR_CONFIG);
+  assert_true(raw(f, ledger_server ? "UPDATE schema_version SET version = 999" : "PRAGMA user_version = 999"));
+  assert_int_equal(ledger_open(f->where, false, &f->ledger, &f->err), ERR_CONFIG);
   assert_non_null(strstr(f->err.remedy, "newer"));
 }
 
@@ -430,11 +421,10 @@ int main(void) {
       T(test_added_event),
       T(test_swapped_events),
       T(test_events_are_append_only),
-      T(test_file),
-      T(test_foreign_files),
       T(test_newer_schema),
       T(test_tokens),
       T(test_agents),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  const struct CMUnitTest files[] = {T(test_file), T(test_foreign_files)};
+  return LEDGER_TESTS(tests) + cmocka_run_group_tests(files, NULL, NULL);
 }

@@ -2,8 +2,6 @@
  * a pipeline's token, and one that was revoked. */
 #include "support.h"
 
-#include <sqlite3.h>
-
 #include "common/base/cleanup.h"
 #include "common/crypto/digest.h"
 
@@ -11,7 +9,7 @@
 enum { SQL_LIMIT = 1 << 20 };
 
 static int setup_version_1(void **state) {
-  setup_directory(state);
+  setup_place(state);
   Fixture *f = *state;
   CLEANUP_FREE char *sql_path = memory_format("%.*s/ledger-v1.sql", (int)(strrchr(__FILE__, '/') - __FILE__), __FILE__);
   CLEANUP_FREE char *sql = NULL;

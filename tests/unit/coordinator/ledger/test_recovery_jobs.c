@@ -130,5 +130,5 @@ int main(void) {
       T(test_forget),
       T(test_reports),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return LEDGER_TESTS(tests);
 }
