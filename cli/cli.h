@@ -18,7 +18,8 @@ typedef enum ExitCode {
   EXIT_USAGE = 2,       /* the command line, or a name in it, is wrong */
   EXIT_UNREACHABLE = 3, /* the coordinator cannot be reached, or refused the token */
   EXIT_ERRORED = 4,     /* it did not come to an end; nothing is condemned */
-  EXIT_DAMAGED = 5      /* of plan and guard: the live database lost something that the checkpoint has */
+  EXIT_DAMAGED = 5      /* of plan and guard: the live database lost something that the checkpoint has; of rehearse:
+                           it would */
 } ExitCode;
 
 typedef enum Style { STYLE_PLAIN, STYLE_BOLD, STYLE_DIM, STYLE_GOOD, STYLE_BAD, STYLE_WARN } Style;
@@ -87,6 +88,7 @@ ExitCode command_doctor(Cli *cli, int argc, char **argv);
 ExitCode command_fetch(Cli *cli, int argc, char **argv);
 ExitCode command_plan(Cli *cli, int argc, char **argv);
 ExitCode command_guard(Cli *cli, int argc, char **argv);
+ExitCode command_rehearse(Cli *cli, int argc, char **argv);
 ExitCode command_restore(Cli *cli, int argc, char **argv);
 ExitCode command_jobs(Cli *cli, int argc, char **argv);
 ExitCode command_job_show(Cli *cli, int argc, char **argv);

@@ -119,6 +119,22 @@ static const char help_guard[] =
     "2 usage, 3 the coordinator cannot be reached or refused the token, 4 errored. After a command that ended with 0:\n"
     "4 the comparison could not be made, or not of every table.";
 
+static const char help_rehearse[] =
+    "Restores a sealed checkpoint on a drill host, proves that copy as a drill does, runs the migration on it and "
+    "says\n"
+    "what it would do to production's data: objects dropped (and what CASCADE takes with them), columns lost, rows "
+    "lost\n"
+    "or changed, locks and how long they are held, tables rewritten whole, statements that fail. Production is not\n"
+    "touched, and the copy is thrown away.\n\n"
+    "  pgseal rehearse prod-api --sql migrations/0042.sql\n"
+    "  pgseal rehearse prod-api --fresh --sql migrations/0042.sql --sql migrations/0043.sql\n"
+    "  pgseal rehearse prod-api --sql 0042.sql --allow lock --summary \"$GITHUB_STEP_SUMMARY\"\n"
+    "  pgseal rehearse --new-secret > rehearse.secret\n\n"
+    "The agent and whoever rehearses share a secret that the coordinator does not know: PGSEAL_REHEARSE_SECRET,\n"
+    "PGSEAL_REHEARSE_SECRET_FILE or --secret-file.\n\n"
+    "Exit codes: 0 no danger found; 5 dangerous; 1 a statement failed; 2 usage; 3 the coordinator cannot\n"
+    "be reached or refused the token; 4 it did not come to an end, and says nothing.";
+
 static const char help_restore[] =
     "Puts back what a checkpoint has, by way of an agent that may write to the database. `pgseal plan` says which of\n"
     "these helps, and prints the command:\n\n"
@@ -140,11 +156,12 @@ static const char help_restore[] =
 static const char help_jobs[] = "Newest first.\n\n  pgseal jobs --database prod-api --kind restore";
 
 static const char help_job_show[] =
-    "With the whole report of a plan or restore.\n\n  pgseal job show JOB --json | jq .report";
+    "With the whole report of a plan, restore or rehearsal.\n\n  pgseal job show JOB --json | jq .report";
 
-static const char help_job_cancel[] = "A restore that is under way is rolled back. Plans are canceled by whoever may "
-                                      "ask for one, restores by operators.\n\n"
-                                      "  pgseal job cancel JOB";
+static const char help_job_cancel[] =
+    "A restore that is under way is rolled back. Plans and rehearsals are canceled by "
+    "whoever may ask for one, restores by operators.\n\n"
+    "  pgseal job cancel JOB";
 
 static const char help_job_approve[] =
     "Lets a restore go on that waits for a second person (`restore_approval` in coordinator.yaml). Not with the token "
@@ -213,12 +230,14 @@ const Command cli_commands[] = {
      "checkpoint, run the migration, and say at once what it destroyed", help_guard, command_guard},
     {"plan", "DATABASE [--checkpoint ID|TAG] [--table PATTERN ...]",
      "what is gone or changed since a checkpoint, and the ways back", help_plan, command_plan},
+    {"rehearse", "DATABASE --sql FILE ...", "run a migration on a drilled copy first, and say what it would do",
+     help_rehearse, command_rehearse},
     {"restore", "DATABASE --checkpoint ID|TAG (--table PATTERN ... [--replace | --beside] | --new-database NAME)",
      "put tables back, or rows, or all of it beside", help_restore, command_restore},
-    {"jobs", "[--database NAME] [--kind plan|restore]", "plans and restores, and dumps and drills", help_jobs,
-     command_jobs},
+    {"jobs", "[--database NAME] [--kind plan|restore|rehearse]", "plans, restores, rehearsals, and dumps and drills",
+     help_jobs, command_jobs},
     {"job show", "ID", "one job, with its report", help_job_show, command_job_show},
-    {"job cancel", "ID", "end a plan or a restore that is under way", help_job_cancel, command_job_cancel},
+    {"job cancel", "ID", "end a plan, a restore or a rehearsal that is under way", help_job_cancel, command_job_cancel},
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
     {"fetch", "ID|TAG --repository DIR|FILE --key KEY.pem (--output FILE | --stdout | --list)",
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},

@@ -1,18 +1,13 @@
 /* pgseal guard: a proven checkpoint, then the migration, then what the migration did. */
 #include <string.h>
-#include <time.h>
 
 #include "cli/api.h"
 #include "cli/command_run.h"
 #include "cli/follow.h"
 #include "cli/recovery.h"
 #include "common/base/cleanup.h"
-#include "common/base/clock.h"
-#include "common/base/id.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
-
-enum { PATIENCE_SECONDS = 60 };
 
 typedef struct Guard {
   const char *database, *tag, *on_damage;
@@ -20,33 +15,6 @@ typedef struct Guard {
   bool before, after;
   char *const *command; /* NULL: none */
 } Guard;
-
-static char *default_tag(void) {
-  time_t now = (time_t)(clock_wall_us() / 1000000);
-  struct tm utc;
-  char text[32];
-  gmtime_r(&now, &utc);
-  strftime(text, sizeof text, "guard-%Y%m%dT%H%M%SZ", &utc);
-  return memory_strdup(text);
-}
-
-/* Waits until it is sealed; its id becomes *id. Nothing may be run unless this gives EXIT_DONE. */
-static ExitCode take_checkpoint(Cli *cli, const Guard *guard, char **id) {
-  Error err;
-  Id key = id_new();
-  CLEANUP(api_release) json_t *json = NULL;
-  CLEANUP(api_release)
-  json_t *body = json_pack("{s:s, s:s, s:b}", "database", guard->database, "tag", guard->tag, "wait", 0);
-  if (!body)
-    return cli_usage(cli, "the database's name is not text");
-  if (follow_request(cli, PATIENCE_SECONDS, "POST", "/api/v1/checkpoints", body, key.text, &json, &err) != STATUS_OK) {
-    api_suggest_database(cli, guard->database, &err);
-    return cli_fail(cli, &err);
-  }
-  *id = memory_strdup(api_text(json, "id"));
-  const Follow follow = {.id = *id, .patience_seconds = PATIENCE_SECONDS, .aside = true};
-  return follow_run(cli, &follow);
-}
 
 /* checkpoint: its id, or a tag. */
 static ExitCode compare(Cli *cli, const Guard *guard, const char *checkpoint, json_t **job) {
@@ -96,7 +64,7 @@ static int guard_run(Cli *cli, const Guard *guard) {
   if (guard->after)
     return compare(cli, guard, guard->tag, &job);
   follow_prepare(cli);
-  ExitCode code = take_checkpoint(cli, guard, &id);
+  ExitCode code = recovery_checkpoint(cli, guard->database, guard->tag, &id); /* nothing is run unless it is sealed */
   if (code != EXIT_DONE) {
     if (guard->command)
       cli_note(cli, "%s was not run: there is no proven checkpoint", guard->command[0]);
@@ -144,7 +112,7 @@ ExitCode command_guard(Cli *cli, int argc, char **argv) {
   code = check(cli, &guard);
   if (code != EXIT_DONE)
     return code;
-  CLEANUP_FREE char *made = guard.tag ? NULL : default_tag();
+  CLEANUP_FREE char *made = guard.tag ? NULL : recovery_tag("guard");
   if (!guard.tag)
     guard.tag = made;
   return (ExitCode)guard_run(cli, &guard); /* also a command's own status */

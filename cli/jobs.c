@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/http.h"
 #include "cli/recovery.h"
+#include "cli/rehearse.h"
 #include "cli/restore.h"
 #include "common/base/cleanup.h"
 #include "common/base/id.h"
@@ -40,7 +41,7 @@ ExitCode command_jobs(Cli *cli, int argc, char **argv) {
   int limit = 20;
   const Option options[] = {
       {"database", OPTION_TEXT, &database, "NAME", "of this database only"},
-      {"kind", OPTION_TEXT, &kind, "KIND", "plan, restore, dump or drill"},
+      {"kind", OPTION_TEXT, &kind, "KIND", "plan, restore, rehearse, dump or drill"},
       {"limit", OPTION_INTEGER, &limit, "N", "the newest N (default 20)"},
   };
   ExitCode code;
@@ -113,5 +114,7 @@ ExitCode command_job_show(Cli *cli, int argc, char **argv) {
     recovery_show_plan(stdout, cli->color_out, job, true);
   else if (done && strcmp(kind, "restore") == 0)
     restore_show(stdout, cli->color_out, job, NULL);
+  else if (json_is_object(json_object_get(job, "report")) && strcmp(kind, "rehearse") == 0)
+    rehearse_show(stdout, cli->color_out, job);
   return code;
 }

@@ -24,7 +24,8 @@ static void main_help(void) {
          "  PGSEAL_CA_FILE     the certificate of the CA of an https:// coordinator, if this machine does not know it\n"
          "  NO_COLOR           no colours\n\n"
          "Exit codes: 0 done and proven; 1 failed; 2 usage; 3 the coordinator cannot be reached or refused the token;\n"
-         "4 errored: it did not come to an end, and nothing is condemned; 5 of plan and guard: something is lost.\n");
+         "4 errored: it did not come to an end, and nothing is condemned; 5 of plan, guard and\n"
+         "rehearse: something is lost, or would be.\n");
 }
 
 /* The command that the first two words name, or else the first; *used: how many words. */

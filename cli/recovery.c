@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/api.h"
 #include "cli/follow.h"
@@ -14,7 +15,7 @@
 
 enum { PATIENCE_SECONDS = 60 };
 
-static bool is_over(const json_t *job) {
+bool recovery_is_over(const json_t *job) {
   static const char *const final[] = {"done", "failed", "errored", "canceled"};
   for (size_t i = 0; i < ARRAY_SIZE(final); i++)
     if (strcmp(api_text(job, "state"), final[i]) == 0)
@@ -38,6 +39,7 @@ static void tell_approval(Progress *progress, const json_t *job, bool *told) {
 
 typedef struct Waiting {
   Progress *progress;
+  bool (*enough)(const json_t *job);
   int64_t away_since;
   bool canceled, told_approval;
 } Waiting;
@@ -63,7 +65,7 @@ static Status look(Cli *cli, const char *path, Waiting *waiting, json_t **job, b
   waiting->away_since = 0;
   show_progress(waiting->progress, json);
   tell_approval(waiting->progress, json, &waiting->told_approval);
-  *over = is_over(json);
+  *over = recovery_is_over(json) || (waiting->enough && waiting->enough(json));
   if (*over)
     *job = json_incref(json);
   return STATUS_OK;
@@ -101,17 +103,51 @@ static Status wait_for(Cli *cli, const char *path, Waiting *waiting, json_t **jo
   }
 }
 
-Status recovery_run(Cli *cli, const char *path, const json_t *body, json_t **job, Error *err) {
+Status recovery_ask(Cli *cli, const char *path, const json_t *body, char **job_path, Error *err) {
   CLEANUP(api_release) json_t *accepted = NULL;
   Id key = id_new();
   Status status = follow_request(cli, PATIENCE_SECONDS, "POST", path, body, key.text, &accepted, err);
-  if (status != STATUS_OK)
-    return status;
-  CLEANUP_FREE char *job_path = memory_format("/api/v1/jobs/%s", api_text(accepted, "id"));
-  Waiting waiting = {.progress = progress_new(cli)};
-  status = wait_for(cli, job_path, &waiting, job, err);
+  if (status == STATUS_OK)
+    *job_path = memory_format("/api/v1/jobs/%s", api_text(accepted, "id"));
+  return status;
+}
+
+Status recovery_wait(Cli *cli, const char *job_path, bool (*enough)(const json_t *job), json_t **job, Error *err) {
+  Waiting waiting = {.progress = progress_new(cli), .enough = enough};
+  Status status = wait_for(cli, job_path, &waiting, job, err);
   progress_free(waiting.progress);
   return status;
+}
+
+Status recovery_run(Cli *cli, const char *path, const json_t *body, json_t **job, Error *err) {
+  CLEANUP_FREE char *job_path = NULL;
+  Status status = recovery_ask(cli, path, body, &job_path, err);
+  return status == STATUS_OK ? recovery_wait(cli, job_path, NULL, job, err) : status;
+}
+
+char *recovery_tag(const char *prefix) {
+  time_t now = (time_t)(clock_wall_us() / 1000000);
+  struct tm utc;
+  char text[32];
+  gmtime_r(&now, &utc);
+  strftime(text, sizeof text, "%Y%m%dT%H%M%SZ", &utc);
+  return memory_format("%s-%s", prefix, text);
+}
+
+ExitCode recovery_checkpoint(Cli *cli, const char *database, const char *tag, char **id) {
+  Error err;
+  Id key = id_new();
+  CLEANUP(api_release) json_t *json = NULL;
+  CLEANUP(api_release) json_t *body = json_pack("{s:s, s:s, s:b}", "database", database, "tag", tag, "wait", 0);
+  if (!body)
+    return cli_usage(cli, "the database's name is not text");
+  if (follow_request(cli, PATIENCE_SECONDS, "POST", "/api/v1/checkpoints", body, key.text, &json, &err) != STATUS_OK) {
+    api_suggest_database(cli, database, &err);
+    return cli_fail(cli, &err);
+  }
+  *id = memory_strdup(api_text(json, "id"));
+  const Follow follow = {.id = *id, .patience_seconds = PATIENCE_SECONDS, .aside = true};
+  return follow_run(cli, &follow);
 }
 
 ExitCode recovery_end(const Cli *cli, const json_t *job) {

@@ -56,6 +56,9 @@ class Stack:
             run([BIN / "pgseal-coordinator", "init", "--dir", self.dir / "deployment", "--name", "127.0.0.1", "--name", "localhost"])
         for name in [] if self.join else self.agents:
             self.cli("key", "generate", "--kind", "signing", "--out", keys / f"agent-{name}")
+        secret = keys / "rehearse.secret"
+        secret.write_text(self.cli("rehearse", "--new-secret").stdout)
+        secret.chmod(0o600)
         self.token = "pgseal_" + os.urandom(24).hex()
         token = self.dir / "token"
         token.write_text(self.token + "\n")
@@ -142,7 +145,8 @@ class Stack:
             "repository": {"file" if self.bucket else "directory": str(self.repository)},
             "keys": {"recipients": ["keys/drill.crt", "keys/escrow.crt"],
                      **({"decryption_key": "keys/drill.key", "decryption_certificate": "keys/drill.crt"}
-                        if {"drill", "restore"} & set(self.agents[name]) else {})},
+                        if {"drill", "restore", "rehearse"} & set(self.agents[name]) else {})},
+            **({"rehearse": {"secret_file": "keys/rehearse.secret"}} if "rehearse" in self.agents[name] else {}),
             "postgres": {"bin_dirs": [{"major": m, "path": str(tools_dir(m))} for m in sorted(majors)]},
             "databases": [{"name": n, "conninfo_file": f"databases/{n}", "roles": self._of(n).get("roles", "all")}
                           for n in self.databases],
