@@ -213,6 +213,22 @@ static const char help_key_generate[] =
     "  pgseal key generate --kind recipient --out keys/escrow --name \"pgseal escrow\"   # escrow.key, escrow.crt\n"
     "  pgseal key generate --kind signing --out keys/agent-1                           # agent-1.key, agent-1.pub";
 
+static const char help_retention[] =
+    "Which checkpoints the policies of fleet.yaml keep, each with the rules that keep it, and which go.\n\n"
+    "  pgseal retention prod-api\n"
+    "  pgseal retention prod-api --json | jq '.checkpoints[] | select(.fate == \"prune\")'";
+
+static const char help_prune[] =
+    "Has what no rule keeps taken out of the repository now, by an agent that may; else that happens by itself within\n"
+    "ten minutes. Never the newest sealed one, nothing that is pinned, and nothing that is locked.\n\n"
+    "  pgseal prune prod-api --dry-run\n"
+    "  pgseal prune prod-api";
+
+static const char help_pin[] = "Keeps a checkpoint, whatever a policy says, until it is unpinned.\n\n"
+                               "  pgseal pin pre-deploy-4f3a9c1 --reason 'the audit of 2026'";
+
+static const char help_unpin[] = "The policies say again what becomes of it.\n\n  pgseal unpin pre-deploy-4f3a9c1";
+
 const Command cli_commands[] = {
     {"dev", "--database NAME=CONNINFO ... [--dir DIR]", "a coordinator and an agent on this machine, in one command",
      help_dev, command_dev},
@@ -239,6 +255,10 @@ const Command cli_commands[] = {
     {"job show", "ID", "one job, with its report", help_job_show, command_job_show},
     {"job cancel", "ID", "end a plan, a restore or a rehearsal that is under way", help_job_cancel, command_job_cancel},
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
+    {"retention", "DATABASE", "which checkpoints are kept, and why", help_retention, command_retention},
+    {"prune", "DATABASE [--dry-run]", "what is not kept goes, now", help_prune, command_prune},
+    {"pin", "ID|TAG [--reason TEXT]", "keep a checkpoint, whatever a policy says", help_pin, command_pin},
+    {"unpin", "ID|TAG", "keep it no longer than a policy says", help_unpin, command_unpin},
     {"fetch", "ID|TAG --repository DIR|FILE --key KEY.pem (--output FILE | --stdout | --list)",
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
     {"verify", "ID|TAG --repository DIR|FILE --key KEY.pem | --offline DIR ...",

@@ -91,6 +91,10 @@ static void show_checkpoint(const Cli *cli, const json_t *checkpoint) {
   show_line("restore drill", buffer_text(&state));
   show_time("created", api_text(checkpoint, "created_at"));
   show_time("finished", api_text(checkpoint, "finished_at"));
+  show_time("pinned", api_text(checkpoint, "pinned_at"));
+  show_time(*api_text(checkpoint, "pruned_at") ? "pruned" : "being pruned", *api_text(checkpoint, "pruned_at")
+                                                                                ? api_text(checkpoint, "pruned_at")
+                                                                                : api_text(checkpoint, "pruning_at"));
   if (api_number(checkpoint, "seconds") > 0)
     show_line("took", format_seconds(api_number(checkpoint, "seconds"), text));
   if (api_integer(checkpoint, "size_bytes") > 0) {

@@ -17,6 +17,7 @@
 #include "coordinator/gateway/gateway.h"
 #include "coordinator/init.h"
 #include "coordinator/ledger/ledger.h"
+#include "coordinator/retention/retention.h"
 
 enum { TICK_MS = 1000, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2, HOSTS_LIMIT = 32 };
 
@@ -51,6 +52,7 @@ typedef struct Coordinator {
   CoordinatorConfig *config;
   Ledger *ledger;
   Dispatch *dispatch;
+  Retention retention;
   Gateway *gateway;
   Api *api;
   bool stopping, overdue;
@@ -68,6 +70,7 @@ static int complain(const Error *err) {
 static void on_tick(uv_timer_t *timer) {
   Coordinator *coordinator = timer->data;
   dispatch_tick(coordinator->dispatch);
+  retention_tick(&coordinator->retention, coordinator->dispatch, coordinator->ledger);
 }
 
 /* Something still holds the loop: what is acknowledged is in the ledger, so ending anyway loses nothing. */

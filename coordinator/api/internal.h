@@ -181,6 +181,8 @@ Status query_number(Request *request, const char *name, int64_t fallback, int64_
                     Error *err) MUST_CHECK;
 /* ERR_INVALID_ARGUMENT if the object has a member that is not one of these: a typo is not passed over. */
 Status query_members(const json_t *body, const char *const *known, size_t count, Error *err) MUST_CHECK;
+/* A body that is absent, or {"reason": text or null}: *body is freed by the caller, *reason is its, or NULL. */
+Status query_reason(Request *request, json_t **body, const char **reason, Error *err) MUST_CHECK;
 Status query_body(Request *request, json_t **json, Error *err) MUST_CHECK; /* an object; new reference */
 
 /* ---- auth.c ---- */
@@ -241,6 +243,7 @@ void forwarded_client(const Request *request, Address *client);
 /* ---- handlers ---- */
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
+Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create;
 enum MHD_Result checkpoint_answer(Request *request); /* of a request that waited */
 Handler plan_create, restore_create, rehearsal_create, jobs_show, jobs_list, jobs_approve, jobs_cancel;
 Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,

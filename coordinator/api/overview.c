@@ -6,7 +6,7 @@
 #include "coordinator/api/internal.h"
 
 static Status newest(Request *request, const char *database, const char *state, json_t **json, Error *err) {
-  CheckpointFilter filter = {.database = database, .state = state, .limit = 1};
+  CheckpointFilter filter = {.database = database, .state = state, .limit = 1, .kept = state != NULL};
   Checkpoint *items = NULL;
   size_t count = 0;
   Status status = ledger_checkpoint_list(request->api->ledger, &filter, &items, &count, err);

@@ -329,7 +329,7 @@ enum MHD_Result jobs_list(Request *request) {
   const char *kind_name = query_text(request, "kind");
   Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
   if (!status && kind_name && !ledger_job_kind_from_name(kind_name, &kind))
-    status = error_set(&err, ERR_INVALID_ARGUMENT, "\"kind\" must be dump, drill, plan, restore or rehearse");
+    status = error_set(&err, ERR_INVALID_ARGUMENT, "\"kind\" must be dump, drill, plan, restore, rehearse or prune");
   const JobFilter filter = {.database = query_text(request, "database"),
                             .kind = kind_name ? (int)kind : 0,
                             .scope = request->scope.text,

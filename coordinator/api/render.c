@@ -84,6 +84,9 @@ json_t *render_checkpoint(Api *api, const Checkpoint *c, bool whole) {
   json_object_set_new(json, "manifest_sha256", render_text(c->manifest_sha256));
   json_object_set_new(json, "proof_sha256", render_text(c->proof_sha256));
   json_object_set_new(json, "dump_agent", render_text(c->dump_agent));
+  json_object_set_new(json, "pinned_at", render_time(c->pinned_us));
+  json_object_set_new(json, "pruning_at", render_time(c->pruning_us));
+  json_object_set_new(json, "pruned_at", render_time(c->pruned_us));
   json_object_set_new(json, "server_major", json_integer(c->server_major));
   static const char *const from_detail[] = {"prefix", "segments", "dump_public_key"};
   for (size_t i = 0; i < sizeof from_detail / sizeof *from_detail; i++) {

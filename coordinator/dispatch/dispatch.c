@@ -149,7 +149,7 @@ void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *c
     return;
   uint8_t offers = OFFERS_TOLD;
   for (size_t i = 0; i < count; i++)
-    for (int kind = LEDGER_JOB_DUMP; kind <= LEDGER_JOB_REHEARSE; kind++)
+    for (int kind = LEDGER_JOB_DUMP; kind <= LEDGER_JOB_PRUNE; kind++)
       if (strcmp(capabilities[i], job_capability((LedgerJobKind)kind)) == 0)
         offers |= (uint8_t)(1u << kind);
   dispatch->offers[known->index] = offers;

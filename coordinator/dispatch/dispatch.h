@@ -96,6 +96,19 @@ Status dispatch_approve(Dispatch *dispatch, const char *job_id, const Requester 
 Status dispatch_cancel_recovery(Dispatch *dispatch, const char *job_id, const Requester *requester,
                                 Error *err) MUST_CHECK;
 
+/* Retention. A pinned checkpoint is kept whatever a policy says. reason: or NULL. ERR_NOT_FOUND; ERR_CONFLICT: it is
+ * pruned already. Again: fine. */
+Status dispatch_pin(Dispatch *dispatch, const char *checkpoint_id, bool pin, const char *reason,
+                    const Requester *requester, Error *err) MUST_CHECK;
+/* What goes: all of the checkpoint, which is marked durably before, so that nobody is given it any more; or only the
+ * attempts of its dump that were lost. ERR_CONFLICT: it is pinned, is not over, is
+ * the database's last sealed one, a job of it is under way, or there is nothing left to go. */
+typedef enum PruneWhat { PRUNE_CHECKPOINT, PRUNE_LOST_ATTEMPTS } PruneWhat;
+Status dispatch_prune(Dispatch *dispatch, const char *checkpoint_id, PruneWhat what, const Requester *requester,
+                      Error *err) MUST_CHECK;
+/* Is an agent there that can do it, and does? */
+bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *database);
+
 /* Makes a document (fleet.yaml) the fleet in force: durable, with an event, then at once. name: of its file. dry_run:
  * only says what it would do. *report: new reference: {"version", "changed", "notes", "difference"}, the last two as in
  * fleet.h. ERR_CONFIG: with its line; ERR_CONFLICT: coordinator.yaml names a file that is watched, and this one comes

@@ -7,6 +7,7 @@
  *   request.c   checkpoint, drill and cancel requests
  *   recovery_request.c  requests for plans, restores and rehearsals, approval, cancel
  *   recovery.c  how they end
+ *   prune.c     pins; what is taken out of the repository, and how that ends
  *   rehearsal.c what is particular about rehearsals
  *   lease.c     poll: which job an agent gets
  *   message.c   messages to agents: job, follow
@@ -152,6 +153,14 @@ json_t *recovery_summary(const LedgerJob *job);
 /* May it be restored from? ERR_CONFLICT. */
 Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kind, const json_t *request,
                                  Error *err) MUST_CHECK;
+
+/* prune.c */
+/* May anybody still be given it? ERR_CONFLICT: it is, or is being, taken out of the repository. */
+Status prune_check(const Checkpoint *checkpoint, Error *err) MUST_CHECK;
+Status prune_over(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause, const json_t *report,
+                  Error *err) MUST_CHECK;
+Status prune_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) MUST_CHECK;
+Status prune_message(const LedgerJob *job, Pgseal__Job *message, Error *err) MUST_CHECK;
 
 /* rehearsal.c */
 /* Was its copy handed over? From then on it is never tried again by itself. */

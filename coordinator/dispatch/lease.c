@@ -56,6 +56,7 @@ static bool may_start(const JobList *open, size_t index) {
     return (!job->approval || strcmp(job->approval, "given") == 0) && !restore_underway(open, job->database);
   case LEDGER_JOB_PLAN:
   case LEDGER_JOB_REHEARSE:
+  case LEDGER_JOB_PRUNE:
     return true;
   }
   return false;
@@ -65,6 +66,7 @@ static uint32_t *slots_for(Pgseal__Poll *poll, LedgerJobKind kind) {
   return kind == LEDGER_JOB_DUMP       ? &poll->free_dump
          : kind == LEDGER_JOB_DRILL    ? &poll->free_drill
          : kind == LEDGER_JOB_REHEARSE ? &poll->free_rehearse
+         : kind == LEDGER_JOB_PRUNE    ? &poll->free_prune
                                        : &poll->free_restore;
 }
 

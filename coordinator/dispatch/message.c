@@ -103,6 +103,7 @@ static const Pgseal__JobKind message_kinds[] = {
     [LEDGER_JOB_PLAN] = PGSEAL__JOB_KIND__JOB_KIND_PLAN,
     [LEDGER_JOB_RESTORE] = PGSEAL__JOB_KIND__JOB_KIND_RESTORE,
     [LEDGER_JOB_REHEARSE] = PGSEAL__JOB_KIND__JOB_KIND_REHEARSE,
+    [LEDGER_JOB_PRUNE] = PGSEAL__JOB_KIND__JOB_KIND_PRUNE,
 };
 
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) {
@@ -133,6 +134,7 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
   }
   Status status = job->kind == LEDGER_JOB_DRILL    ? add_drill(dispatch, work, job, database, message, err)
                   : ledger_job_recovers(job->kind) ? add_recovery(dispatch, work, job, database, message, err)
+                  : job->kind == LEDGER_JOB_PRUNE  ? prune_message(job, message, err)
                                                    : STATUS_OK;
   if (status != STATUS_OK) {
     pgseal__job__free_unpacked(message, NULL);

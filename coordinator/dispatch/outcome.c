@@ -97,7 +97,7 @@ static bool attempts_left(const Dispatch *dispatch, const Work *work, const Ledg
 /* Whether the checkpoint, or who asked for a plan, still waits for this kind of job. */
 static bool wanted(const Work *work, const LedgerJob *job) {
   CheckpointState state = work->checkpoint.state;
-  return ledger_job_recovers(job->kind) || !checkpoint_state_final(state) ||
+  return ledger_job_recovers(job->kind) || job->kind == LEDGER_JOB_PRUNE || !checkpoint_state_final(state) ||
          (job->kind == LEDGER_JOB_DRILL && state == CHECKPOINT_SEALED);
 }
 
@@ -106,6 +106,8 @@ Status job_fail(Change *change, Work *work, LedgerJob *job, JobEvent event, cons
     return dump_over(change, work, job, event, cause, err);
   if (job->kind == LEDGER_JOB_DRILL)
     return drill_over(change, work, job, event, OUTCOME_ERRORED, cause, err);
+  if (job->kind == LEDGER_JOB_PRUNE)
+    return prune_over(change, work, job, event, cause, NULL, err);
   return recovery_over(change, work, job, event, cause, NULL, err);
 }
 

@@ -21,6 +21,8 @@ Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kin
     error_remedy(err, "`pgseal ledger` lists those that are.");
     return ERR_CONFLICT;
   }
+  if (prune_check(checkpoint, err) != STATUS_OK)
+    return err->status;
   if (kind == LEDGER_JOB_PLAN || checkpoint->state == CHECKPOINT_SEALED ||
       json_is_true(json_object_get(request, "unproven")))
     return STATUS_OK;
@@ -32,7 +34,7 @@ Status recovery_check_checkpoint(const Checkpoint *checkpoint, LedgerJobKind kin
 }
 
 static Status newest_sealed(Dispatch *dispatch, const char *database, Checkpoint *out, Error *err) {
-  const CheckpointFilter filter = {.database = database, .state = "sealed", .limit = 1};
+  const CheckpointFilter filter = {.database = database, .state = "sealed", .limit = 1, .kept = true};
   Checkpoint *items = NULL;
   size_t count = 0;
   Status status = ledger_checkpoint_list(dispatch->ledger, &filter, &items, &count, err);

@@ -217,6 +217,8 @@ static Status check_drill(Dispatch *dispatch, Work *work, const Requester *reque
     return error_set(err, ERR_CONFLICT, "a drill of checkpoint %s is already %s", checkpoint->id,
                      job_state_name(drill->state));
   Status status = request_check_database(dispatch, checkpoint->database, requester, err);
+  if (status == STATUS_OK)
+    status = prune_check(checkpoint, err);
   if (status != STATUS_OK)
     return status;
   if (!checkpoint_walk(&checkpoint->state, CHECKPOINT_EVENT_DRILL_REQUESTED)) {

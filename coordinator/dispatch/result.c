@@ -94,6 +94,8 @@ static Status apply(Change *change, Work *work, LedgerJob *job, const Pgseal__Jo
   Error cause;
   if (ledger_job_recovers(job->kind))
     return recovery_result(change, work, job, result, err);
+  if (job->kind == LEDGER_JOB_PRUNE)
+    return prune_result(change, work, job, result, err);
   if (!result || result->outcome == PGSEAL__JOB_RESULT__OUTCOME__UNSPECIFIED) {
     error_set(&cause, ERR_PROTOCOL, "agent %s sent a result without an outcome", job->agent);
     return errored_result(change, work, job, &cause, err);

@@ -55,10 +55,10 @@ static void check_lease(Dispatch *dispatch, const LedgerJob *job) {
   end_attempt(dispatch, job, &cause, false);
 }
 
-static bool somebody_can(Dispatch *dispatch, const LedgerJob *job) {
+bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *database) {
   for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
     const Agent *agent = agents_at(dispatch->agents, i);
-    if (agent_can(&agent->who, job->kind, job->database) && agent_offers(dispatch, agent, job->kind) &&
+    if (agent_can(&agent->who, kind, database) && agent_offers(dispatch, agent, kind) &&
         dispatch_agent_live(dispatch, agent->who.name))
       return true;
   }
@@ -84,7 +84,7 @@ static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
   }
   Track *track = track_get(dispatch, job);
   int64_t now = dispatch->monotonic_us();
-  if (!must || !track->waiting || somebody_can(dispatch, job)) {
+  if (!must || !track->waiting || dispatch_has_taker(dispatch, job->kind, job->database)) {
     track->waiting = must;
     track->capable_us = now;
     return;

@@ -7,7 +7,7 @@
 #define COLUMNS                                                                                                        \
   "id, created_us, database, tag, requested_by, idempotency_key, state, finished_us, dump_attempt, dump_agent, "       \
   "manifest_sha256, proof_sha256, restore_drill, size_bytes, archive_bytes, tables, rows, server_major, seconds, "     \
-  "error_code, error_message, error_remedy, error_object, detail"
+  "error_code, error_message, error_remedy, error_object, detail, pinned_us, pruning_us, pruned_us, locked_until_us"
 
 /* All but id and created_us, in the order of COLUMNS. */
 static void bind_checkpoint(DbStatement *s, int *at, const Checkpoint *c) {
@@ -33,6 +33,10 @@ static void bind_checkpoint(DbStatement *s, int *at, const Checkpoint *c) {
   db_bind_text(s, at, c->error_remedy);
   db_bind_text(s, at, c->error_object);
   db_bind_json(s, at, c->detail);
+  db_bind_integer(s, at, c->pinned_us);
+  db_bind_integer(s, at, c->pruning_us);
+  db_bind_integer(s, at, c->pruned_us);
+  db_bind_integer(s, at, c->locked_until_us);
 }
 
 static Status read_checkpoint(DbStatement *s, Checkpoint *out, Error *err) {
@@ -62,6 +66,10 @@ static Status read_checkpoint(DbStatement *s, Checkpoint *out, Error *err) {
   c.error_remedy = db_read_text(s, &at);
   c.error_object = db_read_text(s, &at);
   c.detail = db_read_json(s, &at);
+  c.pinned_us = db_read_integer(s, &at);
+  c.pruning_us = db_read_integer(s, &at);
+  c.pruned_us = db_read_integer(s, &at);
+  c.locked_until_us = db_read_integer(s, &at);
   if (!state || !checkpoint_state_from_name(state, &c.state)) {
     error_set(err, ERR_CONFLICT, "the ledger's checkpoint %s has the unknown state '%s'", c.id ? c.id : "?",
               state ? state : "");
@@ -75,7 +83,7 @@ static Status read_checkpoint(DbStatement *s, Checkpoint *out, Error *err) {
 Status ledger_checkpoint_insert(Ledger *ledger, const Checkpoint *c, Error *err) {
   STATEMENT(s);
   static const char sql[] = "INSERT INTO checkpoint (" COLUMNS ") VALUES "
-                            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -92,7 +100,8 @@ Status ledger_checkpoint_update(Ledger *ledger, const Checkpoint *c, Error *err)
       "UPDATE checkpoint SET database = ?, tag = ?, requested_by = ?, idempotency_key = ?, state = ?, finished_us = ?, "
       "dump_attempt = ?, dump_agent = ?, manifest_sha256 = ?, proof_sha256 = ?, restore_drill = ?, size_bytes = ?, "
       "archive_bytes = ?, tables = ?, rows = ?, server_major = ?, seconds = ?, error_code = ?, error_message = ?, "
-      "error_remedy = ?, error_object = ?, detail = ? WHERE id = ?";
+      "error_remedy = ?, error_object = ?, detail = ?, pinned_us = ?, pruning_us = ?, pruned_us = ?, "
+      "locked_until_us = ? WHERE id = ?";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -161,6 +170,7 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
   static const char sql[] = "SELECT " COLUMNS " FROM checkpoint WHERE (?1 IS NULL OR database = ?1) "
                             "AND (?2 IS NULL OR tag = ?2) AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR "
                             "number < (SELECT number FROM checkpoint WHERE id = ?4)) AND in_scope(database, ?6) "
+                            "AND (?7 = 0 OR pruning_us = 0) AND (?8 = 0 OR pruned_us = 0 OR locked_until_us <> 0) "
                             "ORDER BY number DESC LIMIT ?5";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
@@ -172,6 +182,8 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
   db_bind_text(s, &at, filter->before_id);
   db_bind_integer(s, &at, filter->limit > 0 ? filter->limit : DB_NO_LIMIT);
   db_bind_text(s, &at, filter->scope);
+  db_bind_integer(s, &at, filter->kept);
+  db_bind_integer(s, &at, filter->there);
   Checkpoint *list = NULL;
   size_t used = 0;
   for (bool row = true;;) {

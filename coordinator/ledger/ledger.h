@@ -36,6 +36,11 @@ typedef struct Checkpoint {
   double seconds;                                                 /* request to end */
   char *error_code, *error_message, *error_remedy, *error_object; /* why it did not seal */
   json_t *detail; /* owned: omissions, differences, notes, stages, versions, assertions ... for the API */
+  /* Retention. Marks, and no states: what was proven stays so, but what is marked is given to nobody any more. */
+  int64_t pinned_us;       /* kept, whatever a policy says; 0: not pinned */
+  int64_t pruning_us;      /* marked: it is taken out of the repository, or was; 0: it is kept */
+  int64_t pruned_us;       /* when it was gone, but for what is locked; 0: not yet */
+  int64_t locked_until_us; /* as a prune found it; 0: nothing is known to be locked */
 } Checkpoint;
 
 /* Plans, restores and rehearsals are the recovery jobs: of a checkpoint whose life they do not change. */
@@ -44,9 +49,10 @@ typedef enum LedgerJobKind {
   LEDGER_JOB_DRILL = 2,
   LEDGER_JOB_PLAN = 3,
   LEDGER_JOB_RESTORE = 4,
-  LEDGER_JOB_REHEARSE = 5
+  LEDGER_JOB_REHEARSE = 5,
+  LEDGER_JOB_PRUNE = 6
 } LedgerJobKind;
-const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore", "rehearse" */
+const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore", "rehearse", "prune" */
 bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind);
 bool ledger_job_recovers(LedgerJobKind kind); /* a plan, a restore or a rehearsal */
 
@@ -118,6 +124,8 @@ typedef struct CheckpointFilter {
   const char *before_id;
   const char *scope; /* see below; NULL: all */
   int limit;
+  bool kept;        /* only those that are not marked to be pruned */
+  bool there;       /* only those of which something may be in the repository */
 } CheckpointFilter; /* newest first */
 
 typedef struct JobFilter {

@@ -32,7 +32,7 @@ void checkpoint_list_free(Checkpoint *items, size_t count) {
 
 static const char *const kind_names[] = {
     [LEDGER_JOB_DUMP] = "dump",       [LEDGER_JOB_DRILL] = "drill",       [LEDGER_JOB_PLAN] = "plan",
-    [LEDGER_JOB_RESTORE] = "restore", [LEDGER_JOB_REHEARSE] = "rehearse",
+    [LEDGER_JOB_RESTORE] = "restore", [LEDGER_JOB_REHEARSE] = "rehearse", [LEDGER_JOB_PRUNE] = "prune",
 };
 
 const char *ledger_job_kind_name(LedgerJobKind kind) {

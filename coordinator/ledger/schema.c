@@ -247,6 +247,20 @@ static const char migration_0008[] = "CREATE TABLE fleet ("
                                      "  applied_us INTEGER NOT NULL"
                                      ") STRICT;";
 
+/* Retention's marks, and what operators hold back. */
+static const char migration_0009[] = "ALTER TABLE checkpoint ADD COLUMN pinned_us INTEGER NOT NULL DEFAULT 0;"
+                                     "ALTER TABLE checkpoint ADD COLUMN pruning_us INTEGER NOT NULL DEFAULT 0;"
+                                     "ALTER TABLE checkpoint ADD COLUMN pruned_us INTEGER NOT NULL DEFAULT 0;"
+                                     "ALTER TABLE checkpoint ADD COLUMN locked_until_us INTEGER NOT NULL DEFAULT 0;"
+                                     "CREATE TABLE hold ("
+                                     "  what TEXT NOT NULL CHECK (what IN ('agent', 'database', 'fleet')),"
+                                     "  name TEXT NOT NULL,"
+                                     "  since_us INTEGER NOT NULL,"
+                                     "  actor TEXT,"
+                                     "  reason TEXT,"
+                                     "  PRIMARY KEY (what, name)"
+                                     ") STRICT;";
+
 #define BOTH(migration)                                                                                                \
   { migration, migration }
 static const struct Migration {
@@ -260,6 +274,7 @@ static const struct Migration {
     {migration_0006, NULL},
     {migration_0007, schema_postgres_0007},
     BOTH(migration_0008),
+    BOTH(migration_0009),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

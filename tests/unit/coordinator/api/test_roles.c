@@ -11,6 +11,7 @@ typedef enum Kind {
   JOIN,  /* of agents that join, which this coordinator has no authority for */
   ITEM,  /* of one checkpoint, by its tag */
   WORK,  /* of one job, a plan */
+  OF,    /* one database, by its name */
   ASK    /* for a checkpoint, plan or restore, in the body */
 } Kind;
 
@@ -28,6 +29,8 @@ static const Row rows[] = {
     {"GET", "/api/v1/checkpoints/{}/events", "cvoa", false, ITEM},
     {"POST", "/api/v1/checkpoints/{}/drills", "oa", false, ITEM},
     {"POST", "/api/v1/checkpoints/{}/cancel", "oa", false, ITEM},
+    {"POST", "/api/v1/checkpoints/{}/pin", "oa", false, ITEM},
+    {"POST", "/api/v1/checkpoints/{}/unpin", "oa", false, ITEM},
     {"GET", "/api/v1/drills", "voa", false, LIST},
     {"POST", "/api/v1/plans", "coa", false, ASK},
     {"POST", "/api/v1/restores", "oa", false, ASK},
@@ -37,6 +40,8 @@ static const Row rows[] = {
     {"POST", "/api/v1/jobs/{}/approve", "oa", false, WORK},
     {"POST", "/api/v1/jobs/{}/cancel", "coa", false, WORK},
     {"GET", "/api/v1/databases", "cvoa", false, LIST},
+    {"GET", "/api/v1/databases/{}/retention", "voa", false, OF},
+    {"POST", "/api/v1/databases/{}/prune", "oa", false, OF},
     {"GET", "/api/v1/agents", "voa", false, LIST},
     {"POST", "/api/v1/agents", "a", true, JOIN},
     {"DELETE", "/api/v1/agents/{}", "a", true, JOIN},
@@ -108,7 +113,7 @@ static char *target_of(const Row *row, const char *database) {
     return memory_format("%.*s%s%s", (int)(hole - row->pattern), row->pattern,
                          plans[strcmp(database, databases[0]) != 0], hole + 2);
   return memory_format("%.*s%s%s%s", (int)(hole - row->pattern), row->pattern, row->kind == ITEM ? "tag-" : "",
-                       row->kind == ITEM ? database : "victim", hole + 2);
+                       row->kind == ITEM || row->kind == OF ? database : "victim", hole + 2);
 }
 
 static bool in_scope(const char *scope, const char *database) {
@@ -140,15 +145,20 @@ static char *body_of(const Row *row, const char *database) {
 static void take(Server *s, const Row *row, const char *role, const char *scope, const char *token,
                  const char *database) {
   CLEANUP_FREE char *target = target_of(row, database);
-  CLEANUP_FREE char *body = row->kind == ASK ? body_of(row, database)
-                                             : memory_strdup(strstr(target, "rotate") ? "{}" : "{\"name\": \"made\"}");
+  CLEANUP_FREE char *body = row->kind == ASK
+                                ? body_of(row, database)
+                                : memory_strdup(!strstr(target, "rotate") && (row->kind == JOIN || row->kind == PLAIN)
+                                                    ? "{\"name\": \"made\"}"
+                                                    : "{}");
   int64_t before = events_of(s);
   ANSWER got = with_token(s, row->method, target, token, strcmp(row->method, "GET") == 0 ? NULL : body);
   bool may = row->roles[0] == '-' ||
              (strchr("cvoa", role[0]) && strcmp(role, "root") != 0 && role[0] && strchr(row->roles, role[0]));
-  int refused = !may || (row->fleet && scope)                                                                ? 403
-                : (row->kind == ITEM || row->kind == ASK || row->kind == WORK) && !in_scope(scope, database) ? 404
-                                                                                                             : 0;
+  int refused =
+      !may || (row->fleet && scope) ? 403
+      : (row->kind == ITEM || row->kind == ASK || row->kind == WORK || row->kind == OF) && !in_scope(scope, database)
+          ? 404
+          : 0;
   if (row->kind == JOIN && !refused) {
     assert_true(got.status == 400 || got.status == 404);
     return;

@@ -24,9 +24,9 @@
 #define OTHER "2222222222222222222222222222222222222222222222222222222222222222"
 #define PROOF "3333333333333333333333333333333333333333333333333333333333333333"
 
-enum { AGENTS = 5, LEASE = 30, WAIT = 60 };
+enum { AGENTS = 6, PRUNER = 5, LEASE = 30, WAIT = 60 };
 
-static const char *const agent_names[AGENTS] = {"both", "dumper", "driller", "restorer", "restorer-2"};
+static const char *const agent_names[AGENTS] = {"both", "dumper", "driller", "restorer", "restorer-2", "pruner"};
 static const Requester me = {.name = "me"};
 static int64_t clock_moved_us; /* time passes */
 static int64_t clock_set_us;   /* the wall clock is set: no time passes */
@@ -107,14 +107,15 @@ static inline void restart(Fixture *f) {
 }
 
 static inline void configure(Fixture *f) {
-  static const char *both[] = {"dump", "drill"}, *restore[] = {"restore", "rehearse"}, *all[] = {"*"};
+  static const char *both[] = {"dump", "drill"}, *restore[] = {"restore", "rehearse"}, *prune[] = {"prune"},
+                    *all[] = {"*"};
   f->assertion = (ConfigAssertion){"rows", "SELECT true"};
   f->databases[0] = (ConfigDatabase){"prod-api", "production", "", &f->assertion, 1, 900, 5, 2, false, "GOVERNANCE", 3};
   f->databases[1] = (ConfigDatabase){"shop", "", "", NULL, 0, 900, 5, 2, false, NULL, 0};
   for (int i = 0; i < AGENTS; i++) {
     f->agents[i] = (ConfigAgent){.name = agent_names[i], .databases = all, .database_count = 1};
-    f->agents[i].capabilities = i > 2 ? restore : i == 2 ? both + 1 : both;
-    f->agents[i].capability_count = i == 0 || i > 2 ? 2 : 1;
+    f->agents[i].capabilities = i == PRUNER ? prune : i > 2 ? restore : i == 2 ? both + 1 : both;
+    f->agents[i].capability_count = i == 0 || i == 3 || i == 4 ? 2 : 1;
     char *key = memory_format("%s/%d.key", f->dir, i), *pub = memory_format("%s/%d.pub", f->dir, i);
     OK(signing_key_generate(key, pub, &f->err));
     OK(signing_key_load(key, &f->keys[i], &f->err));

@@ -42,6 +42,11 @@ static inline bool raw(Fixture *f, const char *sql) {
   return fine;
 }
 
+/* For tests that make a ledger of an earlier schema of one of this. */
+#define UNDO_9                                                                                                         \
+  "DROP TABLE hold; ALTER TABLE checkpoint DROP COLUMN pinned_us; ALTER TABLE checkpoint DROP COLUMN pruning_us;"      \
+  "ALTER TABLE checkpoint DROP COLUMN pruned_us; ALTER TABLE checkpoint DROP COLUMN locked_until_us;"
+
 /* A place for a ledger: it is the test's to open. */
 static inline int setup_place(void **state) {
   Fixture *f = memory_alloc(sizeof *f);
