@@ -1,4 +1,4 @@
-/* The child's end of the pipes to its agent. Used by job.c and job_main.c alone. */
+/* The child's end of the pipes to its agent. Used by job*.c alone. */
 #ifndef PGSEAL_AGENT_JOBS_CHANNEL_H
 #define PGSEAL_AGENT_JOBS_CHANNEL_H
 
@@ -16,6 +16,11 @@ typedef struct JobChannel {
   uint32_t budget_seconds;
   char database[64];
   int64_t next_progress_us;
+  /* a rehearsal's frames of its client that were not taken yet */
+  int tunnel_fd; /* an eventfd; 0: they are not kept */
+  Pgseal__TunnelFrame **frames;
+  size_t frame_count, frame_bytes;
+  bool flooded; /* more than a client may send */
   pthread_mutex_t out_lock;
 } JobChannel;
 
@@ -23,7 +28,10 @@ typedef struct JobChannel {
 Status job_channel_open(JobChannel *channel, int in, int out, Pgseal__Job **job, Error *err) MUST_CHECK;
 /* Starts the reader thread, which ends the process at the end of `in`: *channel must live as long as the process. */
 Status job_channel_listen(JobChannel *channel, Error *err) MUST_CHECK;
-/* Any thread. */
+/* Any thread. Blocks while the agent does not read. */
 Status job_channel_send(JobChannel *channel, const Pgseal__JobMessage *message, Error *err) MUST_CHECK;
+
+/* job_tunnel.c. Under channel->lock: keeps the frame (and takes it, *frame becomes NULL), or not. */
+void job_tunnel_keep(JobChannel *channel, Pgseal__TunnelFrame **frame);
 
 #endif

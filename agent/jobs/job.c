@@ -34,6 +34,10 @@ static void take_message(JobChannel *channel, Pgseal__JobMessage *message) {
     channel->serial++;
   } else if (message->body_case == PGSEAL__JOB_MESSAGE__BODY_CANCEL) {
     channel->canceled = true;
+  } else if (message->body_case == PGSEAL__JOB_MESSAGE__BODY_TUNNEL) {
+    job_tunnel_keep(channel, &message->tunnel);
+    if (!message->tunnel)
+      message->body_case = PGSEAL__JOB_MESSAGE__BODY__NOT_SET;
   }
   pthread_cond_broadcast(&channel->changed);
   pthread_mutex_unlock(&channel->lock);

@@ -42,6 +42,12 @@ Status job_follow_wait(const JobContext *context, uint64_t *last, int timeout_ms
                        Error *err) MUST_CHECK;
 void job_follow_release(JobFollow *follow);
 
+/* Rehearsals: from here on what their client sends is kept; *fd (the channel's) can be read from when there is some. */
+Status job_tunnel_open(const JobContext *context, int *fd, Error *err) MUST_CHECK;
+/* The next frame, freed by the caller; NULL: none now. ERR_PROTOCOL: there were more than a client may send. */
+Status job_tunnel_take(const JobContext *context, Pgseal__TunnelFrame **out, Error *err) MUST_CHECK;
+Status job_tunnel_send(const JobContext *context, const Pgseal__TunnelFrame *frame, Error *err) MUST_CHECK;
+
 /* The jobs. Fill *result's dump/drill/report_json member and stages (allocated with malloc; freed by protobuf-c's
  * free_unpacked).
  * A returned error becomes the result's outcome by error_outcome(). */

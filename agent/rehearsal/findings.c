@@ -215,6 +215,12 @@ static void find_statements(Rehearsal *rehearsal) {
          memory_format("the statement took %.1f s on the copy", one->seconds),
          "Production's machine may be faster or slower, and others work on it meanwhile.");
   }
+  if (rehearsal->request.tunnel && rehearsal->failed)
+    find(rehearsal, true, "command_failed", memory_strdup("the command"),
+         rehearsal->over
+             ? memory_format("it was ended: the copy is kept for %d seconds", rehearsal->request.keep_seconds)
+             : memory_format("it ended with exit status %d", rehearsal->exit_status),
+         "See what it said, and correct the migration.");
   if (rehearsal->unfinished)
     find(rehearsal, true, "unfinished", memory_strdup("the migration"),
          memory_strdup("its last transaction was not committed, so that nothing of it stayed"), "End it with COMMIT.");

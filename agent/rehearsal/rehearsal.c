@@ -55,7 +55,7 @@ static Status migrate(Rehearsal *rehearsal, Error *err) {
     return status;
   int64_t started = clock_monotonic_us();
   rehearsal->deadline_us = started + (int64_t)rehearsal->request.keep_seconds * 1000000;
-  status = rehearsal_script_run(rehearsal, err);
+  status = rehearsal->request.tunnel ? rehearsal_tunnel_run(rehearsal, err) : rehearsal_script_run(rehearsal, err);
   rehearsal->seconds = (double)(clock_monotonic_us() - started) / 1e6;
   rehearsal->deadline_us = 0;
   rehearsal_watch_stop(&watch);

@@ -7,6 +7,7 @@
  *   request.c     what was asked for, and whether by someone who holds the secret
  *   copy.c        the copy made ready, and sessions in it as a migration's would be
  *   script.c      files of SQL, run statement by statement
+ *   bridge.h      or a tunnel, through which its client's command runs it
  *   statements.c  what was run, how long it took, what failed
  *   relations.c   tables as they were before: which were rewritten
  *   watch.c       the locks that are held on them meanwhile
@@ -39,6 +40,7 @@ typedef struct RehearsalRequest {
   RehearsalSecret *secret;
   RehearsalFile *files;
   size_t file_count;
+  bool tunnel; /* instead of files */
   int keep_seconds;
   const char *role; /* NULL: a superuser */
   double lock_seconds, slow_seconds;
@@ -98,6 +100,7 @@ typedef struct Rehearsal {
   bool over;           /* it was reached */
   bool unfinished;     /* the last transaction was not committed */
   bool failed;         /* the migration was */
+  int exit_status;     /* of the client's command */
   double seconds;      /* that it took */
   Plan plan;
   json_t *findings; /* an array */
@@ -120,6 +123,9 @@ Status rehearsal_check_hook(void *rehearsal, Error *err) MUST_CHECK;
 
 /* script.c. What the migration itself does wrong is in rehearsal->statements and is no error. */
 Status rehearsal_script_run(Rehearsal *rehearsal, Error *err) MUST_CHECK;
+
+/* bridge.c. Lets the client in until its command has ended. ERR_UNAVAILABLE: the tunnel broke. */
+Status rehearsal_tunnel_run(Rehearsal *rehearsal, Error *err) MUST_CHECK;
 
 /* statements.c */
 void rehearsal_statements_init(RehearsalStatements *statements);

@@ -100,6 +100,8 @@ static json_t *build(void *user, size_t limit) {
   json_object_set_new(json, "rewrites", rewrites_json(rehearsal, limit, &left_out));
   json_object_set_new(json, "comparison", plan_comparison(&rehearsal->plan, limit));
   json_object_set_new(json, "seconds", json_real(rehearsal->seconds));
+  json_object_set_new(json, "exit_status",
+                      rehearsal->request.tunnel ? json_integer(rehearsal->exit_status) : json_null());
   json_object_set_new(json, "role", rehearsal->request.role ? json_string(rehearsal->request.role) : json_null());
   json_object_set_new(json, "copy", copy_json(rehearsal));
   json_object_set_new(json, "left_out", json_integer((json_int_t)left_out));

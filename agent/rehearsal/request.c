@@ -82,8 +82,9 @@ static Status take_files(Rehearsal *rehearsal, Error *err) {
     if (status != STATUS_OK)
       return status;
   }
-  if (request->file_count == 0)
-    return error_set(err, ERR_PROTOCOL, "the request has nothing to run");
+  request->tunnel = json_is_true(json_object_get(request->json, "tunnel"));
+  if (request->tunnel == (request->file_count > 0))
+    return error_set(err, ERR_PROTOCOL, "the request has nothing to run, or too much: it is either files or a tunnel");
   return STATUS_OK;
 }
 

@@ -45,6 +45,9 @@ void postgres_clear(PGresult **result);   /* for CLEANUP() */
 Status postgres_query(PGconn *connection, PGresult **result, Error *err, const char *sql) MUST_CHECK;
 /* Of an error that one of these set; false: it has none. */
 bool postgres_sqlstate(const Error *err, char state[6]);
+/* A server's primary message without what it quotes of rows, and its SQLSTATE, as these errors have it. Freed by the
+ * caller. Pure. */
+char *postgres_discreet(const char *state, const char *primary);
 Status postgres_query_params(PGconn *connection, PGresult **result, Error *err, const char *sql, int count,
                              const char *const *values) MUST_CHECK;
 /* The same for statements that may wait or take long (no COPY): asks `check` ten times a second, and what that returns

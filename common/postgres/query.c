@@ -40,8 +40,8 @@ static bool query_quotes_rows(const char *state) {
   return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strncmp(state, "P0", 2) == 0;
 }
 
-/* The message without the values that it quotes: `invalid input syntax for type integer: "..."`. Names that constraints
- * have are quoted, too, and stay; a function's own words may be anything. */
+/* `invalid input syntax for type integer: "..."`. Names that constraints have are quoted, too, and stay; a function's
+ * own words may be anything. */
 static char *query_discreet(const char *state, const char *primary) {
   if (strncmp(state, "23", 2) == 0)
     return memory_strdup(primary);
@@ -62,6 +62,11 @@ bool postgres_sqlstate(const Error *err, char state[6]) {
   memcpy(state, at + strlen(SQLSTATE_MARK), 5);
   state[5] = '\0';
   return true;
+}
+
+char *postgres_discreet(const char *state, const char *primary) {
+  CLEANUP_FREE char *text = query_quotes_rows(state) ? query_discreet(state, primary) : memory_strdup(primary);
+  return memory_format("%s" SQLSTATE_MARK "%s)", text, state);
 }
 
 static Status query_failed(PGconn *connection, const PGresult *result, Error *err) {
