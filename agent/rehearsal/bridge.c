@@ -96,7 +96,7 @@ static Status to_connection(Bridge *bridge, const Pgseal__TunnelFrame *frame, Er
 static void take_end(Bridge *bridge, const Pgseal__TunnelFrame *frame) {
   bridge->done = true;
   bridge->exit_status = (int)frame->value;
-  CLEANUP_FREE char *text = memory_strndup((const char *)frame->data.data, frame->data.len);
+  CLEANUP_FREE char *text = memory_strndup(frame->data.len ? (const char *)frame->data.data : "", frame->data.len);
   text_clean(text, bridge->why, sizeof bridge->why);
   if (frame->sequence == 0 && !*bridge->why)
     snprintf(bridge->why, sizeof bridge->why, "it was ended on its way");

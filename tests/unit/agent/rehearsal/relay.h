@@ -38,6 +38,7 @@ typedef struct Relay {
   int (*command)(struct Relay *relay); /* its exit status; negative: the tunnel breaks instead */
   pthread_t reader, sockets, client;
   bool offered;
+  PGconn *left; /* open when the command ended, or NULL */
   char farewell[TUNNEL_TEXT_LIMIT + 1];
 } Relay;
 
@@ -228,6 +229,7 @@ static inline void relay_stop(Relay *relay, Rehearse *it) {
       close(relay->connections[i].fd);
   close(relay->from_child);
   close(relay->listener);
+  PQfinish(relay->left);
   if (relay->offer)
     pgseal__tunnel_offer__free_unpacked(relay->offer, NULL);
   free(relay->certificate_path);

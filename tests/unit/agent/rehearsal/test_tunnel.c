@@ -75,7 +75,8 @@ static int migrate(Relay *relay) {
   PQclear(result);
   session_run(one, "DROP TABLE orders CASCADE; SELECT 'a secret'");
   session_run(other, "COMMIT");
-  PQfinish(one); /* and the other one is left as it is */
+  PQfinish(one);
+  relay->left = other;
   return 0;
 }
 
@@ -122,7 +123,8 @@ static int fail_as_app(Relay *relay) {
   result = PQexec(connection, "ALTER TABLE notes ADD n int");
   assert_string_equal(PQresultErrorField(result, PG_DIAG_SQLSTATE), "42501");
   PQclear(result);
-  return 3; /* its session, in a transaction, is left to whoever cleans up */
+  relay->left = connection; /* in a transaction */
+  return 3;
 }
 
 static void a_command_fails(void **state) {
@@ -137,6 +139,7 @@ static void a_command_fails(void **state) {
 static int vanish(Relay *relay) {
   PGconn *connection = way_in(relay);
   session_run(connection, "DROP TABLE orders CASCADE");
+  relay->left = connection;
   return -1;
 }
 
