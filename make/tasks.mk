@@ -95,6 +95,7 @@ bench: all ## measurements, as ratios against something real in the same run
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/segment-path
 	@$(MAKE) --no-print-directory -s some-binaries SOME=tests/unit/coordinator/rotation/test_month.c
 	@tests/bench/rotation $(BUILD)
+	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/surgical
 
 profile: all ## where CPU time goes while a checkpoint is proven (perf)
 	@make/deps build run test profile

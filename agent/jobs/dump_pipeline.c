@@ -32,15 +32,17 @@ struct DumpPipeline {
   Error failure;
 };
 
-size_t dump_pipeline_segment_size(size_t initial, int workers, size_t index) {
+size_t dump_pipeline_segment_size(size_t ordinary, int workers, size_t index, uint64_t offset) {
   /* Data that does not compress is held three times over while a worker encodes it: packed, encrypted, encoded. */
-  size_t held = (size_t)workers + 2 + 3 * (size_t)workers, size = initial;
+  size_t held = (size_t)workers + 2 + 3 * (size_t)workers, size = ordinary;
   for (size_t doublings = index / PIPELINE_GROW_AFTER; doublings > 0; doublings--) {
     if (2 * size * held > PIPELINE_MEMORY)
       break;
     size *= 2;
   }
-  return size;
+  uint64_t share = offset / PIPELINE_PARTS / PIPELINE_STEP * PIPELINE_STEP;
+  share = share > PIPELINE_STEP ? share : PIPELINE_STEP;
+  return share < size ? (size_t)share : size;
 }
 
 static Slot *queue_take(DumpPipeline *pipeline) {
@@ -186,7 +188,8 @@ static Status take_slot(DumpPipeline *pipeline, Error *err) {
     return status;
 
   Slot *slot = pipeline->current;
-  size_t wanted = dump_pipeline_segment_size(pipeline->options.segment_size, pipeline->options.workers, index);
+  size_t wanted =
+      dump_pipeline_segment_size(pipeline->options.segment_size, pipeline->options.workers, index, pipeline->offset);
   if (slot->capacity != wanted) {
     free(slot->data);
     slot->data = memory_alloc(wanted);

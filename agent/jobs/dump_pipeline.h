@@ -10,9 +10,10 @@
 
 #include "agent/jobs/dump_store.h"
 
-/* Segments double in size after this many of one size, so that there are not too many of a large archive; as far as the
- * memory that they take on their way allows. */
-enum { PIPELINE_GROW_AFTER = 1024, PIPELINE_MEMORY = 320 << 20 };
+/* Segments double in size after this many, so that there are not too many of a large archive; as far as the memory that
+ * they take on their way allows. But none is more than a small part of what is before it, so that whoever wants a few
+ * small tables reads little of any archive: one of the PIPELINE_PARTS of it, in whole steps, and one step at least. */
+enum { PIPELINE_GROW_AFTER = 1024, PIPELINE_MEMORY = 320 << 20, PIPELINE_PARTS = 256, PIPELINE_STEP = 1 << 20 };
 
 typedef struct DumpPipelineOptions {
   DumpStore store;
@@ -37,7 +38,8 @@ void dump_pipeline_commit(DumpPipeline *pipeline, size_t size);
 void dump_pipeline_cut(DumpPipeline *pipeline);
 /* Cuts, and waits until all is stored. *segments is the caller's to free. */
 Status dump_pipeline_finish(DumpPipeline *pipeline, ManifestSegment **segments, size_t *count, Error *err) MUST_CHECK;
-/* How large segment `index` may get, in bytes: `initial` ones, and more only within PIPELINE_MEMORY. Pure. */
-size_t dump_pipeline_segment_size(size_t initial, int workers, size_t index);
+/* How large segment `index`, which begins at `offset` of the archive, may get, in bytes: the `ordinary` ones, less near
+ * the archive's beginning, and more only within PIPELINE_MEMORY. Pure. */
+size_t dump_pipeline_segment_size(size_t ordinary, int workers, size_t index, uint64_t offset);
 
 #endif

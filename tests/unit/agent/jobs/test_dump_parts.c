@@ -428,13 +428,32 @@ static void test_pipeline_canceled(void **state) {
 static void test_segment_size(void **state) {
   (void)state;
   size_t mib = 1 << 20;
-  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 0), 16 * mib);
-  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1023), 16 * mib);
-  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1024), 32 * mib);
-  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1 << 30), 32 * mib);
-  assert_int_equal(dump_pipeline_segment_size(16 * mib, 4, 1 << 30), 16 * mib);
-  assert_int_equal(dump_pipeline_segment_size(2 * mib, 2, 3071), 8 * mib);
-  assert_int_equal(dump_pipeline_segment_size(512 * mib, 2, 5000), 512 * mib);
+  uint64_t far = (uint64_t)1 << 50;
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 0, far), 16 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1023, far), 16 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1024, far), 32 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 2, 1 << 30, far), 32 * mib);
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 4, 1 << 30, far), 16 * mib);
+  assert_int_equal(dump_pipeline_segment_size(2 * mib, 2, 3071, far), 8 * mib);
+  assert_int_equal(dump_pipeline_segment_size(512 * mib, 2, 5000, far), 512 * mib);
+}
+
+/* Whatever the archive's length, a segment is a small part of it. */
+static void test_segment_share(void **state) {
+  (void)state;
+  size_t mib = 1 << 20, count = 0, largest = 0;
+  uint64_t offset = 0;
+  assert_int_equal(dump_pipeline_segment_size(16 * mib, 4, 0, 0), mib);
+  assert_int_equal(dump_pipeline_segment_size(1000, 4, 0, 0), 1000); /* never more than was asked for */
+  while (offset < (uint64_t)16 << 30) {
+    size_t size = dump_pipeline_segment_size(16 * mib, 2, count++, offset);
+    assert_true(size >= mib && size >= largest && size % mib == 0);
+    assert_true(offset < (uint64_t)256 * mib || size <= offset / 256);
+    offset += size;
+    largest = size;
+  }
+  assert_int_equal(largest, 32 * mib);
+  assert_true(count < 2048);
 }
 
 int main(void) {
@@ -448,6 +467,7 @@ int main(void) {
       cmocka_unit_test(test_classify),
       cmocka_unit_test(test_warnings),
       cmocka_unit_test(test_segment_size),
+      cmocka_unit_test(test_segment_share),
       cmocka_unit_test_setup_teardown(test_pipeline, setup, teardown),
       cmocka_unit_test_setup_teardown(test_pipeline_retries, setup, teardown),
       cmocka_unit_test_setup_teardown(test_pipeline_lost_answer, setup, teardown),
