@@ -1,5 +1,7 @@
 #include "coordinator/config_schema.h"
 
+#include "common/config/yaml.h"
+
 enum { LIST_LIMIT = 10000, PROXY_LIMIT = 64, SQL_LIMIT = 64 << 10, TEXT_LIMIT = 4096 };
 
 #define OPTIONAL_TEXT(key, type, member)                                                                               \
@@ -38,7 +40,7 @@ static const cyaml_schema_field_t database_fields[] = {
     CYAML_FIELD_SEQUENCE("assertions", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, assertions,
                          &config_assertion_schema, 0, LIST_LIMIT),
     CYAML_FIELD_MAPPING("budgets", CYAML_FLAG_OPTIONAL, RawDatabase, budgets, config_budgets_fields),
-    CYAML_FIELD_BOOL("restore_approval", CYAML_FLAG_OPTIONAL, RawDatabase, restore_approval),
+    CONFIG_FIELD_BOOL("restore_approval", RawDatabase, restore_approval),
     CYAML_FIELD_MAPPING_PTR("lock", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawDatabase, lock, config_lock_fields),
     CYAML_FIELD_END,
 };
@@ -97,7 +99,7 @@ static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("http", RawConfig, http),
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
     CYAML_FIELD_MAPPING("http_limits", CYAML_FLAG_OPTIONAL, RawConfig, http_limits, limits_fields),
-    CYAML_FIELD_BOOL("http_unencrypted", CYAML_FLAG_OPTIONAL, RawConfig, http_unencrypted),
+    CONFIG_FIELD_BOOL("http_unencrypted", RawConfig, http_unencrypted),
     OPTIONAL_TEXT("bus", RawConfig, bus),
     OPTIONAL_TEXT("ledger", RawConfig, ledger),
     OPTIONAL_TEXT("ledger_conninfo_file", RawConfig, ledger_conninfo_file),

@@ -33,7 +33,7 @@ static const cyaml_schema_field_t s3_fields[] = {
     INT(RawS3, connect_seconds),
     INT(RawS3, timeout_seconds),
     INT(RawS3, retry_seconds),
-    CYAML_FIELD_BOOL_PTR("checksum", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawS3, checksum),
+    CONFIG_FIELD_BOOL_PTR("checksum", RawS3, checksum),
     CYAML_FIELD_END,
 };
 

@@ -11,6 +11,9 @@
 
 enum { CONFIG_FILE_LIMIT = 4 << 20 };
 
+const cyaml_strval_t config_bool_words[CONFIG_BOOL_WORDS] = {{"true", true},   {"yes", true}, {"on", true},
+                                                             {"false", false}, {"no", false}, {"off", false}};
+
 /* libcyaml tells the reason and the place only by its log: the first message, then the backtrace, innermost first. */
 typedef struct Complaint {
   char message[256];
@@ -32,6 +35,17 @@ static void complaint_log(cyaml_log_t level, void *user, const char *format, va_
     const char *start = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
     snprintf(complaint->message, sizeof complaint->message, "%.250s", start);
   }
+}
+
+/* It calls a boolean what it is to a schema. */
+static void complaint_reword(Complaint *complaint) {
+  static const char word[] = "Invalid ENUM value: ";
+  char value[sizeof complaint->message];
+  if (strncmp(complaint->message, word, sizeof word - 1) != 0)
+    return;
+  snprintf(value, sizeof value, "%.40s", complaint->message + sizeof word - 1);
+  snprintf(complaint->message, sizeof complaint->message, "'%.40s' is neither true nor false (nor yes, no, on, off)",
+           value);
 }
 
 /* Of a key that it does not know libcyaml tells the line of the field before. Moves the place on to the key itself. */
@@ -119,6 +133,7 @@ static Status parse(const char *name, Buffer *text, const cyaml_schema_value_t *
                                               : cyaml_strerror(rc);
   buffer_append_byte(text, '\0');
   complaint_find_key(&complaint, (const char *)text->data);
+  complaint_reword(&complaint);
   if (!complaint.line)
     return config_error(err, name, "%s", reason);
   error_set(err, ERR_CONFIG, "%s:%d:%d: %s", name, complaint.line, complaint.column, reason);

@@ -13,6 +13,17 @@ Status config_yaml_load(const char *path, const cyaml_schema_value_t *schema, vo
 /* The same of a text; name: of where it comes from, for messages. */
 Status config_yaml_parse(const char *name, const char *text, size_t size, const cyaml_schema_value_t *schema,
                          void **out, Error *err) MUST_CHECK;
+/* A bool, or a `bool *` that stays NULL where the key is not there: true, false, yes, no, on, off in a schema.
+ * libcyaml's own booleans take any other text for true. */
+extern const cyaml_strval_t config_bool_words[];
+enum { CONFIG_BOOL_WORDS = 6 };
+#define CONFIG_FIELD_BOOL(key, type, member)                                                                           \
+  CYAML_FIELD_ENUM(key, CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT | CYAML_FLAG_CASE_INSENSITIVE, type, member,           \
+                   config_bool_words, CONFIG_BOOL_WORDS)
+#define CONFIG_FIELD_BOOL_PTR(key, type, member)                                                                       \
+  CYAML_FIELD_ENUM_PTR(key,                                                                                            \
+                       CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT | CYAML_FLAG_CASE_INSENSITIVE,     \
+                       type, member, config_bool_words, CONFIG_BOOL_WORDS)
 void config_yaml_free(const cyaml_schema_value_t *schema, void *data); /* NULL is fine */
 
 /* The absolute directory of a file; and a path relative to it. New strings the caller frees. */

@@ -1,5 +1,7 @@
 #include "coordinator/fleet/schema.h"
 
+#include "common/config/yaml.h"
+
 enum { DATABASE_LIMIT = 100000, POLICY_LIMIT = 1000, LIST_LIMIT = 1000, TEXT_LIMIT = 4096 };
 
 #define OPTIONAL (CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL)
@@ -7,7 +9,7 @@ enum { DATABASE_LIMIT = 100000, POLICY_LIMIT = 1000, LIST_LIMIT = 1000, TEXT_LIM
 #define NAME(key, type, member) CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, type, member, 1, TEXT_LIMIT)
 #define INT(key, type, member) CYAML_FIELD_INT_PTR(key, OPTIONAL, type, member)
 #define PLAIN_INT(key, type, member) CYAML_FIELD_INT(key, CYAML_FLAG_OPTIONAL, type, member)
-#define BOOL(key, type, member) CYAML_FIELD_BOOL_PTR(key, OPTIONAL, type, member)
+#define BOOL(key, type, member) CONFIG_FIELD_BOOL_PTR(key, type, member)
 #define LIST(key, type, member, schema, limit) CYAML_FIELD_SEQUENCE(key, OPTIONAL, type, member, schema, 0, limit)
 #define SECTION(key, type, member, fields) CYAML_FIELD_MAPPING(key, CYAML_FLAG_OPTIONAL, type, member, fields)
 

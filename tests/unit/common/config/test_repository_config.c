@@ -120,6 +120,7 @@ static void test_errors_name_file_and_line(void **state) {
       {"repository:\n  s3:\n    bucket: abc\n    lock_days: 0\n", "r.yaml:4: s3.lock_days: 0"},
       {"repository:\n  s3:\n    bucket: abc\n    retry_seconds: 100000\n", "r.yaml:4: s3.retry_seconds: 100000"},
       {"repository:\n  s3:\n    bucket: abc\n    retry_seconds: soon\n", "r.yaml:4:"},
+      {"repository:\n  s3:\n    bucket: abc\n    checksum: never\n", "r.yaml:4:15: 'never' is neither true nor false"},
       {"repository:\n  s3:\n    bucket: abc\n    acl: \"a\\r\\nx-evil: 1\"\n", "r.yaml:4: s3.acl"},
       {"repository:\n  s3:\n    bucket: abc\n    storage_class: 'A B'\n", "r.yaml:4: s3.storage_class"},
       {"repository:\n  s3:\n    bucket: abc\n    encryption_key: k\n", "r.yaml:4: s3.encryption_key"},

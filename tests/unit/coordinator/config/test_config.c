@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/crypto/signing.h"
@@ -188,6 +189,25 @@ static void test_checks(void **state) {
   refuse(f, "log: {format: xml}\n", "xml");
 }
 
+/* What is none of a boolean's words is not taken for true. */
+static void test_booleans(void **state) {
+  Fixture *f = *state;
+  static const struct {
+    const char *word;
+    bool value;
+  } words[] = {{"true", true},   {"yes", true}, {"on", true},   {"True", true}, {"YES", true},
+               {"false", false}, {"no", false}, {"off", false}, {"Off", false}, {"FALSE", false}};
+  char text[128];
+  for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+    snprintf(text, sizeof text, "databases: [{name: a, restore_approval: %s}]\n", words[i].word);
+    assert_int_equal(load(f, text), STATUS_OK);
+    assert_int_equal(f->config->databases[0].restore_approval, words[i].value);
+  }
+  refuse(f, "databases:\n  - name: a\n    restore_approval: flase\n", "coordinator.yaml:3:23: 'flase' is neither");
+  refuse(f, "databases:\n  - name: a\n    restore_approval: 0\n", "'0' is neither true nor false");
+  refuse(f, "http: 127.0.0.1:1\nhttp_unencrypted: disable\n", "coordinator.yaml:2:");
+}
+
 static void test_agents(void **state) {
   Fixture *f = *state;
   refuse(f, "agents: [{name: a, public_key: none.pub, capabilities: [dump]}]\n", "agent a: ");
@@ -278,6 +298,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_ledger_in_postgresql, setup, teardown),
       cmocka_unit_test_setup_teardown(test_reached_by_others, setup, teardown),
       cmocka_unit_test_setup_teardown(test_checks, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_booleans, setup, teardown),
       cmocka_unit_test_setup_teardown(test_agents, setup, teardown),
       cmocka_unit_test_setup_teardown(test_absent_file, setup, teardown),
       cmocka_unit_test_setup_teardown(test_example, setup, teardown),
