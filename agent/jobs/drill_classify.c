@@ -107,17 +107,18 @@ static const ArchiveEntry *find_entry(const ArchiveToc *toc, int dump_id) {
   return NULL;
 }
 
-/* One complaint of pg_restore, while its lines are gathered. */
+/* One complaint of pg_restore, while its lines are gathered. Of the message its first line: what follows, details and
+ * context, may quote rows, whatever those say. */
 typedef struct Complaint {
   const ArchiveEntry *entry; /* NULL: of no entry */
-  Buffer message, command;
-  size_t primary; /* of message: its first line; what follows may quote rows, whatever those say */
-  bool open, in_command;
+  Buffer message, command, place;
+  bool open, in_command, raised; /* raised: in words that a function of the database chose */
 } Complaint;
 
 static void complaint_release(Complaint *complaint) {
   buffer_release(&complaint->message);
   buffer_release(&complaint->command);
+  buffer_release(&complaint->place);
 }
 
 static char *entry_name(const ArchiveEntry *entry) {
@@ -125,17 +126,33 @@ static char *entry_name(const ArchiveEntry *entry) {
                         : memory_format("%s %s", entry->desc, entry->tag);
 }
 
+/* The message without the value that it quotes: `invalid input syntax for type integer: "..."`. */
+static char *discreet(Complaint *complaint, Status loss, Status status) {
+  const char *message = buffer_text(&complaint->message), *error = strstr(message, "ERROR:"), *quote = NULL;
+  const char *place = buffer_text(&complaint->place), *open = *place ? " (" : "", *close = *place ? ")" : "";
+  if (complaint->raised)
+    return memory_strdup("a function of the database raised an exception, whose words may quote rows");
+  if (error && status == loss) { /* names of roles, locales and the like are no values */
+    const char *colon = strstr(error, ": \""), *value = strstr(error, "value \"");
+    quote = colon && (!value || colon < value) ? colon + 2 : value ? value + 6 : NULL;
+  }
+  if (!quote)
+    return memory_format("%s%s%s%s", message, open, place, close);
+  const char *last = strrchr(quote, '"');
+  return memory_format("%.*s\"...\"%s%s%s%s", (int)(quote - message), message, last > quote ? last + 1 : "", open,
+                       place, close);
+}
+
 static void complaint_close(Complaint *complaint, DrillIssues *out) {
   if (!complaint->open)
     return;
-  complaint->open = complaint->in_command = false;
   char message[CLASSIFY_MESSAGE_SIZE], object[ERROR_OBJECT_SIZE];
-  text_clean(buffer_text(&complaint->message), message, sizeof message);
   const char *remedy;
   /* without an entry, it is pg_restore itself that failed */
   Status fallback = complaint->entry ? entry_loss(complaint->entry, buffer_text(&complaint->command)) : ERR_TOOL;
-  CLEANUP_FREE char *primary = memory_strndup(buffer_text(&complaint->message), complaint->primary);
-  Status status = drill_classify_message(primary, fallback, &remedy);
+  Status status = drill_classify_message(buffer_text(&complaint->message), fallback, &remedy);
+  CLEANUP_FREE char *text = discreet(complaint, fallback, status);
+  text_clean(text, message, sizeof message);
   CLEANUP_FREE char *name = complaint->entry ? entry_name(complaint->entry) : memory_strdup("");
   DrillIssue issue = {.status = status,
                       .object = memory_strdup(text_clean(name, object, sizeof object)),
@@ -144,6 +161,8 @@ static void complaint_close(Complaint *complaint, DrillIssues *out) {
   ARRAY_PUSH(out->items, out->count, issue);
   buffer_clear(&complaint->message);
   buffer_clear(&complaint->command);
+  buffer_clear(&complaint->place);
+  complaint->open = complaint->in_command = complaint->raised = false;
 }
 
 static const char *after(const char *line, const char *prefix) {
@@ -168,14 +187,32 @@ static bool complaint_begins_entry(const char *text) {
   return false;
 }
 
+/* A line that goes on with what came before: of the context only that a function raised it, and `COPY t, line 3`. */
+static void complaint_context(Complaint *complaint, const char *line) {
+  static const char marker[] = ", line ";
+  const char *copy = after(line, "CONTEXT:  COPY "), *number = copy ? strstr(copy, marker) : NULL;
+  if (strstr(line, " at RAISE"))
+    complaint->raised = true;
+  if (!number || complaint->place.size > 0)
+    return;
+  size_t digits = strspn(number + sizeof marker - 1, "0123456789");
+  size_t size = (size_t)(number - copy) + sizeof marker - 1 + digits;
+  if (digits == 0)
+    return;
+  buffer_append_format(&complaint->place, "COPY %.*s", (int)(size < ERROR_OBJECT_SIZE ? size : ERROR_OBJECT_SIZE),
+                       copy);
+}
+
 static void complaint_line(Complaint *complaint, const char *line, const ArchiveToc *toc, DrillIssues *out) {
   static const char command[] = "Command was: ";
   const char *rest = after(line, "pg_restore: ");
   if (!rest) { /* goes on with what came before */
     const char *statement = after(line, command);
     complaint->in_command = complaint->in_command || statement;
-    if (complaint->open)
-      append_part(complaint->in_command ? &complaint->command : &complaint->message, statement ? statement : line);
+    if (complaint->open && complaint->in_command)
+      append_part(&complaint->command, statement ? statement : line);
+    else if (complaint->open)
+      complaint_context(complaint, line);
     return;
   }
   const char *text;
@@ -189,11 +226,10 @@ static void complaint_line(Complaint *complaint, const char *line, const Archive
     complaint_close(complaint, out);
     complaint->open = true;
     append_part(&complaint->message, text);
-    complaint->primary = complaint->message.size;
   } else if ((text = after(rest, "detail: ")) && complaint->open) {
     const char *statement = after(text, command);
     complaint->in_command = statement != NULL;
-    append_part(statement ? &complaint->command : &complaint->message, statement ? statement : text);
+    append_part(&complaint->command, statement ? statement : "");
   } else {
     complaint_close(complaint, out); /* warnings, and what --verbose tells */
     if (complaint_begins_entry(rest))
@@ -237,11 +273,25 @@ void drill_issues_release(DrillIssues *issues) {
   *issues = (DrillIssues){0};
 }
 
-/* The end of what it wrote, when it failed without a word that is understood. */
+/* The last line that it wrote, when it failed without a word that is understood; rather its own than what it passed on.
+ */
 static Status verdict_unexplained(int exit_code, const char *errors, Error *err) {
-  size_t size = strlen(errors);
+  CLEANUP_FREE char *text = memory_strdup("it did not say why");
+  bool own = false;
+  for (const char *line = errors; *line;) {
+    size_t size = strcspn(line, "\n");
+    CLEANUP_FREE char *next = memory_strndup(line, size);
+    bool its = strstr(next, "pg_restore: ") != NULL;
+    if (size > 0 && (its || !own)) {
+      char *before = text;
+      text = STEAL(next);
+      free(before);
+    }
+    own |= its;
+    line += size + (line[size] == '\n');
+  }
   char tail[CLASSIFY_MESSAGE_SIZE];
-  text_clean(size > 500 ? errors + size - 500 : errors, tail, sizeof tail);
+  text_clean(text, tail, sizeof tail);
   return error_set(err, ERR_TOOL, "pg_restore ended with exit code %d: %s", exit_code, tail);
 }
 

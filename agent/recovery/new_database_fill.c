@@ -70,29 +70,14 @@ static Status stream(Restore *restore, Process *process, Error *err) {
   return STATUS_OK;
 }
 
-/* The message without what it quotes of rows: details and context, and the value in `invalid input ...: "value"`. */
-static char *discreet(const char *message) {
-  static const char *const ends[] = {"DETAIL:", "CONTEXT:", "HINT:", ": \"", "value \""};
-  const char *error = strstr(message, "ERROR:");
-  size_t size = strlen(message);
-  for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-    const char *found = strstr(error ? error : message, ends[i]);
-    if (found && (size_t)(found - message) < size)
-      size = (size_t)(found - message);
-  }
-  while (size > 0 && strchr(" ;\n", message[size - 1]))
-    size--;
-  return memory_strndup(message, size);
-}
-
 /* What it complained of. */
 static Status failed(Restore *restore, int exit_code, const char *errors, Error *err) {
   DrillIssues issues = {0};
   drill_classify(errors, archive_index_toc(restore->run.then), &issues);
   const DrillIssue *worst = drill_issues_worst(&issues);
   if (worst) {
-    CLEANUP_FREE char *message = discreet(worst->message);
-    error_set(err, worst->status == ERR_CLUSTER_LOST ? ERR_DATABASE_LOST : worst->status, "pg_restore: %s", message);
+    error_set(err, worst->status == ERR_CLUSTER_LOST ? ERR_DATABASE_LOST : worst->status, "pg_restore: %s",
+              worst->message);
     error_remedy(err, "%s",
                  worst->status == ERR_CLUSTER_LOST ? error_default_remedy(ERR_DATABASE_LOST) : worst->remedy);
     error_object(err, "%s", worst->object);

@@ -35,18 +35,32 @@ static const char *query_field(const PGresult *result, int field) {
   return text ? text : "";
 }
 
-/* Errors of class 22 (a value is wrong), 23 (a constraint) and P0 (a function's own) quote what is in rows. */
-static bool query_quotes_rows(const char *state) {
-  return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strncmp(state, "P0", 2) == 0;
+static bool query_is_one_of(const char *state, const char *const *prefixes, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (strncmp(state, prefixes[i], strlen(prefixes[i])) == 0)
+      return true;
+  return false;
+}
+
+/* Details and hints of these classes tell of objects, the server and the session: no row is quoted in them. */
+static bool query_detail_is_safe(const char *state) {
+  static const char *const safe[] = {"08", "0A", "28", "2B", "3D", "3F", "40", "42", "53", "55", "57", "58"};
+  return query_is_one_of(state, safe, ARRAY_SIZE(safe));
+}
+
+/* Words that a function of the database chose itself, under whatever SQLSTATE it liked. */
+static bool query_is_raised(const char *state, const char *function) {
+  static const char *const raised[] = {"P0", "38", "39"};
+  return query_is_one_of(state, raised, ARRAY_SIZE(raised)) || strcmp(function, "exec_stmt_raise") == 0;
 }
 
 /* `invalid input syntax for type integer: "..."`. Names that constraints have are quoted, too, and stay; a function's
  * own words may be anything. */
-static char *query_discreet(const char *state, const char *primary) {
-  if (strncmp(state, "23", 2) == 0)
-    return memory_strdup(primary);
-  if (strncmp(state, "P0", 2) == 0)
+static char *query_discreet(const char *state, const char *primary, bool raised) {
+  if (raised)
     return memory_strdup("a function of the database raised an exception, whose words may quote rows");
+  if (strncmp(state, "22", 2) != 0)
+    return memory_strdup(primary);
   const char *quote = strchr(primary, '"'), *last = strrchr(primary, '"');
   if (!quote)
     return memory_strdup(primary);
@@ -65,22 +79,32 @@ bool postgres_sqlstate(const Error *err, char state[6]) {
 }
 
 char *postgres_discreet(const char *state, const char *primary) {
-  CLEANUP_FREE char *text = query_quotes_rows(state) ? query_discreet(state, primary) : memory_strdup(primary);
+  CLEANUP_FREE char *text = query_discreet(state, primary, query_is_raised(state, ""));
   return memory_format("%s" SQLSTATE_MARK "%s)", text, state);
+}
+
+/* What libpq itself says where it has no field of the server's: one line, and of what a server said no values. */
+static char *query_first_line(PGconn *connection) {
+  const char *text = PQerrorMessage(connection), *said = strstr(text, "ERROR:");
+  size_t size = strcspn(text, "\n");
+  if (said && (size_t)(said - text) < size)
+    size = (size_t)(said - text) + strcspn(said, "\"\n");
+  return size > 0 ? memory_strndup(text, size) : memory_strdup("the statement failed, and nobody said why");
 }
 
 static Status query_failed(PGconn *connection, const PGresult *result, Error *err) {
   const char *state = query_field(result, PG_DIAG_SQLSTATE), *primary = query_field(result, PG_DIAG_MESSAGE_PRIMARY);
+  const char *function = query_field(result, PG_DIAG_SOURCE_FUNCTION);
+  CLEANUP_FREE char *line = query_first_line(connection);
+  bool raised = query_is_raised(state, function), safe = !raised && query_detail_is_safe(state);
+  CLEANUP_FREE char *discreet = query_discreet(state, primary, raised);
   if (PQstatus(connection) == CONNECTION_BAD)
-    return error_set(err, ERR_DATABASE_LOST, "the connection was lost: %s",
-                     *primary ? primary : PQerrorMessage(connection));
+    return error_set(err, ERR_DATABASE_LOST, "the connection was lost: %s", *primary ? discreet : line);
   if (!*primary)
-    return error_set(err, ERR_QUERY, "%s", PQerrorMessage(connection));
-  bool rows = query_quotes_rows(state);
-  const char *detail = rows ? "" : query_field(result, PG_DIAG_MESSAGE_DETAIL);
-  const char *hint = rows ? "" : query_field(result, PG_DIAG_MESSAGE_HINT);
-  Status status = query_classify(state, primary, query_field(result, PG_DIAG_SOURCE_FUNCTION));
-  CLEANUP_FREE char *discreet = rows ? query_discreet(state, primary) : memory_strdup(primary);
+    return error_set(err, ERR_QUERY, "%s", line);
+  const char *detail = safe ? query_field(result, PG_DIAG_MESSAGE_DETAIL) : "";
+  const char *hint = safe ? query_field(result, PG_DIAG_MESSAGE_HINT) : "";
+  Status status = query_classify(state, primary, function);
   error_set(err, status, "%s" SQLSTATE_MARK "%s)%s%s%s%s", discreet, state, *detail ? "; " : "", detail,
             *hint ? "; " : "", hint);
   const char *schema = query_field(result, PG_DIAG_SCHEMA_NAME), *table = query_field(result, PG_DIAG_TABLE_NAME);

@@ -11,6 +11,7 @@
 
 #include "agent/jobs/drill.h"
 #include "common/base/cleanup.h"
+#include "common/base/memory.h"
 
 static const ArchiveEntry entries[] = {
     {.dump_id = 7, .tag = (char *)"t", .desc = (char *)"TABLE", .schema = (char *)"public"},
@@ -52,6 +53,40 @@ static void errors_are_classified(void **state) {
         1);
   check("pg_restore: error: could not extend file: No space left on device\n", ERR_DISK_FULL, "", 1);
   check("pg_restore: error: something new\n", ERR_TOOL, "", 1);
+}
+
+/* Whatever is wrong with a row, its values are in no message. */
+static void rows_are_not_quoted(void **state) {
+  (void)state;
+  static const struct {
+    const char *errors, *message;
+  } cases[] = {
+      {"COPY failed for table \"t\": ERROR:  invalid input syntax for type integer: \"hidden\"\n"
+       "CONTEXT:  COPY t, line 3, column a: \"hidden\"\n",
+       "COPY failed for table \"t\": ERROR:  invalid input syntax for type integer: \"...\" (COPY t, line 3)"},
+      {"could not execute query: ERROR:  value \"hidden\" is out of range for type integer\n"
+       "CONTEXT:  COPY t, line hidden\nCommand was: x\n",
+       "could not execute query: ERROR:  value \"...\" is out of range for type integer"},
+      {"COPY failed for table \"t\": ERROR:  new row for relation \"t\" violates check constraint \"c\"\n"
+       "DETAIL:  Failing row contains (1, hidden).\nCONTEXT:  COPY t, line 12: \"1\thidden\"\n",
+       "COPY failed for table \"t\": ERROR:  new row for relation \"t\" violates check constraint \"c\" (COPY t, line "
+       "12)"},
+      {"could not execute query: ERROR:  hidden is wrong\nHINT:  hidden\n"
+       "CONTEXT:  PL/pgSQL function public.f() line 3 at RAISE\nCOPY t, line 1\n",
+       "a function of the database raised an exception, whose words may quote rows"},
+      {"could not execute query: ERROR:  insert or update on table \"t\" violates foreign key constraint \"k\"\n"
+       "pg_restore: detail: Key (a)=(hidden) is not present in table \"u\".\n",
+       "could not execute query: ERROR:  insert or update on table \"t\" violates foreign key constraint \"k\""},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    DrillIssues issues = {0};
+    CLEANUP_FREE char *errors =
+        memory_format("pg_restore: from TOC entry 8; 0 1 TABLE DATA t alice\npg_restore: error: %s", cases[i].errors);
+    drill_classify(errors, &toc, &issues);
+    assert_int_equal(issues.count, 1);
+    assert_string_equal(issues.items[0].message, cases[i].message);
+    drill_issues_release(&issues);
+  }
 }
 
 static void worst_issue_decides(void **state) {
@@ -111,9 +146,10 @@ static void database_names_are_quoted(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(errors_are_classified),        cmocka_unit_test(worst_issue_decides),
-      cmocka_unit_test(silence_is_no_issue),          cmocka_unit_test(bootstrap_role_is_recognised),
-      cmocka_unit_test(database_tablespace_is_found), cmocka_unit_test(database_names_are_quoted),
+      cmocka_unit_test(errors_are_classified),        cmocka_unit_test(rows_are_not_quoted),
+      cmocka_unit_test(worst_issue_decides),          cmocka_unit_test(silence_is_no_issue),
+      cmocka_unit_test(bootstrap_role_is_recognised), cmocka_unit_test(database_tablespace_is_found),
+      cmocka_unit_test(database_names_are_quoted),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

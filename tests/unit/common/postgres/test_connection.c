@@ -367,6 +367,31 @@ static void test_statement_errors_are_classified(void **state) {
   assert_int_equal(postgres_query(reader, NULL, &err, "SELECT 1"), ERR_DATABASE_LOST);
 }
 
+/* Whatever is wrong with a row, its values are in no error. */
+static void test_statement_errors_quote_no_rows(void **state) {
+  static const char *const statements[] = {
+      "SELECT 'hidden'::int",
+      "INSERT INTO quoted VALUES (1, 'hidden')",
+      "INSERT INTO quoted_view VALUES (2, 'hidden')",
+      "DO $$BEGIN RAISE EXCEPTION 'hidden'; END$$",
+      "DO $$BEGIN RAISE 'hidden' USING ERRCODE = '42501', DETAIL = 'hidden', HINT = 'hidden'; END$$",
+      "COPY quoted FROM PROGRAM 'echo hidden'",
+      "SELECT hidden.* FROM (VALUES ('hidden')) hidden(a) WHERE a::date > now()",
+  };
+  CLEANUP(postgres_close) PGconn *boss = connect_as(*state, "boss");
+  Error err;
+  must(boss, "CREATE TEMP TABLE quoted (id int PRIMARY KEY, note text CHECK (note <> 'hidden')); INSERT INTO quoted"
+             " VALUES (1, 'x'); CREATE TEMP VIEW quoted_view AS SELECT * FROM quoted WHERE id < 2 WITH CHECK OPTION");
+  for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
+    assert_int_not_equal(postgres_query(boss, NULL, &err, statements[i]), STATUS_OK);
+    if (strstr(err.message, "hidden") || strstr(err.remedy, "hidden") || strstr(err.object, "hidden"))
+      fail_msg("%s: %s", statements[i], err.message);
+  }
+  must(boss, "CREATE TEMP TABLE parent (id int); CREATE TEMP VIEW child AS SELECT * FROM parent");
+  assert_int_equal(postgres_query(boss, NULL, &err, "DROP TABLE parent"), ERR_QUERY);
+  assert_non_null(strstr(err.message, "view child depends on table parent")); /* that is no row */
+}
+
 static void test_tools_work_in_the_environment(void **state) {
   Server *server = *state;
   Error err;
@@ -402,6 +427,7 @@ int main(void) {
       cmocka_unit_test(test_watched_statement_is_canceled),
       cmocka_unit_test(test_copy_hands_out_lines),
       cmocka_unit_test(test_statement_errors_are_classified),
+      cmocka_unit_test(test_statement_errors_quote_no_rows),
       cmocka_unit_test(test_tools_work_in_the_environment),
   };
   int failed = cmocka_run_group_tests(alone, NULL, NULL);
