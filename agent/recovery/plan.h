@@ -6,6 +6,7 @@
  *   plan.c          the order of things
  *   plan_tables.c   each table's rows then and now: counts, and content digests where asked for
  *   plan_rows.c     rows compared by primary key where asked for: the checkpoint's in memory as hashes, bounded
+ *   plan_types.c    which changes of a column's type keep every value
  *   plan_damage.c   what counts as lost
  *   plan_forward.c  what a migration can put back
  *   plan_ways.c     the ways in their order: roll forward, compensate, restore tables, restore database
@@ -40,6 +41,8 @@ typedef struct PlanTable {
   bool renamed, recreated;
   bool reshaped; /* columns went, or have other types: their values are in the checkpoint only */
   bool retyped;  /* they are all there, some with other types: what they read as can be compared */
+  bool narrowed; /* a column has a type that need not hold every value of the one before */
+  bool doubtful; /* replaced or converted, and nobody can tell that all that it held is there: counts as lost */
   PlanTableState state;
   int64_t rows_now; /* -1: not known */
   bool compared;    /* by rows: the next three are known */
@@ -86,6 +89,10 @@ void plan_tables_release(Plan *plan);
 Status plan_tables_look(Plan *plan, Error *err) MUST_CHECK;
 int64_t plan_table_lost(const PlanTable *table); /* rows, at least; 0: none */
 
+/* plan_types.c: whether every value of the type `was` is the same value in `is`, both as pg_dump words a column's type
+ * and what follows it. False where that is not known. Pure. */
+bool plan_type_keeps(const char *was, const char *is);
+
 /* plan_rows.c */
 /* Can all the columns that the checkpoint has of it be read? Sets table->retyped. */
 bool plan_columns_stand(Plan *plan, PlanTable *table);
@@ -96,7 +103,7 @@ Status plan_rows_compare(Plan *plan, PlanTable *table, Error *err) MUST_CHECK;
 void plan_damage_judge(Plan *plan);
 /* What says something about an object, and is none itself: a comment, a grant. */
 bool plan_is_remark(const char *desc);
-bool plan_table_is_lost(const Plan *plan, const PlanTable *table); /* missing, or beyond the threshold */
+bool plan_table_is_lost(const Plan *plan, const PlanTable *table); /* missing, beyond the threshold, or doubtful */
 /* Tables that are there and may not be read: what became of them is not known. */
 size_t plan_unread(const Plan *plan);
 const char *plan_damage_name(PlanDamage damage);

@@ -18,7 +18,7 @@ bool plan_is_remark(const char *desc) {
 
 bool plan_table_is_lost(const Plan *plan, const PlanTable *table) {
   int64_t rows = table->then->rows, lost = plan_table_lost(table);
-  return table->state == PLAN_MISSING || (rows > 0 && lost >= rows) ||
+  return table->state == PLAN_MISSING || table->doubtful || (rows > 0 && lost >= rows) ||
          (double)lost * 100 > plan->threshold_percent * (double)rows;
 }
 

@@ -308,7 +308,7 @@ Status plan_rows_compare(Plan *plan, PlanTable *table, Error *err) {
     table->note = memory_format("its rows cannot be compared: %s", why.message);
   if (table->note)
     return STATUS_OK;
-  share_columns(table, plan->all, &was, &is, &then, &now, &list, &keys);
+  share_columns(table, plan->all || table->narrowed, &was, &is, &then, &now, &list, &keys);
   if (keys == table->key_count)
     return compare(plan, table, &then, &now, buffer_text(&list), err);
   free(table->note);

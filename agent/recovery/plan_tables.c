@@ -50,8 +50,11 @@ static void note_changes(const Plan *plan, PlanTable *table) {
       table->recreated = true;
   for (size_t i = 0; i < plan->changes.column_count; i++) {
     const ArchiveColumnChange *column = &plan->changes.columns[i];
-    if (column->then == table->then_entry && (column->kind == COLUMN_MISSING || column->kind == COLUMN_RETYPED))
-      table->reshaped = true;
+    if (column->then != table->then_entry || (column->kind != COLUMN_MISSING && column->kind != COLUMN_RETYPED))
+      continue;
+    table->reshaped = true;
+    table->retyped |= column->kind == COLUMN_RETYPED;
+    table->narrowed |= column->kind == COLUMN_RETYPED && !(column->was && plan_type_keeps(column->was, column->is));
   }
 }
 
@@ -147,18 +150,62 @@ static Status look_at_all(Plan *plan, PlanTable *table, Error *err) {
   return status == STATUS_OK && table->state != PLAN_CONTENT_SAME ? look_closer(plan, table, err) : status;
 }
 
+static void set_note(PlanTable *table, char *note) {
+  free(table->note);
+  table->note = note;
+}
+
+/* As many rows as before say nothing of a table that was dropped and made again, or whose values were converted. */
+static bool must_be_looked_at(Plan *plan, PlanTable *table) {
+  return (table->recreated || table->retyped) && table->rows_now > 0 && table->then->rows > 0 &&
+         plan_columns_stand(plan, table);
+}
+
+/* Content as then is proof; else rows are told apart by key, and where they cannot be, nobody knows what is left. */
+static Status look_closely(Plan *plan, PlanTable *table, Error *err) {
+  Status status = digest_table(plan, table, err);
+  if (status != STATUS_OK)
+    return status;
+  if (table->state == PLAN_CONTENT_SAME) {
+    set_note(table, memory_strdup(table->recreated ? "it was dropped and made again, with exactly the checkpoint's rows"
+                                                   : "every value is as it was, in another type"));
+    return STATUS_OK;
+  }
+  if (!table->recreated && !table->narrowed) {
+    set_note(table,
+             memory_strdup("the new type holds every value of the one before; what differs was written since, or "
+                           "converted by the statement itself"));
+    return STATUS_OK;
+  }
+  status = plan_rows_compare(plan, table, err);
+  if (status != STATUS_OK || (table->compared && (!table->narrowed || table->changed == 0)))
+    return status;
+  table->doubtful = true;
+  const char *what = table->recreated ? "it was dropped and made again with other rows" : "its values were converted";
+  CLEANUP_FREE char *why = table->note;
+  table->note = memory_format("%s, and nobody can tell that all of the checkpoint's are there%s%s", what,
+                              why ? ": " : "", why ? why : "");
+  return STATUS_OK;
+}
+
 static Status look_at(Plan *plan, PlanTable *table, bool by_rows, Error *err) {
   if (!table->now || table->rows_now < 0)
     return STATUS_OK; /* its state says it */
+  if (!plan->all && must_be_looked_at(plan, table)) {
+    Status status = look_closely(plan, table, err);
+    if (status != STATUS_OK || !by_rows || table->compared || table->doubtful)
+      return status;
+    set_note(table, NULL);
+    return plan_rows_compare(plan, table, err);
+  }
   if (by_rows)
     return plan_rows_compare(plan, table, err);
   if (plan->all)
     return look_at_all(plan, table, err);
-  if (!table->reshaped && plan_columns_stand(plan, table))
+  if (plan_columns_stand(plan, table))
     return digest_table(plan, table, err);
-  if (!table->note)
-    table->note =
-        memory_strdup("its columns are not those of the checkpoint: what is in them can be compared by rows only");
+  set_note(table,
+           memory_strdup("its columns are not those of the checkpoint: what is in them can be compared by rows only"));
   return STATUS_OK;
 }
 
@@ -181,8 +228,10 @@ Status plan_tables_look(Plan *plan, Error *err) {
   if (status == STATUS_OK)
     status = choose(plan, "rows", &rows, err);
   size_t done = 0, total = 0;
-  for (size_t i = 0; status == STATUS_OK && i < plan->table_count; i++)
+  for (size_t i = 0; status == STATUS_OK && i < plan->table_count; i++) {
+    digests[i] |= must_be_looked_at(plan, &plan->tables[i]);
     total += plan->all || digests[i] || rows[i];
+  }
   for (size_t i = 0; status == STATUS_OK && i < plan->table_count; i++) {
     PlanTable *table = &plan->tables[i];
     if (!plan->all && !digests[i] && !rows[i])

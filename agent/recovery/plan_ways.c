@@ -29,8 +29,9 @@ static void choose(Chosen *chosen, const PlanTable *table) {
 static bool is_damaged(const PlanTable *table) {
   if (!table->now || table->rows_now < 0)
     return false;
-  return plan_table_lost(table) > 0 || (table->compared && table->changed > 0) ||
-         (!table->compared && table->state == PLAN_CONTENT_CHANGED) || (table->reshaped && table->then->rows > 0);
+  return plan_table_lost(table) > 0 || (table->compared && table->changed > 0) || table->doubtful ||
+         (!table->compared && table->state == PLAN_CONTENT_CHANGED) ||
+         (table->reshaped && table->then->rows > 0 && table->state != PLAN_CONTENT_SAME);
 }
 
 static Chosen missing_tables(const Plan *plan) {

@@ -327,7 +327,7 @@ static void compare_whole(Tables *tables, size_t told_before) {
   statements = (StatementList){0};
   change.recreated = recreated;
   if (recreated)
-    change.note = memory_strdup("was dropped and made again: the rows it had at the checkpoint went with it");
+    change.note = memory_strdup("was dropped and made again since the checkpoint");
   else if (!change.roll_forward.count)
     change.note = memory_strdup("its storage, partitioning, server or the order of its columns differs");
   changes_add(tables->comparison, change);
