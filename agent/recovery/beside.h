@@ -41,6 +41,9 @@ typedef struct Beside {
 Status difference_prepare(Beside *beside, BesideTable *table, Error *err) MUST_CHECK;
 /* Counts; and tells them in the report. */
 Status difference_find(Beside *beside, BesideTable *table, Error *err) MUST_CHECK;
+/* Without a key, but every row that is there was there: what is missing was deleted, and can be inserted. With other
+ * rows there, they may be the missing ones, changed. Pure. */
+bool difference_only_deleted(const BesideTable *table);
 /* An expression that is true where the column differs, as text, byte for byte. */
 void difference_append_column(Buffer *sql, const char *column);
 /* SELECT of one row of numbers; result is cleared by the caller. */

@@ -203,6 +203,25 @@ static Status compare_whole(Beside *beside, BesideTable *table, Error *err) {
   return status == STATUS_OK ? difference_count(beside, &table->fresh, fresh, err) : status;
 }
 
+bool difference_only_deleted(const BesideTable *table) {
+  for (size_t i = 0; i < table->column_count; i++)
+    if (!table->columns[i].compared)
+      return false;
+  return table->multiset && table->fresh == 0 && table->column_count > 0;
+}
+
+static void note_keyless(Beside *beside, const BesideTable *table) {
+  const char *what = "";
+  if (table->missing > 0)
+    what =
+        difference_only_deleted(table)
+            ? ", none is there that was not there then, and the script inserts those that are missing"
+            : ". Those that are new or have other columns may be the missing ones, changed: the script leaves it out. "
+              "Look at them beside each other, and copy by hand what is wanted";
+  restore_note(beside->restore, "%s has no key by which its rows can be told apart: whole rows were compared%s.",
+               table->live_name, what);
+}
+
 static void tell(Beside *beside, const BesideTable *table) {
   RecoveryRun *run = &beside->restore->run;
   json_t *json = json_object(), *key = json_array(), *columns = json_object();
@@ -246,11 +265,9 @@ Status difference_find(Beside *beside, BesideTable *table, Error *err) {
   } else if (table->match) {
     status = compare_by_key(beside, table, err);
   } else {
-    restore_note(restore,
-                 "%s has no key by which its rows can be told apart: whole rows were compared, and the script "
-                 "leaves it out.",
-                 table->live_name);
     status = compare_whole(beside, table, err);
+    if (status == STATUS_OK)
+      note_keyless(beside, table);
   }
   if (status != STATUS_OK)
     return error_prefix(err, "comparing %s.%s", table->then->schema, table->then->name);

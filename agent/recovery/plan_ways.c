@@ -152,13 +152,11 @@ static json_t *new_way(const char *name, bool possible) {
 
 static json_t *compensate(Plan *plan, size_t limit) {
   CLEANUP(chosen_release) Chosen damaged = damaged_tables(plan);
-  CLEANUP(chosen_release) Chosen keyed = {0};
   json_t *list = json_array();
+  size_t keyless = 0;
   for (size_t i = 0; i < damaged.count; i++) {
     const PlanTable *table = damaged.items[i];
-    if (table->key_count == 0)
-      continue;
-    choose(&keyed, table);
+    keyless += table->key_count == 0;
     if (json_array_size(list) >= limit)
       continue;
     json_t *json = json_object();
@@ -169,22 +167,27 @@ static json_t *compensate(Plan *plan, size_t limit) {
                         known ? json_integer(plan_table_lost(table) + (table->compared ? table->changed : 0))
                               : json_null());
     json_object_set_new(json, "exact", json_boolean(table->compared));
+    json_object_set_new(json, "key", json_boolean(table->key_count > 0));
     json_array_append_new(list, json);
   }
-  json_t *way = new_way("compensate", keyed.count > 0);
+  json_t *way = new_way("compensate", damaged.count > 0);
   json_object_set_new(way, "tables", list);
   const char *note = "No table that is still there has lost or changed rows, as far as was looked at.";
-  if (keyed.count > 0)
+  if (damaged.count > 0)
     note = "The checkpoint's rows are put beside the live tables, compared with them by primary key, and a script is "
            "written that puts back what is missing or changed. It touches no row that was written since, and nothing "
            "runs before you have read it.";
-  else if (damaged.count > 0)
-    note = "The tables that have lost or changed rows have no primary key: rows cannot be told apart.";
-  json_object_set_new(way, "note", json_string(note));
-  if (keyed.count > 0) {
-    set_cost(plan, way, &keyed);
+  static const char without[] =
+      " Of tables without a primary key (%zu of these) whole rows are compared: the script puts "
+      "back what was deleted, if no row is there that was not there then, and else leaves "
+      "them out.";
+  CLEANUP_FREE char *more = keyless > 0 ? memory_format(without, keyless) : memory_strdup("");
+  CLEANUP_FREE char *text = memory_format("%s%s", note, more);
+  json_object_set_new(way, "note", json_string(text));
+  if (damaged.count > 0) {
+    set_cost(plan, way, &damaged);
     json_object_set_new(way, "rows_lost_since", json_integer(0));
-    json_object_set_new(way, "command", command(plan, &keyed, " --beside"));
+    json_object_set_new(way, "command", command(plan, &damaged, " --beside"));
   }
   return way;
 }

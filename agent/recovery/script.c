@@ -78,7 +78,41 @@ static void alter_columns(Script *script, const BesideTable *table) {
 
 /* ---- insert ---- */
 
+/* "ROW(r.a::text, r.b::text)::text": equal where the rows are. */
+static void append_row(Buffer *sql, const BesideTable *table, char alias) {
+  buffer_append_text(sql, "ROW(");
+  for (size_t i = 0; i < table->column_count; i++) {
+    CLEANUP_FREE char *name = sql_name(table->columns[i].name);
+    buffer_append_format(sql, "%s%c.%s::text", i ? ", " : "", alias, name);
+  }
+  buffer_append_text(sql, ")::text");
+}
+
+/* Each as often as it was there. */
+static char *insert_keyless_sql(const BesideTable *table) {
+  CLEANUP(buffer_release) Buffer names = {0}, from = {0}, values = {0}, then = {0}, now = {0};
+  for (size_t i = 0; i < table->column_count; i++) {
+    CLEANUP_FREE char *name = sql_name(table->columns[i].name);
+    buffer_append_format(&names, "%s%s", i ? ", " : "", name);
+    buffer_append_format(&from, "r.%s, ", name);
+    buffer_append_format(&values, "%sx.%s", i ? ", " : "", name);
+  }
+  append_row(&then, table, 'r');
+  append_row(&now, table, 'l');
+  return memory_format(
+      "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE\n  SELECT %s\n"
+      "  FROM (SELECT %s%s AS pgseal_row,\n"
+      "      pg_catalog.row_number() OVER (PARTITION BY %s) AS pgseal_number FROM %s r) x\n"
+      "  LEFT JOIN (SELECT %s AS live_row, pg_catalog.count(*) AS live_number FROM ONLY %s l GROUP BY 1) y\n"
+      "    ON y.live_row = x.pgseal_row\n"
+      "  WHERE x.pgseal_number > COALESCE(y.live_number, 0)\n  ON CONFLICT DO NOTHING",
+      table->live_name, buffer_text(&names), buffer_text(&values), buffer_text(&from), buffer_text(&then),
+      buffer_text(&then), table->rescue_name, buffer_text(&now), table->live_name);
+}
+
 static char *insert_sql(const BesideTable *table) {
+  if (!table->match)
+    return insert_keyless_sql(table);
   CLEANUP(buffer_release) Buffer names = {0}, values = {0};
   for (size_t i = 0; i < table->column_count; i++) {
     const BesideColumn *column = &table->columns[i];
@@ -96,7 +130,7 @@ static char *insert_sql(const BesideTable *table) {
 }
 
 static bool is_inserted(const BesideTable *table) {
-  return table->match && table->missing > 0;
+  return (table->match || difference_only_deleted(table)) && table->missing > 0;
 }
 
 /* In one statement, whose foreign keys are looked at when all of it is done. */
@@ -311,6 +345,23 @@ static Status write_steps(Script *script, Error *err) {
   return status;
 }
 
+/* What a reader would look for in vain. */
+static size_t write_left_out(Script *script) {
+  char clean[LINE_NAME_SIZE];
+  size_t count = 0;
+  for (size_t i = 0; i < script->order_count; i++) {
+    const BesideTable *table = script->order[i];
+    if (!table->live_name || table->match || table->missing == 0 || is_inserted(table))
+      continue;
+    buffer_append_format(&script->text,
+                         "-- LEFT OUT: %lld rows of %s, which has no key to tell them from changed ones\n",
+                         (long long)table->missing, text_clean(table->live_name, clean, sizeof clean));
+    count++;
+  }
+  buffer_append_text(&script->text, count ? "\n" : "");
+  return count;
+}
+
 static void write_head(Script *script) {
   const RecoveryRun *run = &script->beside->restore->run;
   char tag[LINE_NAME_SIZE];
@@ -355,11 +406,13 @@ Status script_write(Beside *beside, Error *err) {
     if (!beside->tables[i].visited)
       visit(&script, &beside->tables[i]);
   write_head(&script);
+  size_t left_out = write_left_out(&script);
   Status status = write_steps(&script, err);
   if (status != STATUS_OK)
     return status;
   if (script.steps == 0) {
-    restore_note(beside->restore, "There is nothing that a script would have to put back.");
+    restore_note(beside->restore, left_out ? "There is nothing that a script could put back."
+                                           : "There is nothing that a script would have to put back.");
     return STATUS_OK;
   }
   buffer_append_text(&script.text, "COMMIT;\n");
