@@ -62,6 +62,22 @@ static Status take_int(const Loaded *loaded, const char *what, const int *value,
   return STATUS_OK;
 }
 
+/* What such an agent can do, anybody could with the repository and the key. */
+static Status take_bare(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  if (!config->bare)
+    return STATUS_OK;
+  if (config->can_dump || config->can_restore || config->can_prune || config->can_rehearse ||
+      loaded->raw->databases_count > 0) {
+    config_error(err, config->path, "agent.capabilities: a bare agent has nothing but the repository and the key");
+    error_remedy(err, "Leave it `bare`, with `drill` or without; and take `databases` out.");
+    return err->status;
+  }
+  config->bare_only = !config->can_drill;
+  config->can_drill = true;
+  return STATUS_OK;
+}
+
 static Status take_capabilities(Loaded *loaded, Error *err) {
   for (unsigned i = 0; i < loaded->raw->agent.capabilities_count; i++) {
     const char *capability = loaded->raw->agent.capabilities[i];
@@ -70,16 +86,17 @@ static Status take_capabilities(Loaded *loaded, Error *err) {
                   : strcmp(capability, "restore") == 0  ? &loaded->config.can_restore
                   : strcmp(capability, "prune") == 0    ? &loaded->config.can_prune
                   : strcmp(capability, "rehearse") == 0 ? &loaded->config.can_rehearse
+                  : strcmp(capability, "bare") == 0     ? &loaded->config.bare
                                                         : NULL;
     if (!which)
-      return config_error(err, loaded->config.path,
-                          "agent.capabilities: '%s' is unknown; there are dump, drill, restore, rehearse and prune",
-                          capability);
+      return config_error(
+          err, loaded->config.path,
+          "agent.capabilities: '%s' is unknown; there are dump, drill, restore, rehearse, prune and bare", capability);
     if (*which)
       return config_error(err, loaded->config.path, "agent.capabilities: %s is there twice", capability);
     *which = true;
   }
-  return STATUS_OK;
+  return take_bare(loaded, err);
 }
 
 static Status take_tls(Loaded *loaded, Error *err) {

@@ -55,6 +55,7 @@ typedef struct AgentConfig {
   const char *tls_ca, *tls_identity; /* PEM paths: the deployment's authority; key and certificate in one file, which is
                                         exchanged whole when the certificate is renewed. NULL: none */
   bool can_dump, can_drill, can_restore, can_prune, can_rehearse;
+  bool bare, bare_only; /* it has nothing but the repository and a key, and can_drill; it does no other drills */
   int dump_slots, drill_slots, restore_slots; /* default 1 each; plans take a restore's */
   int prune_slots, rehearse_slots;            /* likewise */
   const char *repository_directory;           /* NULL: in a bucket, */

@@ -32,7 +32,8 @@ ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
   CLEANUP(free_list) OptionList capabilities = {0};
   CLEANUP(free_list) OptionList databases = {0};
   const Option options[] = {
-      {"capability", OPTION_LIST, &capabilities, "dump|drill|restore|prune", "what it may do; may be repeated"},
+      {"capability", OPTION_LIST, &capabilities, "dump|drill|restore|rehearse|prune|bare",
+       "what it may do; may be repeated"},
       {"databases", OPTION_LIST, &databases, "GLOB",
        "for which databases, e.g. 'prod-*'; may be repeated (default: *)"},
       {"expires", OPTION_TEXT, &expires, "TIME", "how long the invitation is good: 30m, 1h (default), 2d"},
@@ -43,7 +44,7 @@ ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
     return code;
   int64_t seconds = 0;
   if (capabilities.count == 0)
-    return cli_usage(cli, "--capability is missing: dump, drill, restore, prune, or several of them");
+    return cli_usage(cli, "--capability is missing: dump, drill, restore, rehearse, prune, bare, or several of them");
   if (!text_duration(expires, &seconds) || seconds == 0)
     return cli_usage(cli, "--expires is a time such as 30m, 1h or 2d, not '%s'", expires);
   if (!text_name_valid(name))

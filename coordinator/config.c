@@ -268,7 +268,7 @@ static Status take_database(Loaded *loaded, const RawDatabase *raw, Error *err) 
 }
 
 bool coordinator_config_capability(const char *name) {
-  static const char *const known[CAPABILITIES] = {"dump", "drill", "restore", "rehearse", "prune"};
+  static const char *const known[CAPABILITIES] = {"dump", "drill", "restore", "rehearse", "prune", "bare"};
   for (size_t i = 0; i < CAPABILITIES; i++) {
     if (strcmp(known[i], name) == 0)
       return true;

@@ -64,8 +64,8 @@ typedef struct CoordinatorConfig {
   const char *log_level, *log_format;
 } CoordinatorConfig;
 
-enum { CAPABILITIES = 5 };
-#define CAPABILITIES_TEXT "dump, drill, restore, rehearse and prune"
+enum { CAPABILITIES = 6 };
+#define CAPABILITIES_TEXT "dump, drill, restore, rehearse, prune and bare"
 bool coordinator_config_capability(const char *name); /* is there such a one? */
 
 Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) MUST_CHECK;

@@ -1,6 +1,7 @@
 #include "agent/jobs/drill.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -30,11 +31,21 @@ static Status drill_restore(DrillRun *run, Error *err) {
   return status;
 }
 
+static Status drill_dump_copy(DrillRun *run, Error *err) {
+  Status status = run->tamper ? run->tamper(run, err) : STATUS_OK;
+  return status == STATUS_OK ? drill_redump(run, err) : status;
+}
+
+/* Two major versions' dumps of the same are never the same: what that means is the trial's to say. */
+static Status drill_hold_against(DrillRun *run, Error *err) {
+  return run->forward_major ? drill_differences(run, err) : drill_compare(run, err);
+}
+
 static const DrillStep steps[] = {
-    {DRILL_STAGE_PREPARE, "preparing", drill_start},   {DRILL_STAGE_ROLES, "preparing", drill_roles},
-    {DRILL_STAGE_RESTORE, "restoring", drill_restore}, {DRILL_STAGE_INDEX, "indexing", drill_restore_indexes},
-    {DRILL_STAGE_ASSERT, "asserting", drill_assert},   {DRILL_STAGE_REDUMP, "dumping", drill_redump},
-    {DRILL_STAGE_COMPARE, "comparing", drill_compare},
+    {DRILL_STAGE_PREPARE, "preparing", drill_start},        {DRILL_STAGE_ROLES, "preparing", drill_roles},
+    {DRILL_STAGE_RESTORE, "restoring", drill_restore},      {DRILL_STAGE_INDEX, "indexing", drill_restore_indexes},
+    {DRILL_STAGE_ASSERT, "asserting", drill_assert},        {DRILL_STAGE_REDUMP, "dumping", drill_dump_copy},
+    {DRILL_STAGE_COMPARE, "comparing", drill_hold_against},
 };
 
 Status drill_walk(DrillRun *run, Error *err) {
@@ -72,11 +83,22 @@ static Status drill_conclude(DrillRun *run, Status status, Pgseal__DrillResult *
   return drill_condemn(run, &failure, result, err);
 }
 
+static Status drill_bare(DrillRun *run, Error *err) {
+  if (strcmp(run->spec->kind, "bare") != 0)
+    return STATUS_OK;
+  if (!run->context->config->bare)
+    return error_set(err, ERR_CONFIG, "this agent is not bare: what it proves says nothing of one that is");
+  drill_note(run, "drilled bare: by an agent with nothing but the repository and a key");
+  return STATUS_OK;
+}
+
 Status drill_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) {
   CLEANUP(drill_run_release) DrillRun run = {0};
   Status status = drill_run_open(&run, context, context->job->drill, err);
   if (status == STATUS_OK)
     status = drill_run_load_proof_keys(&run, err);
+  if (status == STATUS_OK)
+    status = drill_bare(&run, err);
   while (status == STATUS_OK) {
     status = drill_walk(&run, err);
     if (!run.moved) {

@@ -17,6 +17,8 @@
  *   drill_compare.c   dumps the copy and compares
  *   drill_proof.c     proof, verdict, result
  *
+ * Trials (trial*.c) walk the same way, but prove nothing and store nothing.
+ *
  * All of it belongs to the job's main thread. What it shares with restores is in stored.h.
  */
 #ifndef PGSEAL_AGENT_JOBS_DRILL_H
@@ -63,6 +65,11 @@ typedef struct DrillRun {
   Recipients *recipients; /* with the next: for proofs */
   SigningKey *signer;
   int64_t started_us; /* wall clock */
+
+  /* trials */
+  int forward_major;                                  /* of the cluster; 0: the source's */
+  Status (*tamper)(struct DrillRun *run, Error *err); /* before the copy is dumped; or NULL */
+  void *trial;                                        /* its own */
 
   /* the checkpoint, as far as known */
   char *prefix, *bootstrap_role, *database_name, *manifest_sha256;
@@ -152,6 +159,7 @@ Status drill_source_next(DrillSource *source, const Buffer **plain, Error *err) 
 void drill_source_close(DrillSource **source); /* for CLEANUP() */
 
 /* drill_cluster.c */
+int drill_cluster_major(const DrillRun *run);
 Status drill_cluster_start(DrillRun *run, Error *err) MUST_CHECK;
 /* Where a session of the bootstrap role connects to, whatever its or the database's own settings are; conninfo_free.
  * database NULL: not said. */
@@ -212,6 +220,7 @@ Status drill_assert(DrillRun *run, Error *err) MUST_CHECK;
 
 /* drill_compare.c */
 Status drill_redump(DrillRun *run, Error *err) MUST_CHECK;
+Status drill_differences(DrillRun *run, Error *err) MUST_CHECK; /* fills run->differences; they are no error */
 Status drill_compare(DrillRun *run, Error *err) MUST_CHECK;
 
 /* drill_proof.c. outcome proven or failed (then *failure says why): stores the proof, reads it back, and fills the

@@ -14,13 +14,17 @@ static const char drill_options[] = "-c default_transaction_read_only=off -c sta
 static const char drill_options_17[] = " -c event_triggers=off -c transaction_timeout=0";
 enum { EVENT_TRIGGERS_OFF_SINCE = 17, BLAME_TICKS = 30, BLAME_TICK_US = 100000 };
 
+int drill_cluster_major(const DrillRun *run) {
+  return run->forward_major ? run->forward_major : run->major;
+}
+
 Status drill_conninfo(DrillRun *run, const char *database, Conninfo **out, Error *err) {
   Conninfo *conninfo = NULL;
   Status status = conninfo_parse("", &conninfo, err);
   if (status != STATUS_OK)
     return status;
-  CLEANUP_FREE char *options =
-      memory_format("%s%s", drill_options, run->major >= EVENT_TRIGGERS_OFF_SINCE ? drill_options_17 : "");
+  CLEANUP_FREE char *options = memory_format(
+      "%s%s", drill_options, drill_cluster_major(run) >= EVENT_TRIGGERS_OFF_SINCE ? drill_options_17 : "");
   conninfo_set(conninfo, "host", cluster_socket_dir(run->cluster));
   conninfo_set(conninfo, "port", "5432");
   conninfo_set(conninfo, "user", cluster_superuser(run->cluster));
@@ -83,8 +87,8 @@ Status drill_blame_cluster(DrillRun *run, Error *err) {
 
 static Status drill_find_tools(DrillRun *run, Error *err) {
   const AgentConfig *config = run->context->config;
-  return postgres_tools_find(config->bin_dirs, config->bin_dir_count, run->major, &run->tools_dir, &run->tools_version,
-                             err);
+  return postgres_tools_find(config->bin_dirs, config->bin_dir_count, drill_cluster_major(run), &run->tools_dir,
+                             &run->tools_version, err);
 }
 
 Status drill_cluster_start(DrillRun *run, Error *err) {
@@ -93,7 +97,7 @@ Status drill_cluster_start(DrillRun *run, Error *err) {
   if (status != STATUS_OK)
     return status;
   CLEANUP_FREE char *owner = agent_config_owner(config);
-  ClusterOptions options = {.major = run->major,
+  ClusterOptions options = {.major = drill_cluster_major(run),
                             .superuser = run->bootstrap_role,
                             .job_id = run->context->job->id,
                             .agent = owner,

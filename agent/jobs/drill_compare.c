@@ -142,14 +142,18 @@ static Status differs(DrillRun *run, Error *err) {
   return err->status;
 }
 
+Status drill_differences(DrillRun *run, Error *err) {
+  fingerprint_compare(&run->source, &run->copy, &run->differences);
+  return resolve_columns(run, err);
+}
+
 Status drill_compare(DrillRun *run, Error *err) {
   if (strcmp(run->source.dump_version, run->copy.dump_version) != 0)
     drill_note(run, "the source was dumped by pg_dump %s, the copy by %s", run->source.dump_version,
                run->copy.dump_version);
   if (strcmp(run->source.server_version, run->copy.server_version) != 0)
     drill_note(run, "the source's server is %s, the drill's %s", run->source.server_version, run->copy.server_version);
-  fingerprint_compare(&run->source, &run->copy, &run->differences);
-  Status status = resolve_columns(run, err);
+  Status status = drill_differences(run, err);
   if (status != STATUS_OK || run->differences.count == 0)
     return status;
   return differs(run, err);

@@ -53,6 +53,7 @@ Status job_tunnel_send(const JobContext *context, const Pgseal__TunnelFrame *fra
  * A returned error becomes the result's outcome by error_outcome(). */
 Status dump_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status drill_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
+Status trial_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status plan_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status restore_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status prune_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;

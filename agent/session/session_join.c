@@ -35,14 +35,16 @@ static void on_welcome(void *user, const Error *err, const uint8_t *data, size_t
     pgseal__envelope__free_unpacked(envelope, NULL);
 }
 
-enum { CAPABILITIES = 5 };
+enum { CAPABILITIES = 6 };
 
 static size_t list_capabilities(const AgentConfig *config, char *out[CAPABILITIES]) {
   size_t count = 0;
   if (config->can_dump)
     out[count++] = (char *)"dump";
-  if (config->can_drill)
+  if (config->can_drill && !config->bare_only)
     out[count++] = (char *)"drill";
+  if (config->bare)
+    out[count++] = (char *)"bare";
   if (config->can_restore)
     out[count++] = (char *)"restore";
   if (config->can_prune)

@@ -74,8 +74,9 @@ static void clean(uv_work_t *work) {
   if (task->envelope && spool_put(config->data_dir, task->envelope, &err) != STATUS_OK)
     log_failure(LOG_LEVEL_ERROR, "a result cannot be kept on disk; it is lost if this agent ends before it is sent",
                 &err);
-  bool drill =
-      task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL || task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_REHEARSE;
+  bool drill = task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_DRILL ||
+               task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_REHEARSE ||
+               task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_TRIAL;
   cleaning_run(config, task->job->id, drill ? CLEANING_DRILL | (task->interrupted ? CLEANING_TWICE : 0) : 0);
 }
 

@@ -81,7 +81,9 @@
   X(ROUND_TRIP_DIFFERS, "round_trip_differs", PERMANENT, FAILED, "Do not rely on this checkpoint: `pgseal show` lists its differences. Triggers and functions in the source's constraints can make them; if there are none, report it.") \
   X(ASSERTION_FAILED, "assertion_failed", PERMANENT, FAILED, "See whether it holds in the source: mend the data there, or correct the assertion in the coordinator's configuration.") \
   X(ASSERTION_ERROR, "assertion_error", PERMANENT, ERRORED, "Correct the assertion's SQL in the coordinator's configuration; it runs read-only, on the restored copy.") \
-  X(BUDGET_EXCEEDED, "budget_exceeded", PERMANENT, ERRORED, "Raise the budget named, or drill on a larger agent.")
+  X(BUDGET_EXCEEDED, "budget_exceeded", PERMANENT, ERRORED, "Raise the budget named, or drill on a larger agent.") \
+  X(CANARY_SURVIVED, "canary_survived", PERMANENT, FAILED, "This agent's drills do not see damage: find out why (its program, its tools, its image), drill what it proved on another agent, and then release it.") \
+  X(CANARY_UNCLEAR, "canary_unclear", PERMANENT, ERRORED, "Drill the checkpoint itself: what was found is not the damage that was made.")
 /* clang-format on */
 
 #endif
