@@ -126,13 +126,18 @@ static const char help_rehearse[] =
     "lost\n"
     "or changed, locks and how long they are held, tables rewritten whole, statements that fail. Production is not\n"
     "touched, and the copy is thrown away.\n\n"
+    "  --sql FILE          the agent runs the file; may be repeated.\n"
+    "  --command, or --    the command runs here, with DATABASE_URL and PGHOST ... leading to the copy: a port of "
+    "this\n"
+    "                      machine's loopback, tunnelled to it in PostgreSQL's own TLS.\n\n"
     "  pgseal rehearse prod-api --sql migrations/0042.sql\n"
-    "  pgseal rehearse prod-api --fresh --sql migrations/0042.sql --sql migrations/0043.sql\n"
+    "  pgseal rehearse prod-api --fresh -- npm run migrate\n"
     "  pgseal rehearse prod-api --sql 0042.sql --allow lock --summary \"$GITHUB_STEP_SUMMARY\"\n"
     "  pgseal rehearse --new-secret > rehearse.secret\n\n"
     "The agent and whoever rehearses share a secret that the coordinator does not know: PGSEAL_REHEARSE_SECRET,\n"
     "PGSEAL_REHEARSE_SECRET_FILE or --secret-file.\n\n"
-    "Exit codes: 0 no danger found; 5 dangerous; 1 a statement failed; 2 usage; 3 the coordinator cannot\n"
+    "Exit codes: 0 no danger found; 5 dangerous; 1 a statement or the command failed; 2 usage; 3 the coordinator "
+    "cannot\n"
     "be reached or refused the token; 4 it did not come to an end, and says nothing.";
 
 static const char help_restore[] =
@@ -246,8 +251,8 @@ const Command cli_commands[] = {
      "checkpoint, run the migration, and say at once what it destroyed", help_guard, command_guard},
     {"plan", "DATABASE [--checkpoint ID|TAG] [--table PATTERN ...]",
      "what is gone or changed since a checkpoint, and the ways back", help_plan, command_plan},
-    {"rehearse", "DATABASE --sql FILE ...", "run a migration on a drilled copy first, and say what it would do",
-     help_rehearse, command_rehearse},
+    {"rehearse", "DATABASE (--sql FILE ... | --command COMMAND | -- COMMAND ...)",
+     "run a migration on a drilled copy first, and say what it would do", help_rehearse, command_rehearse},
     {"restore", "DATABASE --checkpoint ID|TAG (--table PATTERN ... [--replace | --beside] | --new-database NAME)",
      "put tables back, or rows, or all of it beside", help_restore, command_restore},
     {"jobs", "[--database NAME] [--kind plan|restore|rehearse]", "plans, restores, rehearsals, and dumps and drills",

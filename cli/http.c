@@ -16,6 +16,7 @@ struct Http {
   CURL *curl;
   char *url, *token, *ca_file;
   bool watch_signals, interrupted;
+  const atomic_bool *stop; /* or NULL */
 };
 
 static void http_free_list(struct curl_slist **list) {
@@ -72,6 +73,14 @@ const char *http_url(const Http *http) {
   return http->url;
 }
 
+Status http_clone(const Http *http, Http **out, Error *err) {
+  return http_open(http->url, http->token, http->ca_file, out, err);
+}
+
+void http_watch_flag(Http *http, const atomic_bool *stop) {
+  http->stop = stop;
+}
+
 void http_watch_signals(Http *http) {
   http->watch_signals = true;
 }
@@ -88,6 +97,7 @@ static int http_watch(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl
   (void)a, (void)b, (void)c, (void)d;
   Http *http = user;
   sigset_t pending;
+  http->interrupted |= http->stop && atomic_load(http->stop);
   if (http->watch_signals && sigpending(&pending) == 0)
     http->interrupted = sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
   return http->interrupted;
@@ -224,6 +234,32 @@ static struct curl_slist *http_headers(const Http *http, const HttpRequest *requ
     headers = curl_slist_append(headers, line);
   }
   return headers;
+}
+
+Status http_exchange(Http *http, const char *path, const void *data, size_t size, int timeout_seconds, Buffer *answer,
+                     Error *err) {
+  char detail[CURL_ERROR_SIZE] = "";
+  const HttpRequest request = {.method = "POST", .path = path, .timeout_seconds = timeout_seconds};
+  CLEANUP_FREE char *url = memory_format("%s%s", http->url, path);
+  buffer_clear(answer);
+  http_set_up(http, &request, url, answer, detail);
+  CLEANUP(http_free_list) struct curl_slist *headers = http_headers(http, &request);
+  headers = curl_slist_append(headers, "Content-Type: application/octet-stream");
+  curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
+  curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, size ? data : "");
+  curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE, (long)size);
+  http->interrupted = false;
+  CURLcode code = curl_easy_perform(http->curl);
+  if (code != CURLE_OK)
+    return http_unreachable(http, code, detail, err);
+  long status = 0;
+  curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
+  if (status >= 200 && status <= 299)
+    return STATUS_OK;
+  json_t *parsed = answer->size ? json_loadb((const char *)answer->data, answer->size, 0, NULL) : NULL;
+  Status refused = http_refused(http, status, parsed, err);
+  json_decref(parsed);
+  return refused;
 }
 
 /* *retry_after: seconds, where the answer was "not now" (429) and says when; else 0. */

@@ -6,6 +6,7 @@
 #define PGSEAL_CLI_HTTP_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 
 #include "common/base/buffer.h"
 
@@ -17,6 +18,10 @@ Status http_open(const char *url, const char *token, const char *ca_file, Http *
 void http_close(Http *http); /* NULL is fine */
 const char *http_url(const Http *http);
 
+/* A second client of the same coordinator, for another thread. */
+Status http_clone(const Http *http, Http **out, Error *err) MUST_CHECK;
+/* Requests of this client end soon, with ERR_CANCELED, once *stop is set by whichever thread. */
+void http_watch_flag(Http *http, const atomic_bool *stop);
 /* While SIGINT and SIGTERM are blocked by the caller, one that is pending ends the request with ERR_CANCELED. */
 void http_watch_signals(Http *http);
 
@@ -31,6 +36,10 @@ typedef struct HttpRequest {
  * (code, message, remedy, object); ERR_UNAVAILABLE where nothing answered; ERR_PROTOCOL where it was no pgseal.
  * 429 with Retry-After is waited for, and asked again, for up to two minutes. */
 Status http_call(Http *http, const HttpRequest *request, json_t **json, Error *err) MUST_CHECK;
+
+/* Bytes for bytes: POST, and what came back replaces *answer. Errors as of http_call, but a 429 is not waited for. */
+Status http_exchange(Http *http, const char *path, const void *data, size_t size, int timeout_seconds, Buffer *answer,
+                     Error *err) MUST_CHECK;
 
 /* Percent-encoded for a path or a query; freed by the caller. */
 char *http_escape(const char *text);

@@ -18,10 +18,11 @@
 enum { SQL_LIMIT = 900 << 10, UNSET = -1 };
 
 typedef struct Wish {
-  const char *database, *checkpoint, *tag, *secret_file, *summary, *role;
+  const char *database, *checkpoint, *tag, *shell, *secret_file, *summary, *role;
   int keep_seconds, lock_seconds, slow_seconds, rewrite_mb, threshold; /* UNSET: the default */
   bool fresh, new_secret;
   OptionList sql, digests, rows, allow;
+  char *const *command; /* NULL: none */
 } Wish;
 
 static void free_lists(Wish *wish) {
@@ -66,7 +67,7 @@ static Status add_files(json_t *body, const OptionList *files, Error *err) {
   if (total <= SQL_LIMIT)
     return STATUS_OK;
   error_set(err, ERR_INVALID_ARGUMENT, "the files are %zu KiB; %d KiB may be sent", total >> 10, SQL_LIMIT >> 10);
-  error_remedy(err, "Rehearse it in parts.");
+  error_remedy(err, "Run what is larger with a command: --command 'psql -f FILE'.");
   return ERR_INVALID_ARGUMENT;
 }
 
@@ -90,7 +91,11 @@ static Status make_body(const Wish *wish, const char *checkpoint, const Rehearsa
     return error_set(err, ERR_INVALID_ARGUMENT, "the database's name is not text");
   if (checkpoint)
     json_object_set_new(body, "checkpoint", json_string(checkpoint));
-  Status status = add_files(body, &wish->sql, err);
+  Status status = STATUS_OK;
+  if (wish->sql.count > 0)
+    status = add_files(body, &wish->sql, err);
+  else
+    json_object_set_new(body, "tunnel", json_true());
   add_number(body, "keep_seconds", wish->keep_seconds);
   add_number(body, "lock_seconds", wish->lock_seconds);
   add_number(body, "slow_seconds", wish->slow_seconds);
@@ -149,6 +154,18 @@ static ExitCode tell(Cli *cli, const Wish *wish, const json_t *job) {
   return code;
 }
 
+static Status run(Cli *cli, const Wish *wish, const json_t *body, const RehearsalSecret *secret, json_t **job,
+                  int *exit_status, Error *err) {
+  char *const shell[] = {(char *)"/bin/sh", (char *)"-c", (char *)wish->shell, NULL};
+  CLEANUP_FREE char *job_path = NULL;
+  Status status = recovery_ask(cli, "/api/v1/rehearsals", body, &job_path, err);
+  if (status != STATUS_OK)
+    return status;
+  if (wish->sql.count > 0)
+    return recovery_wait(cli, job_path, NULL, job, err);
+  return rehearse_command(cli, job_path, secret, wish->shell ? shell : wish->command, exit_status, job, err);
+}
+
 static ExitCode rehearse(Cli *cli, const Wish *wish, const RehearsalSecret *secret) {
   Error err;
   CLEANUP_FREE char *fresh = NULL;
@@ -163,10 +180,13 @@ static ExitCode rehearse(Cli *cli, const Wish *wish, const RehearsalSecret *secr
   }
   if (make_body(wish, fresh ? fresh : wish->checkpoint, secret, &body, &err) != STATUS_OK)
     return cli_fail(cli, &err);
-  if (recovery_run(cli, "/api/v1/rehearsals", body, &job, &err) == STATUS_OK)
-    return tell(cli, wish, job);
-  api_suggest_database(cli, wish->database, &err);
-  return cli_fail(cli, &err);
+  int exit_status = 0;
+  if (run(cli, wish, body, secret, &job, &exit_status, &err) != STATUS_OK) {
+    api_suggest_database(cli, wish->database, &err);
+    return cli_fail(cli, &err);
+  }
+  ExitCode code = tell(cli, wish, job);
+  return code == EXIT_DONE && exit_status != 0 ? EXIT_FAILED : code;
 }
 
 /* ---- the command line ---- */
@@ -174,8 +194,8 @@ static ExitCode rehearse(Cli *cli, const Wish *wish, const RehearsalSecret *secr
 static ExitCode check(const Cli *cli, const Wish *wish) {
   if (!wish->database)
     return cli_usage(cli, "the database is missing");
-  if (wish->sql.count == 0)
-    return cli_usage(cli, "--sql is missing: a file of the migration");
+  if ((wish->sql.count > 0) + (wish->shell != NULL) + (wish->command != NULL) != 1)
+    return cli_usage(cli, "either --sql, or --command, or a command after `--`");
   if (wish->tag && !wish->fresh)
     return cli_usage(cli, "--tag goes with --fresh; an existing checkpoint is named by --checkpoint");
   if (wish->fresh && wish->checkpoint)
@@ -192,6 +212,7 @@ static ExitCode print_new_secret(void) {
 static bool parse(Cli *cli, Wish *wish, int argc, char **argv, ExitCode *code) {
   const Option options[] = {
       {"sql", OPTION_LIST, &wish->sql, "FILE", "a file of the migration; may be repeated, in the order of the run"},
+      {"command", OPTION_TEXT, &wish->shell, "COMMAND", "the migration as a command for sh, run here"},
       {"checkpoint", OPTION_TEXT, &wish->checkpoint, "ID|TAG", "a copy of this one (default: the newest sealed)"},
       {"fresh", OPTION_FLAG, &wish->fresh, NULL, "take a checkpoint first, and use that"},
       {"tag", OPTION_TEXT, &wish->tag, "TAG", "of the checkpoint that --fresh takes (default: rehearse-<time>)"},
@@ -212,7 +233,11 @@ static bool parse(Cli *cli, Wish *wish, int argc, char **argv, ExitCode *code) {
       {"secret-file", OPTION_TEXT, &wish->secret_file, "FILE", "the secret that agent and client share"},
       {"new-secret", OPTION_FLAG, &wish->new_secret, NULL, "print a new one, and end"},
   };
-  return cli_parse(cli, options, ARRAY_SIZE(options), true, argc, argv, 0, 1, &wish->database, code);
+  int own = 0;
+  while (own < argc && strcmp(argv[own], "--") != 0)
+    own++;
+  wish->command = own + 1 < argc ? argv + own + 1 : NULL;
+  return cli_parse(cli, options, ARRAY_SIZE(options), true, own, argv, 0, 1, &wish->database, code);
 }
 
 ExitCode command_rehearse(Cli *cli, int argc, char **argv) {

@@ -29,6 +29,8 @@ typedef struct PendingResult {
   struct PendingResult *next;
 } PendingResult;
 
+typedef struct Relay Relay; /* of a rehearsal's tunnel: session_tunnel.c */
+
 struct Session {
   uv_loop_t *loop;
   const AgentConfig *config;
@@ -52,6 +54,7 @@ struct Session {
   unsigned epoch, reply_epoch;       /* of this session; of the reply that is being taken */
   int lease_seconds, poll_seconds;
   JobTrack *jobs;
+  Relay *relays;
   PendingResult *results;
   int64_t stop_by_us;  /* SESSION_STOPPING: results are waited for until then */
   int64_t leave_at_us; /* SESSION_STOPPING: the loop is left, whatever still hangs */
@@ -72,6 +75,12 @@ void session_add_result(Session *session, Pgseal__Result *result); /* takes it *
 void session_track_news(Session *session, const char *job_id);
 void session_untrack(Session *session, const char *job_id);
 void session_release_results(Session *session);
+
+/* session_tunnel.c: frames of rehearsals. */
+void session_relay_begin(Session *session, const char *job_id, uint64_t fencing);           /* again: nothing */
+void session_relay_frame(Session *session, const char *job_id, Pgseal__TunnelFrame *frame); /* takes it */
+void session_relay_end(Session *session, const char *job_id);
+void session_relay(Session *session); /* sends what is due */
 
 /* session_renew.c: the certificate, when it is due. */
 void session_renew(Session *session);

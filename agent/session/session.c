@@ -94,6 +94,10 @@ static void on_progress(void *user, const char *job_id) {
   session_track_news(user, job_id);
 }
 
+static void on_tunnel(void *user, const char *job_id, Pgseal__TunnelFrame *frame) {
+  session_relay_frame(user, job_id, frame);
+}
+
 static void on_finished(void *user, const char *job_id, Pgseal__Result *result) {
   session_untrack(user, job_id);
   if (result)
@@ -155,7 +159,7 @@ static Status open_parts(Session *session, Error *err) {
   if (status)
     return status;
   BusTls tls = identity_tls(&session->identity);
-  SupervisorEvents events = {session, on_progress, on_finished};
+  SupervisorEvents events = {session, on_progress, on_tunnel, on_finished};
   status = supervisor_open(session->loop, config, &events, &session->supervisor, err);
   if (status)
     return status;

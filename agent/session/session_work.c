@@ -33,11 +33,16 @@ static void track_job(Session *session, const Pgseal__Job *job) {
 
 void session_track_news(Session *session, const char *job_id) {
   JobTrack *track = find_track(session, job_id);
-  if (track)
-    track->news = true;
+  if (!track)
+    return;
+  track->news = true;
+  const Pgseal__JobProgress *progress = supervisor_progress(session->supervisor, job_id);
+  if (progress && progress->tunnel)
+    session_relay_begin(session, job_id, track->fencing);
 }
 
 void session_untrack(Session *session, const char *job_id) {
+  session_relay_end(session, job_id);
   for (JobTrack **at = &session->jobs; *at; at = &(*at)->next)
     if (strcmp((*at)->job_id, job_id) == 0) {
       JobTrack *gone = *at;
@@ -311,6 +316,7 @@ void session_work(Session *session) {
   if (session->state != SESSION_JOINED)
     return;
   send_due_progress(session);
+  session_relay(session);
   session_renew(session);
   poll(session);
 }

@@ -145,6 +145,15 @@ void supervisor_follow(Supervisor *supervisor, const char *job_id, const Pgseal_
   task_send(task, &message);
 }
 
+void supervisor_tunnel(Supervisor *supervisor, const char *job_id, const Pgseal__TunnelFrame *frame) {
+  Task *task = find(supervisor, job_id);
+  Pgseal__JobMessage message = PGSEAL__JOB_MESSAGE__INIT;
+  message.body_case = PGSEAL__JOB_MESSAGE__BODY_TUNNEL;
+  message.tunnel = (Pgseal__TunnelFrame *)frame;
+  if (task)
+    task_send(task, &message);
+}
+
 /* A restore that is killed may have been about to commit: that is not said to be canceled, but lost. */
 static Status when_killed(const Task *task, Status otherwise) {
   return task->job->kind == PGSEAL__JOB_KIND__JOB_KIND_RESTORE ? ERR_AGENT_LOST : otherwise;

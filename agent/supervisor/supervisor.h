@@ -18,6 +18,8 @@ typedef struct Supervisor Supervisor;
 typedef struct SupervisorEvents {
   void *user;
   void (*progress)(void *user, const char *job_id); /* there is news of a job */
+  /* A rehearsal's frame for its client; the callee's (pgseal__tunnel_frame__free_unpacked). */
+  void (*tunnel)(void *user, const char *job_id, Pgseal__TunnelFrame *frame);
   /* A job ended; result is the callee's (pgseal__result__free_unpacked), already spooled. NULL: dropped, its lease was
    * lost. */
   void (*finished)(void *user, const char *job_id, Pgseal__Result *result);
@@ -31,7 +33,9 @@ Status supervisor_open(uv_loop_t *loop, const AgentConfig *config, const Supervi
 /* Starts a job; takes it, also on failure (which ends in `finished` with an errored result). */
 void supervisor_start(Supervisor *supervisor, Pgseal__Job *job);
 void supervisor_follow(Supervisor *supervisor, const char *job_id,
-                       const Pgseal__Follow *follow);                   /* passed on if it changed */
+                       const Pgseal__Follow *follow); /* passed on if it changed */
+void supervisor_tunnel(Supervisor *supervisor, const char *job_id,
+                       const Pgseal__TunnelFrame *frame);               /* from its client */
 void supervisor_cancel(Supervisor *supervisor, const char *job_id);     /* asks; kills after a grace */
 void supervisor_lease_lost(Supervisor *supervisor, const char *job_id); /* kills at once, no result */
 void supervisor_stop(Supervisor *supervisor); /* kills all; their results say that the agent is stopping */

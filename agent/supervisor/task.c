@@ -47,6 +47,9 @@ static Status on_frame(void *user, const uint8_t *data, size_t size, Error *err)
     task->progress = message->progress;
     message->body_case = PGSEAL__JOB_MESSAGE__BODY__NOT_SET;
     task->supervisor->events.progress(task->supervisor->events.user, task->job->id);
+  } else if (message->body_case == PGSEAL__JOB_MESSAGE__BODY_TUNNEL) {
+    task->supervisor->events.tunnel(task->supervisor->events.user, task->job->id, message->tunnel);
+    message->body_case = PGSEAL__JOB_MESSAGE__BODY__NOT_SET;
   } else if (message->body_case == PGSEAL__JOB_MESSAGE__BODY_RESULT && !task->result) {
     task->result = message->result;
     message->body_case = PGSEAL__JOB_MESSAGE__BODY__NOT_SET;

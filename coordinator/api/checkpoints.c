@@ -78,6 +78,7 @@ static enum MHD_Result create(Request *request, bool wait_by_default) {
   if (checkpoint_state_final(checkpoint.state))
     return answer(request, &checkpoint);
   request->waiting_for = memory_strdup(checkpoint.id);
+  request->answer = checkpoint_answer;
   request->phase = PHASE_WAITING;
   request_suspend(request);
   return MHD_YES;

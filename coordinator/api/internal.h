@@ -62,11 +62,13 @@ typedef struct Request {
   Address client;                  /* who is behind the proxy, if it came through one of ours */
   char address[NETWORK_TEXT_SIZE]; /* the client's */
   Scope scope;
-  char *arg;         /* the path's variable part, decoded; owned */
-  char *waiting_for; /* a checkpoint's id; owned */
-  bool finished;     /* what it waits for has ended, or the api is closing */
-  bool gone;         /* the client closed while it waited */
-  int retry_after;   /* seconds, with a 429; 0: not said */
+  char *arg;                                          /* the path's variable part, decoded; owned */
+  char *waiting_for;                                  /* a checkpoint's id, or a job's; owned */
+  enum MHD_Result (*answer)(struct Request *request); /* when that has come */
+  int64_t until_us; /* it waits no longer than this; monotonic; 0: as long as it takes */
+  bool finished;    /* what it waits for has ended, or the api is closing */
+  bool gone;        /* the client closed while it waited */
+  int retry_after;  /* seconds, with a 429; 0: not said */
   struct Peer *peer;
   struct Stream *stream;
   struct Request *next;
@@ -161,6 +163,7 @@ enum MHD_Result respond_json_location(Request *request, unsigned status, json_t 
 enum MHD_Result respond_error(Request *request, unsigned status, const Error *err,
                               const char *checkpoint_id /* or NULL */);
 enum MHD_Result respond_failure(Request *request, const Error *err); /* the HTTP status follows from the code */
+enum MHD_Result respond_bytes(Request *request, unsigned status, const char *type, const void *data, size_t size);
 enum MHD_Result respond_text(Request *request, unsigned status, const char *type, const char *text);
 unsigned respond_status(Status status);
 
@@ -244,8 +247,8 @@ void forwarded_client(const Request *request, Address *client);
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create;
-enum MHD_Result checkpoint_answer(Request *request); /* of a request that waited */
-Handler plan_create, restore_create, rehearsal_create, jobs_show, jobs_list, jobs_approve, jobs_cancel;
+enum MHD_Result checkpoint_answer(Request *request), tunnel_answer(Request *request); /* of requests that waited */
+Handler plan_create, restore_create, rehearsal_create, jobs_show, jobs_list, jobs_approve, jobs_cancel, jobs_tunnel;
 Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;
@@ -255,6 +258,8 @@ Handler health_alive, health_ready, health_metrics, health_home, events_all, eve
 void request_suspend(Request *request);
 void request_resume(Request *request);
 void events_observe(Api *api); /* registers with dispatch */
+void tunnel_observe(Api *api); /* the same, for frames */
+void tunnel_sweep(Api *api);   /* answers those that have waited long enough */
 void events_heartbeat(Api *api);
 void events_revoked(Api *api, const char *token_hash); /* ends what this token still gets */
 void stream_free(Stream *stream);

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/memory.h"
 #include "coordinator/api/internal.h"
 
 unsigned respond_status(Status status) {
@@ -30,11 +31,12 @@ unsigned respond_status(Status status) {
   }
 }
 
-static enum MHD_Result send_text(Request *request, unsigned status, const char *type, char *text,
+/* Takes data. */
+static enum MHD_Result send_data(Request *request, unsigned status, const char *type, void *data, size_t size,
                                  const char *location) {
-  struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+  struct MHD_Response *response = MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_FREE);
   if (!response) {
-    free(text);
+    free(data);
     return MHD_NO;
   }
   MHD_add_response_header(response, "Content-Type", type);
@@ -70,7 +72,7 @@ enum MHD_Result respond_json_location(Request *request, unsigned status, json_t 
   }
   line[length] = '\n';
   line[length + 1] = 0;
-  return send_text(request, status, "application/json", line, location);
+  return send_data(request, status, "application/json", line, length + 1, location);
 }
 
 enum MHD_Result respond_json(Request *request, unsigned status, json_t *json) {
@@ -91,5 +93,9 @@ enum MHD_Result respond_failure(Request *request, const Error *err) {
 
 enum MHD_Result respond_text(Request *request, unsigned status, const char *type, const char *text) {
   char *copy = strdup(text);
-  return copy ? send_text(request, status, type, copy, NULL) : MHD_NO;
+  return copy ? send_data(request, status, type, copy, strlen(copy), NULL) : MHD_NO;
+}
+
+enum MHD_Result respond_bytes(Request *request, unsigned status, const char *type, const void *data, size_t size) {
+  return send_data(request, status, type, memory_dup(data, size), size, NULL);
 }

@@ -29,6 +29,7 @@ static const Route routes[] = {
     {"GET", "/api/v1/jobs/{}", ROLE_LOOKS, jobs_show, REACH_SCOPE, false},
     {"POST", "/api/v1/jobs/{}/approve", ROLE_OPERATES, jobs_approve, REACH_SCOPE, false},
     {"POST", "/api/v1/jobs/{}/cancel", ROLE_ASKS, jobs_cancel, REACH_SCOPE, false},
+    {"POST", "/api/v1/jobs/{}/tunnel", ROLE_ASKS, jobs_tunnel, REACH_SCOPE, true},
     {"GET", "/api/v1/databases", ROLE_LOOKS, database_list, REACH_SCOPE, false},
     {"GET", "/api/v1/databases/{}/retention", ROLE_READS, retention_show, REACH_SCOPE, false},
     {"POST", "/api/v1/databases/{}/prune", ROLE_OPERATES, retention_create, REACH_SCOPE, false},
@@ -129,12 +130,19 @@ size_t router_body_limit(Request *request) {
   return API_BODY_LIMIT;
 }
 
+/* Of who may take it: a session with the copy is as many requests as it has round trips. */
+static bool is_tunnel(const Request *request) {
+  static const char end[] = "/tunnel";
+  size_t length = strlen(request->path), tail = sizeof end - 1;
+  return request->body_limit > API_BODY_LIMIT && length > tail && strcmp(request->path + length - tail, end) == 0;
+}
+
 enum MHD_Result router_dispatch(Request *request) {
   if (request->api->closing) /* nothing may be left waiting */
     return refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, ERR_UNAVAILABLE, "the coordinator is stopping");
   Error err;
   /* Whether the process lives is asked by those who would restart it. */
-  if (request->peer && strcmp(request->path, "/healthz") != 0 &&
+  if (request->peer && strcmp(request->path, "/healthz") != 0 && !is_tunnel(request) &&
       !origin_may_request(request->api, origin_find(request->api, &request->client), &request->retry_after)) {
     too_many(request, "requests", &err);
     return respond_failure(request, &err);

@@ -46,6 +46,7 @@ static void on_heartbeat(uv_timer_t *timer) {
 }
 
 static void on_sweep(uv_timer_t *timer) {
+  tunnel_sweep(timer->data);
   peers_sweep(timer->data);
   certificate_watch(timer->data);
 }
@@ -108,7 +109,7 @@ static void note_address(Request *request) {
 }
 
 static enum MHD_Result serve(Request *request) {
-  enum MHD_Result result = request->phase == PHASE_WAITING ? checkpoint_answer(request) : router_dispatch(request);
+  enum MHD_Result result = request->phase == PHASE_WAITING ? request->answer(request) : router_dispatch(request);
   if (request->peer)
     peer_set(request->peer, request->phase == PHASE_ANSWERED ? PEER_ANSWERING : PEER_LASTING);
   return result;
@@ -247,6 +248,7 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
   uv_timer_start(&api->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
   uv_timer_start(&api->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
   events_observe(api);
+  tunnel_observe(api);
   *out = api;
   return STATUS_OK;
 }
@@ -276,6 +278,7 @@ static void on_handle_closed(uv_handle_t *handle) {
 /* Every suspended connection is woken and answered (a suspended one may not be left to MHD_stop_daemon). */
 void api_close(Api *api) {
   api->closing = true;
+  tunnels_observe(dispatch_tunnels(api->dispatch), TUNNEL_CLIENT, NULL, NULL);
   MHD_socket listener = MHD_quiesce_daemon(api->daemon);
   for (Stream *stream = api->streams; stream; stream = stream->next)
     stream->ended = true;

@@ -29,6 +29,7 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
   if (status != STATUS_OK)
     return status;
   agents_observe(dispatch->agents, dispatch_agent_changed, dispatch);
+  dispatch->tunnels = tunnels_new(ledger);
   status = ledger_job_open(ledger, &jobs, &count, err);
   if (status != STATUS_OK)
     return status;
@@ -55,6 +56,7 @@ void dispatch_close(Dispatch *dispatch) {
   free(dispatch->offers);
   agents_close(dispatch->agents);
   fleet_free(dispatch->fleet);
+  tunnels_free(dispatch->tunnels);
   free(dispatch);
 }
 
@@ -124,6 +126,10 @@ bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *databas
 
 Agents *dispatch_agents(Dispatch *dispatch) {
   return dispatch->agents;
+}
+
+Tunnels *dispatch_tunnels(Dispatch *dispatch) {
+  return dispatch->tunnels;
 }
 
 /* Makes room for what is known of it; NULL: there is no such agent. */

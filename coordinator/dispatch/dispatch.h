@@ -39,6 +39,7 @@
 #include "coordinator/config.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/ledger/ledger.h"
+#include "coordinator/tunnel/tunnel.h"
 #include "proto/pgseal.pb-c.h"
 
 typedef struct Dispatch Dispatch;
@@ -63,6 +64,7 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
 Agents *dispatch_agents(Dispatch *dispatch); /* opened and closed with it; one that is revoked loses its jobs at once */
 const Fleet *dispatch_fleet(const Dispatch *dispatch);    /* in force; valid in this turn of the loop only */
 int64_t dispatch_fleet_changes(const Dispatch *dispatch); /* raised whenever it is replaced */
+Tunnels *dispatch_tunnels(Dispatch *dispatch); /* of its rehearsals; opened and closed with it, ticked by the gateway */
 void dispatch_close(Dispatch *dispatch);
 void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer); /* copied; several may be added */
 

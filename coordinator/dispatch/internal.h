@@ -51,6 +51,7 @@ struct Dispatch {
   Agents *agents; /* owned */
   Fleet *fleet;   /* owned; what is in force */
   int64_t fleet_version, fleet_changes;
+  Tunnels *tunnels; /* owned */
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
   uint8_t *offers;  /* of the same: OFFERS_TOLD, and a bit for each LedgerJobKind; 0: not told */
   size_t seen_count;

@@ -36,6 +36,8 @@ static bool holds(const LedgerJob *job, const char *agent, uint64_t fencing) {
 static Status take(Dispatch *dispatch, Work *work, LedgerJob *job, const Pgseal__JobProgress *message,
                    Pgseal__ProgressReply *reply, Error *err) {
   json_t *progress = intake_progress(message);
+  if (rehearsal_begun(dispatch, job))
+    json_object_set_new(progress, "begun", json_true());
   bool written = false;
   Status status = write_progress(dispatch, job, progress, &written, err);
   if (status != STATUS_OK) {

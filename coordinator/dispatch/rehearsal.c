@@ -12,7 +12,7 @@ bool rehearsal_begun(const Dispatch *dispatch, const LedgerJob *job) {
   const char *phase = json_string_value(json_object_get(progress, "phase"));
   if (job->kind != LEDGER_JOB_REHEARSE || !phase)
     return false;
-  return strcmp(phase, "rehearsing") == 0 || json_is_object(json_object_get(progress, "tunnel"));
+  return strcmp(phase, "rehearsing") == 0 || json_is_true(json_object_get(progress, "begun"));
 }
 
 /* A file's text may hold a password. */

@@ -13,6 +13,7 @@
 #include "coordinator/gateway/admission.h"
 #include "coordinator/gateway/joining.h"
 #include "coordinator/gateway/sessions.h"
+#include "coordinator/gateway/tunnelling.h"
 
 enum {
   PARALLEL_MINIMUM = 512,
@@ -29,6 +30,7 @@ struct Gateway {
   Ledger *ledger;
   BusServer *server;
   Sessions sessions;
+  Tunnelling tunnelling;
   Agents *agents;
   uv_timer_t timer;
   uv_async_t work; /* the observer may not call back into dispatch: it only wakes the loop */
@@ -203,13 +205,28 @@ static void serve_parked(Gateway *gateway) {
 }
 
 static void on_work(uv_async_t *async) {
-  serve_parked(async->data);
+  Gateway *gateway = async->data;
+  serve_parked(gateway);
+  tunnelling_serve(&gateway->tunnelling);
 }
 
 static void wake(void *user) {
   Gateway *gateway = user;
   if (!uv_is_closing((uv_handle_t *)&gateway->work))
     uv_async_send(&gateway->work);
+}
+
+static void wake_tunnel(void *user, const char *job_id) {
+  (void)job_id;
+  wake(user);
+}
+
+static void on_tunnel(Gateway *gateway, BusRequest *request, Session *session, const Pgseal__Envelope *envelope) {
+  Error err;
+  if (tunnelling_request(&gateway->tunnelling, request, session->agent, envelope, &err) == STATUS_OK)
+    return;
+  log_refusal(gateway, "a tunnel was refused", session, envelope->tunnel->job_id, err.message);
+  reply_failure(request, envelope->request_id, &err);
 }
 
 /* ---- progress and results ---- */
@@ -303,6 +320,9 @@ static void on_session_request(Gateway *gateway, BusRequest *request, Pgseal__En
   case PGSEAL__ENVELOPE__BODY_RESULT:
     on_result(gateway, request, session, *envelope);
     break;
+  case PGSEAL__ENVELOPE__BODY_TUNNEL:
+    on_tunnel(gateway, request, session, *envelope);
+    break;
   case PGSEAL__ENVELOPE__BODY_CERTIFY:
     on_certify(gateway, request, session, *envelope);
     break;
@@ -379,6 +399,8 @@ static void on_timer(uv_timer_t *timer) {
     gateway->warned_us = clock_monotonic_us();
     admission_log(&gateway->admission, gateway->config);
   }
+  tunnels_tick(gateway->tunnelling.tunnels);
+  tunnelling_serve(&gateway->tunnelling);
   serve_parked(gateway);
 }
 
@@ -391,6 +413,7 @@ static void on_agent_changed(void *user, const Agent *agent) {
     return;
   if (session) {
     drop_parked(&session->parked);
+    tunnelling_end(&gateway->tunnelling, session->agent, true);
     sessions_end(session);
   }
   Error err;
@@ -433,6 +456,9 @@ Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *
   uv_timer_start(&gateway->timer, on_timer, TICK_MS, TICK_MS);
   uv_async_init(loop, &gateway->work, on_work);
   gateway->work.data = gateway;
+  gateway->tunnelling =
+      (Tunnelling){.tunnels = dispatch_tunnels(dispatch), .wait_us = (int64_t)config->poll_seconds * 1000000};
+  tunnels_observe(gateway->tunnelling.tunnels, TUNNEL_AGENT, wake_tunnel, gateway);
   dispatch_observe(dispatch, &(DispatchObserver){.user = gateway, .work = wake});
   agents_observe(gateway->agents, on_agent_changed, gateway);
   *out = gateway;
@@ -465,6 +491,8 @@ void gateway_close(Gateway *gateway, void (*closed)(void *user), void *user) {
   for (size_t i = 0; i < gateway->sessions.count; i++)
     if (gateway->sessions.items[i] && gateway->sessions.items[i]->parked.request)
       unpark(&gateway->sessions.items[i]->parked); /* the server drops the request itself */
+  tunnelling_end(&gateway->tunnelling, NULL, false);
+  tunnels_observe(gateway->tunnelling.tunnels, TUNNEL_AGENT, NULL, NULL);
   uv_close((uv_handle_t *)&gateway->timer, on_handle_closed);
   uv_close((uv_handle_t *)&gateway->work, on_handle_closed);
   bus_server_close(gateway->server, on_server_closed, gateway);

@@ -1,11 +1,17 @@
 """A migration is run on a drilled copy first: what it would do is found there, and production is not touched."""
+import http.server
 import json
 import pathlib
 import tempfile
+import threading
+import urllib.error
+import urllib.request
 
 import pytest
 
+from support.shell import BIN
 from support.stack import Stack
+from test_ci import github
 
 # Each of what goes wrong on a Friday has a table of its own.
 SCHEMA = """
@@ -107,13 +113,16 @@ def test_friday(stack, server):
 
 
 def test_what_fails_and_what_does_no_harm(stack, server):
-    """One file goes wrong in its second statement; and with --fresh what is rehearsed on is as of now."""
+    """One file goes wrong in its second statement, in a pipeline; and with --fresh what is rehearsed on is as of now."""
     good = script(stack, "good.sql", "ALTER TABLE invoice ADD COLUMN due date;\nCREATE INDEX CONCURRENTLY by_state ON invoice (state);\n")
     bad = script(stack, "bad.sql", "SELECT 1;\n\nINSERT INTO nowhere VALUES ('secret of a row');\nDROP TABLE invoice;\n")
-    failed = rehearse(stack, "--sql", good, "--sql", bad)
-    assert failed.returncode == 1 and "THE MIGRATION FAILED" in failed.stdout, failed
-    assert f"{bad}, line 3" in failed.stdout and 'relation "nowhere" does not exist' in failed.stdout, failed.stdout
-    assert "secret of a row" not in failed.stdout + failed.stderr and "rows_lost" not in failed.stdout
+    inputs = {"url": stack.url, "token": stack.token, "database": "shop", "mode": "rehearse", "program": str(BIN / "pgseal"),
+              "secret": (stack.dir / "keys/rehearse.secret").read_text().strip(), "sql": f"  {good}\n{bad}\n", "allow": "lock rewrite"}
+    failed, told, summary = github(stack, inputs, **{"github.sha": "4f3a", "github.run_id": "77", "github.run_attempt": "1"})
+    assert failed.returncode == 1 and "THE MIGRATION FAILED" in failed.stderr and told["verdict"] == "failed", failed
+    assert f"{bad}, line 3" in failed.stderr and 'relation "nowhere" does not exist' in failed.stderr, failed.stderr
+    assert "secret of a row" not in failed.stdout + failed.stderr + summary and "rows_lost" not in failed.stderr
+    assert "the migration failed" in failed.stdout and summary.startswith("### pgseal rehearse: THE MIGRATION FAILED\n"), summary
     server.sql("rehearsed", "CREATE TABLE later (id int PRIMARY KEY)")
     fine = rehearse(stack, "--fresh", "--tag", "fresh", "--sql", good, "--sql", script(stack, "later.sql", "INSERT INTO later VALUES (1)"))
     assert fine.returncode == 0 and "No danger was found" in fine.stdout and "checkpoint fresh" in fine.stdout, fine
@@ -135,3 +144,80 @@ def test_who_may(stack):
     assert "secret of" not in stack.log("coordinator") and other.read_text().strip() not in stack.log("coordinator")
     meta = rehearse(stack, "--sql", script(stack, "meta.sql", "SELECT 1;\n\\copy invoice from x\n"))
     assert meta.returncode == 2 and "line 2" in meta.stderr and "--command" in meta.stderr, meta
+
+
+class Between(http.server.ThreadingHTTPServer):
+    """Stands where a coordinator stands that somebody has stolen: sees all that passes, and may alter the tunnel's bytes."""
+
+    def __init__(self, stack, alter):
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.upstream, self.alter, self.seen, self.altered = stack.url, alter, [], 0
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def pass_on(self, path, body):
+        if path.endswith("/tunnel") and self.alter and len(body) > 150:
+            self.altered += 1
+            body = body[:-40] + bytes([body[-40] ^ 1]) + body[-39:]
+        if path.endswith("/tunnel"):
+            self.seen.append(body)
+        return body
+
+
+class Passing(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = self.server.pass_on(self.path, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        request = urllib.request.Request(self.server.upstream + self.path, data=body if self.command == "POST" else None, method=self.command)
+        for name in ("Authorization", "Content-Type", "Idempotency-Key"):
+            if name in self.headers:
+                request.add_header(name, self.headers[name])
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                status, said = answer.status, answer.read()
+        except urllib.error.HTTPError as e:
+            status, said = e.code, e.read()
+        said = self.server.pass_on(self.path, said)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+PSQL = "/usr/lib/postgresql/15/bin/psql -X -q -v ON_ERROR_STOP=1"
+
+
+def test_a_command(stack, server):
+    """psql by PGHOST and by DATABASE_URL; what is between sees nothing of it. The command's input, output and environment are
+    its own, but for pgseal's secrets."""
+    between = Between(stack, alter=False)
+    command = f"""{PSQL} -Atc 'SELECT current_user, max(email) FROM person' -c "DELETE FROM invoice WHERE state = 'final'" &&
+                  {PSQL} "$DATABASE_URL" -c 'ALTER TABLE person DROP email' && cat && echo "$PGSSLROOTCERT" && ! env | grep -E 'PGSEAL_(TOKEN|REHEARSE)'"""
+    done = stack.cli("rehearse", "shop", "--url", between.url, "--secret-file", stack.dir / "keys/rehearse.secret", "--command", command,
+                     check=False, input="from outside\n", stdin=None)
+    between.shutdown()
+    assert done.returncode == 5, done
+    said, given, certificate, *_ = done.stdout.splitlines()
+    assert (said, given) == ("pgseal_rehearse|someone-9@example.org", "from outside"), done.stdout
+    assert "public.invoice: 300 of 900 rows are gone" in done.stdout and "public.person.email: it is gone" in done.stdout, done.stdout
+    tunnel = b"".join(between.seen)
+    assert len(tunnel) > 2000 and not [w for w in (b"someone-", b"DELETE", b"current_user", b"max(email)") if w in tunnel]
+    assert tables(server) == stack.before and certificate.endswith("/copy.crt") and not pathlib.Path(certificate).exists()
+    stack.assert_clean()
+
+
+def test_what_is_altered_on_the_way(stack):
+    """The coordinator can break the tunnel, but has nothing run, and nothing is taken for the copy's answer."""
+    between = Between(stack, alter=True)
+    done = stack.cli("rehearse", "shop", "--url", between.url, "--secret-file", stack.dir / "keys/rehearse.secret", "--json",
+                     "--", *PSQL.split(), "-c", "DELETE FROM invoice", check=False)
+    between.shutdown()
+    assert done.returncode == 1 and between.altered > 0 and "SSL" in done.stderr, done
+    report = json.loads(done.stdout)["report"]
+    assert report["verdict"] == "failed" and report["statements"]["count"] == 0 and not [f for f in report["findings"] if "lost" in f["kind"]], report
