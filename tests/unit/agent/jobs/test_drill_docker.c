@@ -4,6 +4,7 @@
  */
 #include "tests/unit/agent/engine/podman_fixture.h"
 #include "tests/unit/agent/jobs/drill_fixture.h"
+#include "tests/unit/agent/rehearsal/relay.h"
 
 static int setup_all(void **state) {
   const char *bin_17 = getenv("PGSEAL_TEST_BIN_17");
@@ -62,6 +63,40 @@ static void container_proves(void **state) {
   checkpoint_release(&checkpoint);
 }
 
+static int update_all(Relay *relay) {
+  PGconn *open = relay_connect(relay, NULL, "guessed", NULL, NULL);
+  assert_int_equal(PQstatus(open), CONNECTION_BAD);
+  PQfinish(open);
+  PGconn *session = relay_connect(relay, NULL, NULL, NULL, NULL);
+  if (PQstatus(session) != CONNECTION_OK)
+    fail_msg("%s", PQerrorMessage(session));
+  session_run(session, "UPDATE t SET b = ''");
+  PQfinish(session);
+  return 0;
+}
+
+/* A rehearsal in a container: who comes in is decided there, and its socket is the only way. */
+static void container_is_rehearsed_on(void **state) {
+  if (!*state)
+    skip();
+  Shop shop = {.source = *(Source *)*state};
+  Rehearse it;
+  Relay relay;
+  checkpoint_make(&shop.source, &(CheckpointOptions){.database = "postgres"}, &shop.checkpoint);
+  shop_secret(&shop);
+  tunnel_init(&shop, json_object(), &it);
+  it.drill.config.drill =
+      (DrillConfig){.engine = DRILL_ENGINE_DOCKER, .socket = podman.socket, .memory_mb = 512, .cpus = 2, .jobs = 2};
+  relay_rehearse(&relay, &shop, &it, update_all);
+  assert_verdict(&it, "dangerous");
+  assert_string_equal(finding(&it, "rows_changed", "public.t", true), "20000 of 20000 rows have other values");
+  assert_string_equal(text_of(json_object_get(it.report, "copy"), "engine"), "docker");
+  rehearse_release(&it);
+  rehearsal_secret_free(shop.secret);
+  free(shop.secret_path);
+  checkpoint_release(&shop.checkpoint);
+}
+
 /* Somebody removes the container in mid-drill: errored, and nothing is condemned. */
 static void *remove_container(void *user) {
   Drill *drill = user;
@@ -105,6 +140,7 @@ static void lost_container_condemns_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(container_proves),
+      cmocka_unit_test(container_is_rehearsed_on),
       cmocka_unit_test(lost_container_condemns_nothing),
   };
   return cmocka_run_group_tests(tests, setup_all, teardown_all);

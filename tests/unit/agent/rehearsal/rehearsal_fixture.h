@@ -45,7 +45,15 @@ typedef struct Shop {
   RehearsalSecret *secret;
 } Shop;
 
-static inline int setup_all(void **state) {
+static inline void shop_secret(Shop *shop) {
+  shop->secret_path = source_path(&shop->source, "rehearse.secret");
+  char *text = rehearsal_secret_generate();
+  assert_ok(file_write_atomic(shop->secret_path, 0600, text, strlen(text), err));
+  free(text);
+  assert_ok(rehearsal_secret_load(shop->secret_path, &shop->secret, err));
+}
+
+static inline int shop_setup(void **state) {
   Shop *shop = memory_alloc(sizeof *shop);
   source_open(&shop->source, "boss");
   PGconn *session = source_connect(&shop->source, "postgres");
@@ -58,16 +66,12 @@ static inline int setup_all(void **state) {
   session_run(session, shop_sql);
   PQfinish(session);
   checkpoint_make(&shop->source, &(CheckpointOptions){.database = "shop"}, &shop->checkpoint);
-  shop->secret_path = source_path(&shop->source, "rehearse.secret");
-  char *text = rehearsal_secret_generate();
-  assert_ok(file_write_atomic(shop->secret_path, 0600, text, strlen(text), err));
-  free(text);
-  assert_ok(rehearsal_secret_load(shop->secret_path, &shop->secret, err));
+  shop_secret(shop);
   *state = shop;
   return 0;
 }
 
-static inline int teardown_all(void **state) {
+static inline int shop_teardown(void **state) {
   Shop *shop = *state;
   rehearsal_secret_free(shop->secret);
   checkpoint_release(&shop->checkpoint);

@@ -235,6 +235,22 @@ static inline void relay_stop(Relay *relay, Rehearse *it) {
   free(relay->certificate_path);
 }
 
+/* Runs a rehearsal whose command is at the relay's other end. */
+static inline void relay_rehearse(Relay *relay, const Shop *shop, Rehearse *it, int (*command)(Relay *relay)) {
+  relay_start(relay, shop, it, command);
+  rehearse_run(it);
+  relay_stop(relay, it);
+}
+
+/* What `more` (taken) asks for besides a tunnel. */
+static inline void tunnel_init(const Shop *shop, json_t *more, Rehearse *it) {
+  json_t *request = request_of(more);
+  json_object_set_new(request, "tunnel", json_true());
+  sign(shop, request);
+  rehearse_init(shop, request, it);
+  json_decref(request);
+}
+
 /* A session through it; what is given replaces what is right. */
 static inline PGconn *relay_connect(const Relay *relay, const char *user, const char *password, const char *database,
                                     const char *sslmode) {

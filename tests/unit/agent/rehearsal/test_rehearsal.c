@@ -197,5 +197,5 @@ int main(void) {
       cmocka_unit_test(refused),
       cmocka_unit_test(no_copy_no_rehearsal),
   };
-  return cmocka_run_group_tests(tests, setup_all, teardown_all);
+  return cmocka_run_group_tests(tests, shop_setup, shop_teardown);
 }

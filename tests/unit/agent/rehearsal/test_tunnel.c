@@ -81,15 +81,9 @@ static int migrate(Relay *relay) {
 }
 
 static Rehearse through_tunnel(const Shop *shop, Relay *relay, json_t *more, int (*command)(Relay *relay)) {
-  json_t *request = request_of(more);
-  json_object_set_new(request, "tunnel", json_true());
-  sign(shop, request);
   Rehearse it;
-  rehearse_init(shop, request, &it);
-  json_decref(request);
-  relay_start(relay, shop, &it, command);
-  rehearse_run(&it);
-  relay_stop(relay, &it);
+  tunnel_init(shop, more, &it);
+  relay_rehearse(relay, shop, &it, command);
   return it;
 }
 
@@ -159,5 +153,5 @@ int main(void) {
       cmocka_unit_test(a_command_fails),
       cmocka_unit_test(a_client_vanishes),
   };
-  return cmocka_run_group_tests(tests, setup_all, teardown_all);
+  return cmocka_run_group_tests(tests, shop_setup, shop_teardown);
 }
