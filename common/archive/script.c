@@ -114,6 +114,18 @@ static bool is_literal(const char *at, const char *stop) {
   return *at == '\'' || (*at == '$' && stop - at > 1) || ((*at == 'E' || *at == 'e') && stop - at > 1 && at[1] == '\'');
 }
 
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+/* Behind a number: 5, 1.5e-3, 0xFF, 1_000. */
+static const char *skip_number(const char *at, const char *end) {
+  while (at < end && (is_digit(*at) || sql_word_start(*at) || *at == '.' ||
+                      ((*at == '-' || *at == '+') && (at[-1] == 'e' || at[-1] == 'E'))))
+    at++;
+  return at;
+}
+
 char *script_outline(const char *statement, size_t size, size_t limit) {
   CLEANUP(buffer_release) Buffer text = {0};
   const char *end = statement + size;
@@ -127,10 +139,14 @@ char *script_outline(const char *statement, size_t size, size_t limit) {
     if (blank)
       buffer_append_byte(&text, ' ');
     blank = false;
-    if (is_literal(at, stop))
+    if (is_literal(at, stop)) {
       buffer_append_text(&text, "'...'");
-    else
+    } else if (is_digit(*at) && (at == statement || at[-1] != '$')) {
+      buffer_append_text(&text, "?");
+      stop = skip_number(at, end);
+    } else {
       buffer_append(&text, at, (size_t)(stop - at));
+    }
   }
   char *out = memory_alloc(limit + 1);
   return text_clean(buffer_text(&text), out, limit + 1);

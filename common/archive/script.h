@@ -27,8 +27,8 @@ typedef struct Script {
 void script_open(Script *script, const char *text, size_t size); /* the text must outlive the script */
 ScriptPiece script_next(Script *script);
 
-/* What the statement does, on one line of at most `limit` bytes: without comments, and each literal is '...', since it
- * may be data. Freed by the caller. */
+/* What the statement does, on one line of at most `limit` bytes: without comments, and each literal is '...' or ?,
+ * since it may be data. Freed by the caller. */
 char *script_outline(const char *statement, size_t size, size_t limit);
 /* Does it begin with COPY, and say FROM STDIN or TO STDOUT? */
 bool script_copies_inline(const char *statement, size_t size);

@@ -52,8 +52,14 @@ def test_unreadable_table(place):
 
 
 def test_wrong_key(place):
-    done = doctor(place, lambda config: config["keys"].update(decryption_key="keys/escrow.key"))
-    assert done.returncode == 1 and "FAIL  decryption key" in done.stdout, done.stdout
+    def wrong(config):
+        config["keys"].update(decryption_key="keys/escrow.key")
+        config["agent"]["capabilities"].append("rehearse")
+        config["rehearse"] = {"secret_file": "keys/escrow.key"}
+
+    done = doctor(place, wrong)
+    assert done.returncode == 1 and "FAIL  decryption key" in done.stdout and "FAIL  rehearsal's secret" in done.stdout, done.stdout
+    assert "pgseal rehearse --new-secret" in done.stdout, done.stdout
 
 
 def test_no_engine(place):

@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "common/bus/frame.h"
@@ -30,9 +31,9 @@ typedef struct Relay {
   uint64_t sent;
   RelayConnection connections[RELAY_CONNECTIONS + 1]; /* by number, from 1 on */
   uint32_t opened;
-  bool alter; /* a bit of what the client sends, from its second frame on */
-  size_t altered;
-  bool stop;
+  atomic_bool alter; /* a bit of what the client sends, from its second frame on */
+  atomic_size_t altered;
+  atomic_bool stop;
   Pgseal__TunnelOffer *offer;
   char *certificate_path;
   int (*command)(struct Relay *relay); /* its exit status; negative: the tunnel breaks instead */
@@ -132,7 +133,9 @@ static inline void *relay_read(void *arg) {
 static inline void relay_pass(Relay *relay, uint32_t id) {
   uint8_t data[4096];
   RelayConnection *connection = &relay->connections[id];
+  pthread_mutex_lock(&relay->lock);
   size_t most = connection->may_send < sizeof data ? connection->may_send : sizeof data;
+  pthread_mutex_unlock(&relay->lock);
   ssize_t got = recv(connection->fd, data, most, MSG_DONTWAIT);
   if (got < 0)
     return;
@@ -168,7 +171,7 @@ static inline void relay_accept(Relay *relay) {
 
 static inline void *relay_sockets(void *arg) {
   Relay *relay = arg;
-  while (!__atomic_load_n(&relay->stop, __ATOMIC_RELAXED)) {
+  while (!relay->stop) {
     struct pollfd fds[RELAY_CONNECTIONS + 1];
     pthread_mutex_lock(&relay->lock);
     fds[0] = (struct pollfd){.fd = relay->listener, .events = POLLIN};
@@ -222,7 +225,7 @@ static inline void relay_stop(Relay *relay, Rehearse *it) {
   pthread_join(relay->reader, NULL);
   if (relay->offered)
     pthread_join(relay->client, NULL);
-  __atomic_store_n(&relay->stop, true, __ATOMIC_RELAXED);
+  relay->stop = true;
   pthread_join(relay->sockets, NULL);
   for (uint32_t i = 1; i <= relay->opened; i++)
     if (relay->connections[i].fd >= 0)
