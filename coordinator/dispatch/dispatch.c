@@ -54,6 +54,7 @@ void dispatch_close(Dispatch *dispatch) {
   free(dispatch->observers);
   free(dispatch->seen_us);
   free(dispatch->offers);
+  free(dispatch->majors);
   agents_close(dispatch->agents);
   fleet_free(dispatch->fleet);
   tunnels_free(dispatch->tunnels);
@@ -112,16 +113,37 @@ void track_remove(Dispatch *dispatch, const char *job_id) {
 }
 
 const char *job_capability(LedgerJobKind kind) {
-  return kind == LEDGER_JOB_PLAN ? "restore" : ledger_job_kind_name(kind);
+  return kind == LEDGER_JOB_PLAN ? "restore" : kind == LEDGER_JOB_TRIAL ? "drill" : ledger_job_kind_name(kind);
 }
 
-bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database) {
+static bool may(const ConfigAgent *agent, const char *capability, const char *database) {
   bool capable = false, wanted = false;
   for (size_t i = 0; i < agent->capability_count; i++)
-    capable = capable || strcmp(agent->capabilities[i], job_capability(kind)) == 0;
+    capable = capable || strcmp(agent->capabilities[i], capability) == 0;
   for (size_t i = 0; i < agent->database_count; i++)
     wanted = wanted || text_glob(agent->databases[i], database);
   return capable && wanted;
+}
+
+bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database) {
+  return may(agent, job_capability(kind), database);
+}
+
+const char *job_needs(const LedgerJob *job) {
+  return trial_kind(job) == ROTATION_BARE ? "bare" : job_capability(job->kind);
+}
+
+bool job_suits(const Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *job) {
+  if (!may(agent, job_needs(job), job->database))
+    return false;
+  const Agent *known = agents_find(dispatch->agents, agent->name);
+  uint32_t offers = known && known->index < dispatch->seen_count ? dispatch->offers[known->index] : 0;
+  uint64_t majors = known && known->index < dispatch->seen_count ? dispatch->majors[known->index] : 0;
+  if (job->kind != LEDGER_JOB_TRIAL)
+    return job->kind != LEDGER_JOB_DRILL || !offers ||
+           (offers & (trial_kind(job) == ROTATION_BARE ? OFFERS_BARE : 1u << LEDGER_JOB_DRILL));
+  int forward = trial_forward_major(job);
+  return (majors & 1) && (forward == 0 || (forward < 64 && (majors & (uint64_t)1 << forward)));
 }
 
 Agents *dispatch_agents(Dispatch *dispatch) {
@@ -137,7 +159,9 @@ static const Agent *remember(Dispatch *dispatch, const char *agent) {
   const Agent *known = agents_find(dispatch->agents, agent);
   while (known && dispatch->seen_count <= known->index) {
     size_t count = dispatch->seen_count;
+    size_t too = count;
     ARRAY_PUSH(dispatch->offers, count, 0);
+    ARRAY_PUSH(dispatch->majors, too, 0);
     ARRAY_PUSH(dispatch->seen_us, dispatch->seen_count, 0);
   }
   return known;
@@ -153,16 +177,35 @@ void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *c
   const Agent *known = remember(dispatch, agent);
   if (!known)
     return;
-  uint8_t offers = OFFERS_TOLD;
-  for (size_t i = 0; i < count; i++)
-    for (int kind = LEDGER_JOB_DUMP; kind <= LEDGER_JOB_PRUNE; kind++)
+  uint32_t offers = OFFERS_TOLD;
+  for (size_t i = 0; i < count; i++) {
+    for (int kind = LEDGER_JOB_DUMP; kind <= LEDGER_JOB_TRIAL; kind++)
       if (strcmp(capabilities[i], job_capability((LedgerJobKind)kind)) == 0)
-        offers |= (uint8_t)(1u << kind);
+        offers |= 1u << kind;
+    if (strcmp(capabilities[i], "bare") == 0)
+      offers |= OFFERS_BARE;
+  }
   dispatch->offers[known->index] = offers;
 }
 
+void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *const *tools, size_t count) {
+  static const char dump[] = "pg_dump-";
+  const Agent *known = remember(dispatch, agent);
+  if (!known)
+    return;
+  uint64_t majors = 0;
+  for (size_t i = 0; i < count; i++) {
+    long major = strncmp(tools[i]->name, dump, strlen(dump)) == 0 ? strtol(tools[i]->name + strlen(dump), NULL, 10) : 0;
+    if (strcmp(tools[i]->name, "trials") == 0)
+      majors |= 1;
+    else if (major > 0 && major < 64)
+      majors |= (uint64_t)1 << major;
+  }
+  dispatch->majors[known->index] = majors;
+}
+
 bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind) {
-  uint8_t offers = agent->index < dispatch->seen_count ? dispatch->offers[agent->index] : 0;
+  uint32_t offers = agent->index < dispatch->seen_count ? dispatch->offers[agent->index] : 0;
   return !offers || (offers & (1u << kind));
 }
 

@@ -40,6 +40,7 @@
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/tunnel/tunnel.h"
+#include "coordinator/rotation/rotation.h"
 #include "proto/pgseal.pb-c.h"
 
 typedef struct Dispatch Dispatch;
@@ -80,6 +81,12 @@ Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, con
 /* Drill a stored checkpoint again. ERR_CONFLICT if it is not stored, or a drill runs. *drill_id: new string. */
 Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
                               char **drill_id, Error *err) MUST_CHECK;
+/* Rotation asks. Latest, old and bare: a drill like any other, bare by an agent that is. Forward and canary: a trial
+ * (common/manifest/trial.h), of a sealed checkpoint; it changes nothing of it, whatever comes out. A canary that is not
+ * refuted is an alarm (event rotation.canary_survived). key: asked for again with the same one, it is that job,
+ * *joined; or NULL. random: chooses a canary's damage. *job_id: new string. */
+Status dispatch_request_rotation(Dispatch *dispatch, const char *checkpoint_id, RotationKind kind, uint64_t random,
+                                 const char *key, char **job_id, bool *joined, Error *err) MUST_CHECK;
 Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
                        Error *err) MUST_CHECK;
 
@@ -126,6 +133,7 @@ void dispatch_agent_seen(Dispatch *dispatch, const char *agent);
 /* What its own file says that it does, told when it joins: a job that it may take, but never asks for, does not wait
  * for it. Until it is told, an agent is taken to do all that it may. */
 void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *capabilities, size_t count);
+void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *const *tools, size_t count);
 /* *job is NULL if there is nothing; else freed with pgseal__job__free_unpacked(job, NULL). Leases it durably. A drill
  * is leased only to a capable agent and may be leased at the same moment as its dump. running: job ids the agent says
  * it runs; leases it holds that are not among them are given back (after a grace of one lease). */

@@ -9,6 +9,7 @@
  *   recovery.c  how they end
  *   prune.c     pins; what is taken out of the repository, and how that ends
  *   rehearsal.c what is particular about rehearsals
+ *   trial.c     rotation's drills, and trials
  *   lease.c     poll: which job an agent gets
  *   message.c   messages to agents: job, follow
  *   progress.c  progress
@@ -53,7 +54,8 @@ struct Dispatch {
   int64_t fleet_version, fleet_changes;
   Tunnels *tunnels; /* owned */
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
-  uint8_t *offers;  /* of the same: OFFERS_TOLD, and a bit for each LedgerJobKind; 0: not told */
+  uint32_t *offers; /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
+  uint64_t *majors; /* of the same: bit 0: it knows of trials; others: it has the tools of that major version */
   size_t seen_count;
   int64_t ticked_us; /* wall clock of the last tick */
   int64_t awake_us;  /* its monotonic time; before the first one: when this was opened */
@@ -62,7 +64,10 @@ struct Dispatch {
 };
 
 /* dispatch.c */
-enum { OFFERS_TOLD = 1 };
+enum { OFFERS_TOLD = 1, OFFERS_BARE = 1 << 30 };
+const char *job_needs(const LedgerJob *job); /* the capability */
+/* May this agent have it, and can it do it, as far as that is known? */
+bool job_suits(const Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *job);
 bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind);
 Track *track_find(const Dispatch *dispatch, const char *job_id); /* NULL: not an open job, or nothing is known yet */
 Track *track_get(Dispatch *dispatch, const LedgerJob *job);      /* made if need be; valid until the next call */
@@ -175,7 +180,16 @@ void fleet_tick(Dispatch *dispatch); /* another coordinator may have applied one
 bool request_sees(const Requester *requester, const char *database);
 Status request_check_database(const Dispatch *dispatch, const char *database, const Requester *requester,
                               Error *err) MUST_CHECK;
+/* as: what the job has of its own: requested_by, idempotency_key, request; or NULL. */
+Status request_drill(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester, const LedgerJob *as,
+                     char **drill_id, Error *err) MUST_CHECK;
 Status request_check_key(const char *key /* or NULL */, Error *err) MUST_CHECK;
+
+/* trial.c */
+RotationKind trial_kind(const LedgerJob *job); /* what rotation asked for; 0: it did not */
+int trial_forward_major(const LedgerJob *job); /* 0: it is none such */
+Status trial_message(const LedgerJob *job, Pgseal__DrillSpec *spec, Error *err) MUST_CHECK;
+Status trial_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) MUST_CHECK;
 
 /* gone.c: an observer of the agents; user is the Dispatch. */
 void dispatch_agent_changed(void *user, const Agent *agent);

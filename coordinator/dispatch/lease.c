@@ -57,6 +57,7 @@ static bool may_start(const JobList *open, size_t index) {
   case LEDGER_JOB_PLAN:
   case LEDGER_JOB_REHEARSE:
   case LEDGER_JOB_PRUNE:
+  case LEDGER_JOB_TRIAL:
     return true;
   }
   return false;
@@ -65,6 +66,7 @@ static bool may_start(const JobList *open, size_t index) {
 static uint32_t *slots_for(Pgseal__Poll *poll, LedgerJobKind kind) {
   return kind == LEDGER_JOB_DUMP       ? &poll->free_dump
          : kind == LEDGER_JOB_DRILL    ? &poll->free_drill
+         : kind == LEDGER_JOB_TRIAL    ? &poll->free_drill
          : kind == LEDGER_JOB_REHEARSE ? &poll->free_rehearse
          : kind == LEDGER_JOB_PRUNE    ? &poll->free_prune
                                        : &poll->free_restore;
@@ -78,7 +80,7 @@ static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, Pgseal_
   int64_t wait = job->not_before_us - dispatch->wall_us();
   if (wait > 0 && wait < 120 * (int64_t)1000000) /* more than any backoff: the clock was set back */
     return false;
-  if (!agent_can(agent, job->kind, job->database) || !fleet_config(dispatch->fleet, job->database))
+  if (!job_suits(dispatch, agent, job) || !fleet_config(dispatch->fleet, job->database))
     return false;
   return may_start(open, index);
 }

@@ -69,7 +69,7 @@ static Status add_drill(Dispatch *dispatch, Work *work, const LedgerJob *job, co
   spec->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256 ? checkpoint->manifest_sha256 : "");
   spec->server_major = (uint32_t)checkpoint->server_major;
   spec->n_assertions = add_assertions(database, &spec->assertions);
-  return STATUS_OK;
+  return trial_message(job, spec, err);
 }
 
 static Status add_recovery(Dispatch *dispatch, Work *work, const LedgerJob *job, const ConfigDatabase *database,
@@ -104,6 +104,7 @@ static const Pgseal__JobKind message_kinds[] = {
     [LEDGER_JOB_RESTORE] = PGSEAL__JOB_KIND__JOB_KIND_RESTORE,
     [LEDGER_JOB_REHEARSE] = PGSEAL__JOB_KIND__JOB_KIND_REHEARSE,
     [LEDGER_JOB_PRUNE] = PGSEAL__JOB_KIND__JOB_KIND_PRUNE,
+    [LEDGER_JOB_TRIAL] = PGSEAL__JOB_KIND__JOB_KIND_TRIAL,
 };
 
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) {
@@ -133,6 +134,7 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
     message->lock->days = (uint32_t)database->lock_days;
   }
   Status status = job->kind == LEDGER_JOB_DRILL    ? add_drill(dispatch, work, job, database, message, err)
+                  : job->kind == LEDGER_JOB_TRIAL  ? add_drill(dispatch, work, job, database, message, err)
                   : ledger_job_recovers(job->kind) ? add_recovery(dispatch, work, job, database, message, err)
                   : job->kind == LEDGER_JOB_PRUNE  ? prune_message(job, message, err)
                                                    : STATUS_OK;

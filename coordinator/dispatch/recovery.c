@@ -43,7 +43,8 @@ static json_t *some_files(const json_t *files) {
 }
 
 json_t *recovery_summary(const LedgerJob *job) {
-  static const char *const told[] = {"mode", "purpose", "replace", "target_name", "script_of", "unproven", "tunnel"};
+  static const char *const told[] = {"mode",     "purpose", "replace", "target_name",   "script_of",
+                                     "unproven", "kind",    "damage",  "forward_major", "tunnel"};
   json_t *summary = json_object();
   for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
     json_t *value = json_object_get(job->request, told[i]);

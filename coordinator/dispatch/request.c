@@ -130,6 +130,7 @@ static Status check_room(Dispatch *dispatch, const char *database, Error *err) {
   return STATUS_OK;
 }
 
+/* out: what the job has of its own, in; its id and attempt, out. Or NULL. */
 static Status add_job(Change *change, const Checkpoint *checkpoint, LedgerJobKind kind, LedgerJob *out, Error *err) {
   Id id = id_new();
   LedgerJob job = {.id = id.text,
@@ -139,6 +140,11 @@ static Status add_job(Change *change, const Checkpoint *checkpoint, LedgerJobKin
                    .state = JOB_QUEUED,
                    .attempt = 1,
                    .created_us = change->dispatch->wall_us()};
+  if (out) {
+    job.requested_by = out->requested_by;
+    job.idempotency_key = out->idempotency_key;
+    job.request = out->request;
+  }
   Status status = ledger_job_insert(change->dispatch->ledger, &job, err);
   if (status == STATUS_OK && out) {
     out->id = memory_strdup(id.text);
@@ -230,11 +236,16 @@ static Status check_drill(Dispatch *dispatch, Work *work, const Requester *reque
   return STATUS_OK;
 }
 
-Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
-                              char **drill_id, Error *err) {
+Status request_drill(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester, const LedgerJob *as,
+                     char **drill_id, Error *err) {
   CLEANUP(change_release) Change change = {0};
   CLEANUP(work_release) Work work = {0};
   CLEANUP(ledger_job_release) LedgerJob job = {0};
+  if (as) {
+    text_set(&job.requested_by, as->requested_by);
+    text_set(&job.idempotency_key, as->idempotency_key);
+    job.request = json_incref(as->request);
+  }
   Status status = change_begin(dispatch, &change, err);
   if (status == STATUS_OK)
     status = work_load(dispatch, checkpoint_id, &work, err);
@@ -257,6 +268,11 @@ Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, con
   if (status == STATUS_OK)
     *drill_id = drill_id_of(&job);
   return status;
+}
+
+Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
+                              char **drill_id, Error *err) {
+  return request_drill(dispatch, checkpoint_id, requester, NULL, drill_id, err);
 }
 
 static Status cancel_jobs(Change *change, Work *work, Error *err) {

@@ -52,6 +52,8 @@ static Status drill_proven(Change *change, Work *work, LedgerJob *job, const Pgs
   if (use == VERDICT_BAD)
     return errored_result(change, work, job, &cause, err);
   text_set(&work->checkpoint.proof_sha256, result->drill->proof_sha256);
+  json_object_set_new(checkpoint_detail(&work->checkpoint), "proven_us",
+                      json_integer(change->dispatch->wall_us())); /* how old the proof is: rotation asks */
   return drill_over(change, work, job, JOB_EVENT_DONE, OUTCOME_PROVEN, NULL, err);
 }
 
@@ -92,6 +94,8 @@ static Status drill_result(Change *change, Work *work, LedgerJob *job, const Pgs
 
 static Status apply(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) {
   Error cause;
+  if (job->kind == LEDGER_JOB_TRIAL)
+    return trial_result(change, work, job, result, err);
   if (ledger_job_recovers(job->kind))
     return recovery_result(change, work, job, result, err);
   if (job->kind == LEDGER_JOB_PRUNE)

@@ -65,6 +65,17 @@ bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *data
   return false;
 }
 
+static bool has_taker(Dispatch *dispatch, const LedgerJob *job) {
+  if (job->kind != LEDGER_JOB_DRILL && job->kind != LEDGER_JOB_TRIAL)
+    return dispatch_has_taker(dispatch, job->kind, job->database);
+  for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
+    const Agent *agent = agents_at(dispatch->agents, i);
+    if (job_suits(dispatch, &agent->who, job) && dispatch_agent_live(dispatch, agent->who.name))
+      return true;
+  }
+  return false;
+}
+
 /* A drill has time while its dump is not stored yet: its agent may join until then. */
 static bool must_have_agent(const LedgerJob *jobs, size_t count, const LedgerJob *job) {
   for (size_t i = 0; job->kind == LEDGER_JOB_DRILL && i < count; i++) {
@@ -84,18 +95,18 @@ static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
   }
   Track *track = track_get(dispatch, job);
   int64_t now = dispatch->monotonic_us();
-  if (!must || !track->waiting || dispatch_has_taker(dispatch, job->kind, job->database)) {
+  if (!must || !track->waiting || has_taker(dispatch, job)) {
     track->waiting = must;
     track->capable_us = now;
     return;
   }
   if (now - track->capable_us < (int64_t)dispatch->config->agent_wait_seconds * 1000000)
     return;
-  error_set(&cause, ERR_NO_AGENT, "no agent that can %s database %s has been there for %d s", job_capability(job->kind),
+  error_set(&cause, ERR_NO_AGENT, "no agent that can %s database %s has been there for %d s", job_needs(job),
             job->database, dispatch->config->agent_wait_seconds);
   error_object(&cause, "%s", job->database);
   error_remedy(&cause, "Start an agent with the capability '%s' for database %s (`pgseal agents` lists them)%s.",
-               job_capability(job->kind), job->database,
+               job_needs(job), job->database,
                job->kind == LEDGER_JOB_DRILL ? ", then drill the checkpoint again: it is stored" : "");
   end_attempt(dispatch, job, &cause, true);
 }

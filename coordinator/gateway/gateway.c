@@ -129,6 +129,8 @@ static void on_authenticate(Gateway *gateway, BusRequest *request, const Pgseal_
   dispatch_agent_seen(gateway->dispatch, session->agent->name);
   dispatch_agent_offers(gateway->dispatch, session->agent->name, envelope->authenticate->capabilities,
                         envelope->authenticate->n_capabilities);
+  dispatch_agent_tools(gateway->dispatch, session->agent->name, envelope->authenticate->tools,
+                       envelope->authenticate->n_tools);
   Pgseal__Welcome welcome = PGSEAL__WELCOME__INIT;
   welcome.session = (ProtobufCBinaryData){sizeof session->id, session->id};
   welcome.lease_seconds = (uint32_t)gateway->config->lease_seconds;

@@ -43,18 +43,19 @@ typedef struct Checkpoint {
   int64_t locked_until_us; /* as a prune found it; 0: nothing is known to be locked */
 } Checkpoint;
 
-/* Plans, restores and rehearsals are the recovery jobs: of a checkpoint whose life they do not change. */
+/* Plans, restores, rehearsals and trials are the recovery jobs: of a checkpoint whose life they do not change. */
 typedef enum LedgerJobKind {
   LEDGER_JOB_DUMP = 1,
   LEDGER_JOB_DRILL = 2,
   LEDGER_JOB_PLAN = 3,
   LEDGER_JOB_RESTORE = 4,
   LEDGER_JOB_REHEARSE = 5,
-  LEDGER_JOB_PRUNE = 6
+  LEDGER_JOB_PRUNE = 6,
+  LEDGER_JOB_TRIAL = 8
 } LedgerJobKind;
 const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore", "rehearse", "prune" */
 bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind);
-bool ledger_job_recovers(LedgerJobKind kind); /* a plan, a restore or a rehearsal */
+bool ledger_job_recovers(LedgerJobKind kind); /* a plan, a restore, a rehearsal or a trial */
 
 typedef struct LedgerJob {
   char *id, *checkpoint_id /* NULL: of none; from kind 6 on */, *database;

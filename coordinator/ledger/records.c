@@ -33,6 +33,7 @@ void checkpoint_list_free(Checkpoint *items, size_t count) {
 static const char *const kind_names[] = {
     [LEDGER_JOB_DUMP] = "dump",       [LEDGER_JOB_DRILL] = "drill",       [LEDGER_JOB_PLAN] = "plan",
     [LEDGER_JOB_RESTORE] = "restore", [LEDGER_JOB_REHEARSE] = "rehearse", [LEDGER_JOB_PRUNE] = "prune",
+    [LEDGER_JOB_TRIAL] = "trial",
 };
 
 const char *ledger_job_kind_name(LedgerJobKind kind) {
@@ -41,7 +42,7 @@ const char *ledger_job_kind_name(LedgerJobKind kind) {
 
 bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind) {
   for (size_t i = LEDGER_JOB_DUMP; i < sizeof kind_names / sizeof *kind_names; i++) {
-    if (strcmp(kind_names[i], name) != 0)
+    if (!kind_names[i] || strcmp(kind_names[i], name) != 0)
       continue;
     *kind = (LedgerJobKind)i;
     return true;
@@ -50,7 +51,8 @@ bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind) {
 }
 
 bool ledger_job_recovers(LedgerJobKind kind) {
-  return kind == LEDGER_JOB_PLAN || kind == LEDGER_JOB_RESTORE || kind == LEDGER_JOB_REHEARSE;
+  return kind == LEDGER_JOB_PLAN || kind == LEDGER_JOB_RESTORE || kind == LEDGER_JOB_REHEARSE ||
+         kind == LEDGER_JOB_TRIAL;
 }
 
 void ledger_job_release(LedgerJob *job) {
