@@ -185,6 +185,8 @@ static ExitCode tell_canceled(const Cli *cli, const RestoreWish *wish, const jso
   follow_tell_error(cli, json_object_get(job, "error"));
   if (api_true(report, "committed"))
     cli_note(cli, "what it had restored is committed; look: `pgseal plan %s`", wish->database);
+  else if (json_is_null(json_object_get(report, "committed")))
+    cli_note(cli, "whether it is committed is not known; look: `pgseal plan %s`", wish->database);
   else if (*api_text(job, "started_at") && !json_is_object(report))
     cli_note(cli, "its agent did not report what it had done; look: `pgseal plan %s`", wish->database);
   else if (*api_text(job, "started_at") && wish->new_database)

@@ -63,7 +63,7 @@ static const char others_sql[] =
     " AND COALESCE(CASE WHEN k.contype = 'f' THEN 0 END, k.conrelid, r.ev_class, p.polrelid, t.tgrelid, f.adrelid,"
     "  x.indrelid, c.oid, 1) NOT IN (SELECT 0 UNION SELECT oid FROM owned) ORDER BY 1";
 
-static bool list_wanted(const Restore *restore, Buffer *sql) {
+static void list_wanted(const Restore *restore, Buffer *sql) {
   size_t count = 0;
   buffer_append_text(sql, "WITH RECURSIVE wanted(schema, name) AS (VALUES ");
   for (size_t i = 0; i < restore->selection.relation_count; i++) {
@@ -76,7 +76,6 @@ static bool list_wanted(const Restore *restore, Buffer *sql) {
   }
   buffer_append_text(sql, ")");
   buffer_append_text(sql, moved_sql);
-  return count > 0;
 }
 
 /* It is put back with all its parts. */
@@ -137,23 +136,50 @@ static Status query(Restore *restore, const Buffer *wanted, const char *sql, PGr
   return restore_run(restore, result, err, text);
 }
 
-Status restore_displace_check(Restore *restore, Error *err) {
+/* What would move, the foreign keys of others that point at it, and what else hangs on it. */
+typedef struct Found {
+  PGresult *results[3];
+} Found;
+
+static void found_release(Found *found) {
+  for (size_t i = 0; i < ARRAY_SIZE(found->results); i++)
+    PQclear(found->results[i]);
+}
+
+static Status look(Restore *restore, Found *found, Error *err) {
+  static const char *const queries[] = {list_sql, keys_sql, others_sql};
   CLEANUP(buffer_release) Buffer wanted = {0};
-  CLEANUP(postgres_clear) PGresult *moved = NULL, *keys = NULL, *others = NULL;
+  Status status = STATUS_OK;
+  list_wanted(restore, &wanted);
+  for (size_t i = 0; i < ARRAY_SIZE(queries) && status == STATUS_OK; i++)
+    status = query(restore, &wanted, queries[i], &found->results[i], err);
+  return status;
+}
+
+/* All of it as one text, to be compared. */
+static char *found_text(const Found *found) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  for (size_t i = 0; i < ARRAY_SIZE(found->results); i++)
+    for (int row = 0; row < PQntuples(found->results[i]); row++)
+      for (int column = 0; column < PQnfields(found->results[i]); column++)
+        buffer_append_format(&text, "%zu %s\n", i, PQgetvalue(found->results[i], row, column));
+  return buffer_steal_text(&text);
+}
+
+Status restore_displace_check(Restore *restore, Error *err) {
+  CLEANUP(found_release) Found found = {0};
   CLEANUP(restore_names_release) RestoreNames refused = {0};
-  if (!restore->replace || !list_wanted(restore, &wanted))
+  if (!restore->replace || restore->selection.relation_count == 0)
     return STATUS_OK;
-  Status status = query(restore, &wanted, list_sql, &moved, err);
-  if (status == STATUS_OK)
-    status = query(restore, &wanted, keys_sql, &keys, err);
-  if (status == STATUS_OK)
-    status = query(restore, &wanted, others_sql, &others, err);
+  Status status = look(restore, &found, err);
   if (status != STATUS_OK)
     return status;
-  take_moved(restore, moved, &refused);
-  take_keys(restore, keys, &refused);
+  const PGresult *others = found.results[2];
+  take_moved(restore, found.results[0], &refused);
+  take_keys(restore, found.results[1], &refused);
   for (int i = 0; i < PQntuples(others); i++)
     restore_names_add(&refused, PQgetvalue(others, i, 0));
+  restore->hanging = found_text(&found);
   if (refused.count == 0)
     return STATUS_OK;
   error_set(err, ERR_CONFLICT,
@@ -194,14 +220,39 @@ static Status move_one(Restore *restore, const RestoreMoved *one, const char *sc
   return STATUS_OK;
 }
 
+/* From the first lock on nothing comes to hang on them: a view, a foreign key, a partition. What came before is found.
+ */
+static Status lock_moved(Restore *restore, Error *err) {
+  CLEANUP(found_release) Found found = {0};
+  Status status = STATUS_OK;
+  for (size_t i = 0; i < restore->moved_count && status == STATUS_OK; i++) {
+    CLEANUP_FREE char *name = sql_qualified_name(restore->moved[i].schema, restore->moved[i].name);
+    status = recovery_check(&restore->run, err);
+    if (status == STATUS_OK && strchr("rpv", restore->moved[i].kind))
+      status = restore_runf(restore, NULL, err, "LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", name);
+    if (status != STATUS_OK)
+      return error_prefix(err, "moving %s aside", name);
+  }
+  status = look(restore, &found, err);
+  CLEANUP_FREE char *now = found_text(&found);
+  if (status != STATUS_OK || strcmp(now, restore->hanging) == 0)
+    return status;
+  error_set(err, ERR_CONFLICT, "what stands in the way, or what hangs on it, was changed while the restore looked");
+  error_remedy(err, "Ask again; and stop whoever changes definitions meanwhile.");
+  return err->status;
+}
+
 Status restore_displace(Restore *restore, Error *err) {
   if (restore->moved_count == 0)
     return STATUS_OK;
   recovery_phase(&restore->run, "displacing");
+  Status status = lock_moved(restore, err);
+  if (status != STATUS_OK)
+    return status;
   CLEANUP_FREE char *mark = restore_schema_mark(restore, "displaced by a restore of");
   restore->schema = restore_schema_name(restore, prefix);
   CLEANUP_FREE char *schema = sql_name(restore->schema);
-  Status status = restore_schema_make(restore, restore->schema, mark, NULL, err);
+  status = restore_schema_make(restore, restore->schema, mark, NULL, err);
   for (size_t i = 0; i < restore->dropped_keys.count && status == STATUS_OK; i++)
     status = restore_run(restore, NULL, err, restore->dropped_keys.items[i]);
   for (size_t i = 0; i < restore->moved_count && status == STATUS_OK; i++)

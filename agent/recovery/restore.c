@@ -10,7 +10,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-enum { SUFFIX = 8 /* characters of a checkpoint's id */, REPORT_LIMIT = 2000000 };
+enum { SUFFIX = 8 /* characters of a checkpoint's id */, REPORT_LIMIT = 2000000, REPORT_ITEMS_MAX = 1 << 20 };
 
 /* ---- small things that all files use ---- */
 
@@ -174,6 +174,7 @@ static void restore_release(Restore *restore) {
     free(restore->moved[i].parent);
   }
   free(restore->moved);
+  free(restore->hanging);
   free(restore->floors);
   statement_list_release(&restore->dropped_keys);
   free(restore->transaction);
@@ -185,33 +186,64 @@ static void restore_release(Restore *restore) {
   recovery_release(&restore->run);
 }
 
-static char *report(Restore *restore, bool done) {
+/* The first `limit` of a list; *left_out grows by the others. A new array. */
+static json_t *first_of(const json_t *list, size_t limit, size_t *left_out) {
+  json_t *some = json_array(), *item;
+  size_t index;
+  json_array_foreach(list, index, item) {
+    if (index == limit)
+      break;
+    json_array_append(some, item);
+  }
+  *left_out += json_array_size(list) - json_array_size(some);
+  return some;
+}
+
+static json_t *report_of(Restore *restore, bool done, size_t limit, bool script) {
+  const struct {
+    const char *name;
+    const json_t *list;
+    bool always;
+  } lists[] = {{"notes", restore->notes, true},
+               {"tables", restore->tables, false},
+               {"objects", restore->objects, false},
+               {"foreign_keys", restore->foreign_keys, false},
+               {"displaced", restore->displaced, false},
+               {"left_out", restore->left_out, false},
+               {"differences", restore->differences, false}};
+  size_t untold = 0;
   json_t *json = recovery_report_head(&restore->run, "restore");
   json_object_set_new(json, "mode", json_string(modes[restore->mode].name));
-  json_object_set_new(json, "committed", json_boolean(restore->committed));
+  json_object_set_new(json, "committed", restore->unknown ? json_null() : json_boolean(restore->committed));
   json_object_set_new(json, "verified", json_boolean(done && !restore->differs));
   json_object_set_new(json, "rows_written", json_integer(restore->committed ? restore->rows_written : 0));
   json_object_set_new(json, "schema", restore->schema ? json_string(restore->schema) : json_null());
-  json_object_set(json, "notes", restore->notes);
+  for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+    if (done || lists[i].always)
+      json_object_set_new(json, lists[i].name, first_of(lists[i].list, limit, &untold));
   if (done) {
-    json_object_set(json, "tables", restore->tables);
-    json_object_set(json, "objects", restore->objects);
-    json_object_set(json, "foreign_keys", restore->foreign_keys);
-    json_object_set(json, "displaced", restore->displaced);
-    json_object_set(json, "left_out", restore->left_out);
-    json_object_set(json, "differences", restore->differences);
-    json_object_set_new(json, "script", restore->script ? recovery_text(&restore->run, restore->script) : json_null());
+    script = script && restore->script;
+    json_object_set_new(json, "script", script ? recovery_text(&restore->run, restore->script) : json_null());
     json_object_set_new(json, "script_sha256", restore->script ? json_string(restore->script_sha256) : json_null());
   }
-  char *text = json_dumps(json, JSON_COMPACT);
-  if (text && strlen(text) > REPORT_LIMIT) { /* a script of thousands of tables: it is kept in the target */
-    json_object_set_new(json, "script", json_null());
-    json_object_set_new(json, "objects", json_array());
+  json_object_set_new(json, "untold", json_integer((json_int_t)untold));
+  return json;
+}
+
+/* Whatever became of the restore, its report fits into a message: first the script goes, which is kept in the target,
+ * then ever more of what the lists hold. */
+static char *report(Restore *restore, bool done) {
+  bool script = true;
+  for (size_t limit = REPORT_ITEMS_MAX;; limit /= script ? 1 : 2) {
+    CLEANUP(json_decrefp) json_t *json = report_of(restore, done, limit, script);
+    char *text = json_dumps(json, JSON_COMPACT);
+    if (text && (strlen(text) <= REPORT_LIMIT || limit == 0))
+      return text;
+    if (!text)
+      return memory_strdup("{}");
     free(text);
-    text = json_dumps(json, JSON_COMPACT);
+    script = false;
   }
-  json_decref(json);
-  return text ? text : memory_strdup("{}");
 }
 
 static Status run(Restore *restore, Error *err) {

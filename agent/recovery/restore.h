@@ -52,12 +52,13 @@ typedef struct Restore {
 
   RestoreMoved *moved; /* what is moved aside */
   size_t moved_count;
+  char *hanging;        /* all of that, and what hangs on it, as it was found before the transaction */
   RestoreFloor *floors; /* where sequences stood */
   size_t floor_count;
   StatementList dropped_keys; /* foreign keys of others that point at what is moved */
 
-  bool begun, committed;
-  char *transaction; /* its id; NULL: none was begun */
+  bool begun, committed, unknown; /* unknown: the answer to the COMMIT is lost, and nobody can be asked */
+  char *transaction;              /* its id; NULL: none was begun */
 
   int64_t rows_written, bytes_expected;
   size_t tables_done, tables_total;
@@ -92,6 +93,7 @@ Status restore_schema_make(Restore *restore, const char *schema, const char *mar
                            Error *err) MUST_CHECK;
 
 /* transaction.c */
+/* ERR_CONFLICT where another restore is at work in the database: there is one at a time. */
 Status restore_begin(Restore *restore, Error *err) MUST_CHECK;
 Status restore_commit(Restore *restore, Error *err) MUST_CHECK;
 /* One or more statements; watched, and what goes wrong is put into words. result may be NULL. */
@@ -138,6 +140,7 @@ void restore_texts_release(char **texts, size_t count);
  * back, too (restore->resolution.take). ERR_CONFLICT names what the checkpoint cannot put back. Before anything is
  * written. */
 Status restore_displace_check(Restore *restore, Error *err) MUST_CHECK;
+/* In the transaction: ERR_CONFLICT if what was found is not so any more, now that it is locked. */
 Status restore_displace(Restore *restore, Error *err) MUST_CHECK;
 
 /* load.c */

@@ -94,6 +94,18 @@ Status restore_settle(Restore *restore, Error *err) {
   return status;
 }
 
+/* Should the coordinator have lost sight of an earlier one, and somebody ask anew, this one waits for it, and no longer
+ * than for other locks. The number is anybody's: "pgseal" in ASCII. */
+static Status be_alone(Restore *restore, Error *err) {
+  Status status = restore_run(restore, NULL, err, "SELECT pg_catalog.pg_advisory_xact_lock(123589619966316)");
+  if (status != ERR_LOCK_TIMEOUT)
+    return status;
+  error_set(err, ERR_CONFLICT, "another restore is at work in this database");
+  error_remedy(err, "Wait until it ends (`pgseal jobs`), then ask again. One that no job is known of is a session "
+                    "pgseal-... in pg_stat_activity.");
+  return err->status;
+}
+
 Status restore_begin(Restore *restore, Error *err) {
   CLEANUP(postgres_clear) PGresult *result = NULL;
   int limit = limit_ms(restore);
@@ -105,6 +117,8 @@ Status restore_begin(Restore *restore, Error *err) {
                           "SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;"
                           " SET LOCAL idle_in_transaction_session_timeout = %d; SET LOCAL synchronous_commit = on",
                           restore->run.live.lock_timeout_ms, limit, limit);
+  if (status == STATUS_OK)
+    status = be_alone(restore, err);
   if (status == STATUS_OK)
     status = restore_run(restore, &result, err, "SELECT pg_catalog.txid_current()");
   if (status != STATUS_OK)
@@ -166,7 +180,7 @@ static Status judge_lost(Restore *restore, const Error *lost, Error *err) {
   *err = *lost;
   if (fate == FATE_ABORTED)
     return error_prefix(err, "at the commit, which the server says did not happen");
-  restore->begun = false; /* what is left is not known: do not say that nothing is */
+  restore->unknown = true; /* do not say that nothing was changed */
   error_prefix(err, "at the commit: whether it happened is not known, since the server cannot be asked");
   error_remedy(
       err,
@@ -205,7 +219,7 @@ Status restore_commit(Restore *restore, Error *err) {
 }
 
 void restore_tell_rest(const Restore *restore, Error *err) {
-  if (!restore->begun)
+  if (!restore->begun || restore->unknown)
     return;
   Error before = *err;
   if (restore->committed)

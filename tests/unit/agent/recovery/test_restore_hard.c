@@ -177,6 +177,67 @@ static void test_locked(void **state) {
   verified(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"parent\"]}");
 }
 
+static void test_one_at_a_time(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  shop_make(fixture, "CREATE TABLE t (id int)");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "DROP TABLE t");
+  PGconn *other = shop(fixture);
+  sql_on(other,
+         "BEGIN; SELECT pg_advisory_xact_lock(x'70677365616c'::bigint)"); /* as a restore that was lost sight of */
+  expect_refused(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"t\"]}", ERR_CONFLICT, "another restore", &err);
+  PQfinish(other);
+  verified(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"t\"]}");
+}
+
+static Status view_hook(JobChannel *channel, Error *err) {
+  (void)err;
+  Fixture *fixture = channel->user;
+  if (strcmp(channel->phase, "displacing") == 0 && fixture) {
+    channel->user = NULL;
+    run_sql(fixture, "CREATE VIEW late AS SELECT * FROM t");
+  }
+  return STATUS_OK;
+}
+
+/* A view that somebody makes after the restore looked, and before it has its locks. */
+static void test_changed_meanwhile(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  shop_make(fixture, "CREATE TABLE t (id int)");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  fixture->channel.hook = view_hook;
+  fixture->channel.user = fixture;
+  expect_refused(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"t\"],\"replace\":true}", ERR_CONFLICT,
+                 "was changed while", &err);
+  assert_null(fixture->channel.user);
+  expect_shop(fixture, "SELECT count(*) FROM late", "0");
+}
+
+/* Its report would be larger than a message may be. */
+static void test_long_report(void **state) {
+  Fixture *fixture = *state;
+  shop_make(
+      fixture,
+      "DO $$DECLARE t text := repeat(chr(1), 60); c text; BEGIN"
+      " EXECUTE (SELECT format('CREATE TABLE %I (%s)', t, string_agg(format('%I int', repeat(chr(1), 58) || n), ','))"
+      "  FROM generate_series(1000, 2599) n);"
+      " FOR g IN 1000..2599 LOOP c := repeat(chr(1), 58) || g;"
+      "  EXECUTE format('COMMENT ON COLUMN %I.%I IS ''x''; GRANT SELECT (%2$I) ON %1$I TO PUBLIC', t, c); END LOOP;"
+      " END$$");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "DO $$BEGIN EXECUTE format('DROP TABLE %I', repeat(chr(1), 60)); END$$");
+  json_t *report = restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"*\"]}");
+  CLEANUP_FREE char *text = json_dumps(report, JSON_COMPACT);
+  assert_true(strlen(text) <= 2000000);
+  assert_true(json_integer_value(json_object_get(report, "untold")) > 0);
+  assert_true(json_array_size(json_object_get(report, "objects")) > 0);
+  expect_flag(report, "committed", true);
+  expect_flag(report, "verified", true);
+  json_decref(report);
+}
+
 /* ---- in the middle ---- */
 
 static const char big[] =
@@ -258,6 +319,7 @@ static void test_server_killed(void **state) {
 typedef struct Proxy {
   char directory[64], path[128], server[128];
   int listener;
+  bool for_good;     /* nobody gets through afterwards */
   atomic_bool armed; /* until it hung up */
   pthread_t thread;
 } Proxy;
@@ -294,6 +356,8 @@ static void serve(Proxy *proxy, int client) {
   while (server >= 0 && poll(ends, 2, -1) > 0) {
     if (ends[1].revents && commit && proxy->armed) {
       proxy->armed = false;
+      if (proxy->for_good)
+        shutdown(proxy->listener, SHUT_RDWR);
       break;
     }
     if (ends[1].revents && !pass_on(server, client, &ignored))
@@ -326,33 +390,59 @@ static void *run_proxy(void *arg) {
   return NULL;
 }
 
+/* The connection is cut when the server has answered the COMMIT. */
+static Status restore_cut(Fixture *fixture, Proxy *proxy, char name, const char *request, json_t **report, Error *err) {
+  shop_make(fixture, big);
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "DROP TABLE big, small");
+  snprintf(proxy->directory, sizeof proxy->directory, "%.50s/%c", fixture->directory, name);
+  assert_int_equal(mkdir(proxy->directory, 0700), 0);
+  snprintf(proxy->path, sizeof proxy->path, "%.64s/.s.PGSQL.5432", proxy->directory);
+  snprintf(proxy->server, sizeof proxy->server, "%.64s/.s.PGSQL.5432", fixture->directory);
+  proxy->armed = true;
+  proxy->listener = unix_socket(proxy->path, true);
+  assert_true(proxy->listener >= 0);
+  assert_int_equal(pthread_create(&proxy->thread, NULL, run_proxy, proxy), 0);
+  char own[64];
+  memcpy(own, fixture->directory, sizeof own);
+  memcpy(fixture->directory, proxy->directory, sizeof own);
+  Status status = run_restore_as(fixture, &sealed, "postgres", "shop", request, report, err);
+  memcpy(fixture->directory, own, sizeof own);
+  shutdown(proxy->listener, SHUT_RDWR);
+  pthread_join(proxy->thread, NULL);
+  close(proxy->listener);
+  assert_false(proxy->armed); /* it did hang up */
+  return status;
+}
+
+static Status cancel_commit_hook(JobChannel *channel, Error *err) {
+  return strcmp(channel->phase, "committing") == 0 ? error_set(err, ERR_CANCELED, "canceled") : STATUS_OK;
+}
+
+/* Nobody can be asked, and somebody cancels: it was committed, and nothing else may be said of it. */
+static void test_commit_unknown(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  json_t *report = NULL;
+  static Proxy proxy = {.for_good = true};
+  fixture->channel.hook = cancel_commit_hook;
+  assert_int_equal(restore_cut(fixture, &proxy, 'q', both, &report, &err), ERR_DATABASE_LOST);
+  assert_null(strstr(err.message, "nothing was changed"));
+  assert_non_null(strstr(err.message, "is not known"));
+  assert_non_null(strstr(err.remedy, "txid_status("));
+  assert_true(json_is_null(json_object_get(report, "committed")));
+  json_decref(report);
+  expect_shop(fixture, "SELECT count(*) FROM big", "60000");
+}
+
 static void test_commit_answer_lost(void **state) {
   Fixture *fixture = *state;
   Error err;
   json_t *report = NULL;
   static Proxy proxy; /* its threads may outlive the test */
-  shop_make(fixture, big);
-  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
-  run_sql(fixture, "DROP TABLE big, small");
-  snprintf(proxy.directory, sizeof proxy.directory, "%.50s/p", fixture->directory);
-  assert_int_equal(mkdir(proxy.directory, 0700), 0);
-  snprintf(proxy.path, sizeof proxy.path, "%.64s/.s.PGSQL.5432", proxy.directory);
-  snprintf(proxy.server, sizeof proxy.server, "%.64s/.s.PGSQL.5432", fixture->directory);
-  proxy.armed = true;
-  proxy.listener = unix_socket(proxy.path, true);
-  assert_true(proxy.listener >= 0);
-  assert_int_equal(pthread_create(&proxy.thread, NULL, run_proxy, &proxy), 0);
-  char own[64];
-  memcpy(own, fixture->directory, sizeof own);
-  memcpy(fixture->directory, proxy.directory, sizeof own);
-  Status status = run_restore_as(fixture, &sealed, "postgres", "shop", both, &report, &err);
-  memcpy(fixture->directory, own, sizeof own);
-  shutdown(proxy.listener, SHUT_RDWR);
-  pthread_join(proxy.thread, NULL);
-  close(proxy.listener);
+  Status status = restore_cut(fixture, &proxy, 'p', both, &report, &err);
   if (status != STATUS_OK)
     fail_msg("%s: %s", error_code(status), err.message);
-  assert_false(proxy.armed); /* it did hang up */
   expect_flag(report, "committed", true);
   expect_flag(report, "verified", true);
   assert_non_null(strstr(json_string_value(json_array_get(json_object_get(report, "notes"), 0)), "asked again"));
@@ -384,18 +474,14 @@ static void test_commit_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_partitioned),
-      cmocka_unit_test(test_circular),
-      cmocka_unit_test(test_names),
-      cmocka_unit_test(test_row_security),
-      cmocka_unit_test(test_roles),
-      cmocka_unit_test(test_privileges),
-      cmocka_unit_test(test_target),
-      cmocka_unit_test(test_locked),
-      cmocka_unit_test(test_canceled),
-      cmocka_unit_test(test_server_killed),
-      cmocka_unit_test(test_commit_answer_lost),
-      cmocka_unit_test(test_commit_refused),
+      cmocka_unit_test(test_partitioned),    cmocka_unit_test(test_circular),
+      cmocka_unit_test(test_names),          cmocka_unit_test(test_row_security),
+      cmocka_unit_test(test_roles),          cmocka_unit_test(test_privileges),
+      cmocka_unit_test(test_target),         cmocka_unit_test(test_locked),
+      cmocka_unit_test(test_one_at_a_time),  cmocka_unit_test(test_changed_meanwhile),
+      cmocka_unit_test(test_long_report),    cmocka_unit_test(test_canceled),
+      cmocka_unit_test(test_server_killed),  cmocka_unit_test(test_commit_answer_lost),
+      cmocka_unit_test(test_commit_unknown), cmocka_unit_test(test_commit_refused),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }
