@@ -98,6 +98,13 @@ ExitCode command_retention(Cli *cli, int argc, char **argv);
 ExitCode command_prune(Cli *cli, int argc, char **argv);
 ExitCode command_pin(Cli *cli, int argc, char **argv);
 ExitCode command_unpin(Cli *cli, int argc, char **argv);
+ExitCode command_drain(Cli *cli, int argc, char **argv);
+ExitCode command_undrain(Cli *cli, int argc, char **argv);
+ExitCode command_cordon(Cli *cli, int argc, char **argv);
+ExitCode command_uncordon(Cli *cli, int argc, char **argv);
+ExitCode command_pause(Cli *cli, int argc, char **argv);
+ExitCode command_resume(Cli *cli, int argc, char **argv);
+ExitCode command_holds(Cli *cli, int argc, char **argv);
 ExitCode command_dev(Cli *cli, int argc, char **argv);
 
 #endif

@@ -234,6 +234,25 @@ static const char help_pin[] = "Keeps a checkpoint, whatever a policy says, unti
 
 static const char help_unpin[] = "The policies say again what becomes of it.\n\n  pgseal unpin pre-deploy-4f3a9c1";
 
+static const char help_drain[] =
+    "It gets no more jobs, and ends what it has: before its machine is looked after, or taken away. Jobs that nobody\n"
+    "else can do end as no_agent. pgseal undrain lets it work again.\n\n"
+    "  pgseal drain dump-1 --reason 'new disk'\n"
+    "  pgseal agents";
+
+static const char help_cordon[] = "Nothing of it is dumped or pruned until pgseal uncordon; who asks for a checkpoint "
+                                  "is refused, and told why. What\n"
+                                  "waits keeps waiting. Drills, plans and restores go on.\n\n"
+                                  "  pgseal cordon prod-api --reason 'failover test until 16:00'";
+
+static const char help_pause[] = "No dump, drill or prune begins anywhere until pgseal resume. What runs goes on, what "
+                                 "is asked for is kept and waits,\n"
+                                 "and plans, restores and rehearsals go on: they are what one needs on such a day.\n\n"
+                                 "  pgseal pause --reason 'the storage is moved'\n"
+                                 "  pgseal resume";
+
+static const char help_holds[] = "What is drained, cordoned or paused, since when, by whom and why.\n\n  pgseal holds";
+
 const Command cli_commands[] = {
     {"dev", "--database NAME=CONNINFO ... [--dir DIR]", "a coordinator and an agent on this machine, in one command",
      help_dev, command_dev},
@@ -271,6 +290,13 @@ const Command cli_commands[] = {
     {"doctor", "--config agent.yaml", "is this agent ready for work, and may it do more than it should?", help_doctor,
      command_doctor},
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
+    {"holds", "", "what is drained, cordoned or paused", help_holds, command_holds},
+    {"drain", "AGENT [--reason TEXT]", "no more jobs for an agent", help_drain, command_drain},
+    {"undrain", "AGENT", "jobs for it again", help_drain, command_undrain},
+    {"cordon", "DATABASE [--reason TEXT]", "no more dumps of a database", help_cordon, command_cordon},
+    {"uncordon", "DATABASE", "dumps of it again", help_cordon, command_uncordon},
+    {"pause", "[--reason TEXT]", "no more routine work in the whole fleet", help_pause, command_pause},
+    {"resume", "", "and on", help_pause, command_resume},
     {"agents", "", "the agents, and whether they are live", help_agents, command_agents},
     {"agent invite", "NAME --capability dump|drill ... [--databases GLOB ...] [--expires 1h]",
      "let an agent join; the token is shown once", help_agent_invite, command_agent_invite},

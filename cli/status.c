@@ -27,6 +27,8 @@ static void status_databases(const Cli *cli, const json_t *json) {
     format_database(&name, cli->color_out, api_text(database, "name"), environment);
     if (*environment && strcmp(environment, "production") != 0)
       buffer_append_format(&name, " (%s)", environment);
+    if (json_is_object(json_object_get(database, "cordoned")))
+      buffer_append_text(&name, " cordoned");
     if (json_is_object(newest))
       format_state(&state, cli->color_out, api_text(newest, "state"));
     else
@@ -70,10 +72,15 @@ static void status_agents(const Cli *cli, const json_t *json) {
     const char *state = api_text(agent, "state");
     bool admitted =
         !*state || strcmp(state, "listed") == 0 || strcmp(state, "enrolled") == 0 || strcmp(state, "renewing") == 0;
-    table_add(&table, "%s%s%s", cli_style(cli->color_out, live ? STYLE_GOOD : STYLE_BAD),
+    bool drained = json_is_object(json_object_get(agent, "drained"));
+    table_add(&table, "%s%s%s",
+              cli_style(cli->color_out, !live     ? STYLE_BAD
+                                        : drained ? STYLE_WARN
+                                                  : STYLE_GOOD),
               !admitted ? state
-              : live    ? "live"
-                        : "lost",
+              : !live   ? "lost"
+              : drained ? "drained"
+                        : "live",
               cli_reset(cli->color_out));
     table_add(&table, "%s", buffer_text(&capabilities));
     table_add(&table, "%" PRId64, json_is_array(jobs) ? (int64_t)json_array_size(jobs) : api_integer(agent, "jobs"));

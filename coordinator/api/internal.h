@@ -173,7 +173,8 @@ json_t *render_job(const LedgerJob *job);
 json_t *render_event(const LedgerEvent *event);
 json_t *render_agent(Api *api, const Scope *scope, const Agent *agent, const LedgerAgent *row /* or NULL */,
                      json_t *jobs /* stolen */);
-json_t *render_time(int64_t wall_us); /* null if 0 */
+json_t *render_time(int64_t wall_us);                           /* null if 0 */
+json_t *render_held(Api *api, HoldWhat what, const char *name); /* operations.c; null if it is not held back */
 json_t *render_error(const char *code, const char *message, const char *remedy, const char *object);
 json_t *render_text(const char *text); /* null if NULL; what is no UTF-8 is shown with question marks */
 
@@ -247,6 +248,7 @@ void forwarded_client(const Request *request, Address *client);
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create;
+Handler agent_drain, agent_undrain, database_cordon, database_uncordon, fleet_pause, fleet_resume, hold_list;
 enum MHD_Result checkpoint_answer(Request *request), tunnel_answer(Request *request); /* of requests that waited */
 Handler plan_create, restore_create, rehearsal_create, jobs_show, jobs_list, jobs_approve, jobs_cancel, jobs_tunnel;
 Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,

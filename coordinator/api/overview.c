@@ -26,9 +26,11 @@ static Status add_database(Request *request, const ConfigDatabase *database, jso
     json_decref(last);
     return status;
   }
-  json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "name", database->name, "environment",
-                                        database->environment, "owner", database->owner, "restore_approval",
-                                        database->restore_approval, "newest", last, "newest_sealed", sealed));
+  json_t *json = json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "name", database->name, "environment",
+                           database->environment, "owner", database->owner, "restore_approval",
+                           database->restore_approval, "newest", last, "newest_sealed", sealed);
+  json_object_set_new(json, "cordoned", render_held(request->api, HOLD_DATABASE, database->name));
+  json_array_append_new(list, json);
   return STATUS_OK;
 }
 
@@ -95,11 +97,12 @@ static json_t *texts(const char *const *items, size_t count) {
 }
 
 /* What it may do, and until when. */
-static void add_identity(json_t *json, const Scope *scope, const Agent *agent) {
+static void add_identity(Api *api, json_t *json, const Scope *scope, const Agent *agent) {
   char key[PUBLIC_KEY_HEX_SIZE];
   bool keyed = agent->listed || agent->row.public_key;
   text_hex(agent->who.key, sizeof agent->who.key, key);
   json_object_set_new(json, "public_key", keyed ? json_string(key) : json_null());
+  json_object_set_new(json, "drained", render_held(api, HOLD_AGENT, agent->who.name));
   json_object_set_new(json, "state", json_string(agent->listed ? "listed" : agent_state_name(agent->row.state)));
   json_object_set_new(json, "certificate", render_text(agent->row.serial));
   json_object_set_new(
@@ -125,7 +128,7 @@ json_t *render_agent(Api *api, const Scope *scope, const Agent *known, const Led
       json_object_set_new(json, from_detail[i],
                           strcmp(from_detail[i], "databases") == 0 ? seen_of(scope, value) : json_incref(value));
   }
-  add_identity(json, scope, known);
+  add_identity(api, json, scope, known);
   if (!row)
     json_object_set_new(json, "capabilities", texts(agent->capabilities, agent->capability_count));
   return json;

@@ -31,6 +31,8 @@ unsigned respond_status(Status status) {
   }
 }
 
+enum { BUSY_SECONDS = 30 };
+
 /* Takes data. */
 static enum MHD_Result send_data(Request *request, unsigned status, const char *type, void *data, size_t size,
                                  const char *location) {
@@ -88,6 +90,8 @@ enum MHD_Result respond_error(Request *request, unsigned status, const Error *er
 }
 
 enum MHD_Result respond_failure(Request *request, const Error *err) {
+  if (err->status == ERR_TOO_MANY && !request->retry_after)
+    request->retry_after = BUSY_SECONDS; /* a queue is full: how long a checkpoint takes, nobody knows */
   return respond_error(request, respond_status(err->status), err, NULL);
 }
 

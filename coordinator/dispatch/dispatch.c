@@ -26,6 +26,8 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
   if (status != STATUS_OK)
     return status;
   status = fleet_open(dispatch, err);
+  if (status == STATUS_OK)
+    status = hold_load(dispatch, err);
   if (status != STATUS_OK)
     return status;
   agents_observe(dispatch->agents, dispatch_agent_changed, dispatch);
@@ -58,6 +60,7 @@ void dispatch_close(Dispatch *dispatch) {
   agents_close(dispatch->agents);
   fleet_free(dispatch->fleet);
   tunnels_free(dispatch->tunnels);
+  ledger_hold_list_free(dispatch->holds, dispatch->hold_count);
   free(dispatch);
 }
 

@@ -118,6 +118,15 @@ Status dispatch_prune(Dispatch *dispatch, const char *checkpoint_id, PruneWhat w
 /* Is an agent there that can do it, and does? */
 bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *database);
 
+/* Holding back: an agent gets no more jobs (drained); of a database nothing is dumped or pruned, and no checkpoint of
+ * it can be asked for (cordoned); no dump, drill or prune begins in the whole fleet (paused), but what is asked for is
+ * kept. What runs goes on; plans, restores and rehearsals go on, too. name: of the agent or database; "" of the fleet.
+ * reason: or NULL. ERR_NOT_FOUND. Again: fine. Durable, with an event. */
+typedef enum HoldWhat { HOLD_AGENT, HOLD_DATABASE, HOLD_FLEET } HoldWhat;
+Status dispatch_hold(Dispatch *dispatch, HoldWhat what, const char *name, bool on, const char *reason,
+                     const Requester *requester, Error *err) MUST_CHECK;
+const LedgerHold *dispatch_held(const Dispatch *dispatch, HoldWhat what, const char *name); /* NULL: it is not */
+
 /* Makes a document (fleet.yaml) the fleet in force: durable, with an event, then at once. name: of its file. dry_run:
  * only says what it would do. *report: new reference: {"version", "changed", "notes", "difference"}, the last two as in
  * fleet.h. ERR_CONFIG: with its line; ERR_CONFLICT: coordinator.yaml names a file that is watched, and this one comes

@@ -18,6 +18,7 @@
  *   outcome.c   walks the tables: retry, end, stored, sealed
  *   intake.c    what agents send, made bounded and valid
  *   fleet.c     the fleet in force: loaded, applied
+ *   hold.c      what operators hold back
  *   gone.c      an agent that may nothing any more: its jobs go to others
  *   tick.c      time: expired leases, nobody to take a job, backoff that ran out
  */
@@ -57,6 +58,8 @@ struct Dispatch {
   uint32_t *offers; /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
   uint64_t *majors; /* of the same: bit 0: it knows of trials; others: it has the tools of that major version */
   size_t seen_count;
+  LedgerHold *holds; /* owned; read anew every second, since another coordinator may have written them */
+  size_t hold_count;
   int64_t ticked_us; /* wall clock of the last tick */
   int64_t awake_us;  /* its monotonic time; before the first one: when this was opened */
   int64_t (*wall_us)(void);
@@ -171,6 +174,12 @@ Status prune_message(const LedgerJob *job, Pgseal__Job *message, Error *err) MUS
 /* rehearsal.c */
 /* Was its copy handed over? From then on it is never tried again by itself. */
 bool rehearsal_begun(const Dispatch *dispatch, const LedgerJob *job);
+
+/* hold.c */
+Status hold_load(Dispatch *dispatch, Error *err) MUST_CHECK;
+void hold_tick(Dispatch *dispatch);
+bool hold_withholds(const Dispatch *dispatch, const LedgerJob *job); /* must it wait for somebody to let it go on? */
+Status hold_check_database(const Dispatch *dispatch, const char *database, Error *err) MUST_CHECK; /* ERR_CONFLICT */
 
 /* fleet.c */
 Status fleet_open(Dispatch *dispatch, Error *err) MUST_CHECK;

@@ -80,6 +80,8 @@ static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, Pgseal_
   int64_t wait = job->not_before_us - dispatch->wall_us();
   if (wait > 0 && wait < 120 * (int64_t)1000000) /* more than any backoff: the clock was set back */
     return false;
+  if (hold_withholds(dispatch, job))
+    return false;
   if (!job_suits(dispatch, agent, job) || !fleet_config(dispatch->fleet, job->database))
     return false;
   return may_start(open, index);
@@ -264,6 +266,9 @@ Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *
   Pgseal__Job *given = NULL;
   Pgseal__Poll room = *poll;
   take_crossed(dispatch, known, &open, &room);
+  *job = NULL;
+  if (dispatch_held(dispatch, HOLD_AGENT, agent))
+    return STATUS_OK;
   for (size_t i = 0; i < open.count && !given && status == STATUS_OK; i++) {
     if (may_take(dispatch, known, &room, &open, i))
       status = lease(dispatch, known, &open.items[i], &given, err);

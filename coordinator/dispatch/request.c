@@ -183,7 +183,9 @@ Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, con
     *joined = true;
     return STATUS_OK;
   }
-  status = check_room(dispatch, database, err);
+  status = hold_check_database(dispatch, database, err);
+  if (status == STATUS_OK)
+    status = check_room(dispatch, database, err);
   if (status != STATUS_OK)
     return status;
   CLEANUP(change_release) Change change = {0};

@@ -55,11 +55,14 @@ static void check_lease(Dispatch *dispatch, const LedgerJob *job) {
   end_attempt(dispatch, job, &cause, false);
 }
 
+static bool is_there(Dispatch *dispatch, const Agent *agent) {
+  return dispatch_agent_live(dispatch, agent->who.name) && !dispatch_held(dispatch, HOLD_AGENT, agent->who.name);
+}
+
 bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *database) {
   for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
     const Agent *agent = agents_at(dispatch->agents, i);
-    if (agent_can(&agent->who, kind, database) && agent_offers(dispatch, agent, kind) &&
-        dispatch_agent_live(dispatch, agent->who.name))
+    if (agent_can(&agent->who, kind, database) && agent_offers(dispatch, agent, kind) && is_there(dispatch, agent))
       return true;
   }
   return false;
@@ -70,7 +73,7 @@ static bool has_taker(Dispatch *dispatch, const LedgerJob *job) {
     return dispatch_has_taker(dispatch, job->kind, job->database);
   for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
     const Agent *agent = agents_at(dispatch->agents, i);
-    if (job_suits(dispatch, &agent->who, job) && dispatch_agent_live(dispatch, agent->who.name))
+    if (job_suits(dispatch, &agent->who, job) && is_there(dispatch, agent))
       return true;
   }
   return false;
@@ -95,7 +98,7 @@ static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
   }
   Track *track = track_get(dispatch, job);
   int64_t now = dispatch->monotonic_us();
-  if (!must || !track->waiting || has_taker(dispatch, job)) {
+  if (!must || !track->waiting || hold_withholds(dispatch, job) || has_taker(dispatch, job)) {
     track->waiting = must;
     track->capable_us = now;
     return;
@@ -165,6 +168,7 @@ void dispatch_tick(Dispatch *dispatch) {
   leave_out_standstill(dispatch);
   agents_tick(dispatch->agents);
   fleet_tick(dispatch);
+  hold_tick(dispatch);
   if (ledger_job_open(dispatch->ledger, &jobs, &count, &err) != STATUS_OK) {
     log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);
     return;

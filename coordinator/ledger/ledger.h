@@ -120,6 +120,13 @@ typedef struct LedgerFleet {
   int64_t applied_us;
 } LedgerFleet;
 
+/* Held back by somebody: an agent, a database, the fleet. */
+typedef struct LedgerHold {
+  char *what, *name; /* "agent", "database", "fleet" (whose name is "") */
+  int64_t since_us;
+  char *actor, *reason; /* the token's name; or NULL */
+} LedgerHold;
+
 typedef struct CheckpointFilter {
   const char *database, *tag, *state;
   const char *before_id;
@@ -250,6 +257,11 @@ Status ledger_certificate_revoke(Ledger *ledger, const char *agent, int64_t now_
 /* Serials of those revoked that would be valid at that time; each and the list are freed by the caller. */
 Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serials, size_t *count,
                                   Error *err) MUST_CHECK;
+
+Status ledger_hold_put(Ledger *ledger, const LedgerHold *hold, Error *err) MUST_CHECK; /* in a transaction */
+Status ledger_hold_remove(Ledger *ledger, const char *what, const char *name, Error *err) MUST_CHECK; /* absent: fine */
+Status ledger_hold_list(Ledger *ledger, LedgerHold **items, size_t *count, Error *err) MUST_CHECK;
+void ledger_hold_list_free(LedgerHold *items, size_t count);
 
 /* The documents of the fleet: the newest is in force. Of those before it LEDGER_FLEETS_KEPT are kept; each one's digest
  * is in its event. */

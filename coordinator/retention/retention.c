@@ -95,6 +95,8 @@ static Status room(Ledger *ledger, size_t *left, Error *err) {
 }
 
 static Status check_taker(Dispatch *dispatch, const char *database, Error *err) {
+  if (dispatch_held(dispatch, HOLD_FLEET, "") || dispatch_held(dispatch, HOLD_DATABASE, database))
+    return error_set(err, ERR_CONFLICT, "database %s is cordoned, or the fleet is paused", database);
   if (dispatch_has_taker(dispatch, LEDGER_JOB_PRUNE, database))
     return STATUS_OK;
   error_set(err, ERR_NO_AGENT, "no agent that can prune database %s is there", database);
@@ -178,7 +180,8 @@ void retention_tick(Retention *retention, Dispatch *dispatch, Ledger *ledger) {
     if (!policy_of(database))
       continue;
     Status status = prune(dispatch, ledger, database, &requester, &marked, &err);
-    if (status != STATUS_OK && status != ERR_NO_AGENT) /* what health says, it need not say every time */
+    if (status != STATUS_OK && status != ERR_NO_AGENT &&
+        status != ERR_CONFLICT) /* what health says, it need not say every time */
       log_failure(LOG_LEVEL_ERROR, "the retention of a database could not be looked after", &err);
   }
 }

@@ -43,6 +43,13 @@ static const Row rows[] = {
     {"GET", "/api/v1/databases", "cvoa", false, LIST},
     {"GET", "/api/v1/databases/{}/retention", "voa", false, OF},
     {"POST", "/api/v1/databases/{}/prune", "oa", false, OF},
+    {"POST", "/api/v1/databases/{}/cordon", "oa", false, OF},
+    {"POST", "/api/v1/databases/{}/uncordon", "oa", false, OF},
+    {"GET", "/api/v1/holds", "voa", false, PLAIN},
+    {"POST", "/api/v1/fleet/pause", "oa", true, PLAIN},
+    {"POST", "/api/v1/fleet/resume", "oa", true, PLAIN},
+    {"POST", "/api/v1/agents/{}/drain", "oa", true, JOIN},
+    {"POST", "/api/v1/agents/{}/undrain", "oa", true, JOIN},
     {"GET", "/api/v1/agents", "voa", false, LIST},
     {"POST", "/api/v1/agents", "a", true, JOIN},
     {"DELETE", "/api/v1/agents/{}", "a", true, JOIN},
@@ -146,11 +153,12 @@ static char *body_of(const Row *row, const char *database) {
 static void take(Server *s, const Row *row, const char *role, const char *scope, const char *token,
                  const char *database) {
   CLEANUP_FREE char *target = target_of(row, database);
-  CLEANUP_FREE char *body = row->kind == ASK
-                                ? body_of(row, database)
-                                : memory_strdup(!strstr(target, "rotate") && (row->kind == JOIN || row->kind == PLAIN)
-                                                    ? "{\"name\": \"made\"}"
-                                                    : "{}");
+  CLEANUP_FREE char *body =
+      row->kind == ASK ? body_of(row, database)
+                       : memory_strdup(!strstr(target, "rotate") && !strstr(target, "/fleet/") &&
+                                               !strstr(target, "drain") && (row->kind == JOIN || row->kind == PLAIN)
+                                           ? "{\"name\": \"made\"}"
+                                           : "{}");
   int64_t before = events_of(s);
   ANSWER got = with_token(s, row->method, target, token, strcmp(row->method, "GET") == 0 ? NULL : body);
   bool may = row->roles[0] == '-' ||
