@@ -14,7 +14,9 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/crypto/authority.h"
 #include "common/crypto/signing.h"
+#include "common/rehearsal/secret.h"
 
 #define DEV_MARK "# written by pgseal dev"
 #define DEV_FIRST_LINE DEV_MARK ", and written anew by each run; remove this line to keep your own changes\n"
@@ -37,6 +39,15 @@ static Status write_token(const Dev *dev, Error *err) {
   explicit_bzero(text, sizeof text);
   explicit_bzero(random, sizeof random);
   return status;
+}
+
+/* What whoever rehearses shares with the agent: `pgseal rehearse --secret-file`. */
+static Status write_secret(const Dev *dev, Error *err) {
+  CLEANUP_FREE char *path = dev_path(dev, "keys/rehearse.secret");
+  if (file_exists(path))
+    return STATUS_OK;
+  CLEANUP(secret_text_free) char *secret = rehearsal_secret_generate();
+  return file_write_atomic(path, 0600, secret, strlen(secret), err);
 }
 
 static Status write_keys(const Dev *dev, Error *err) {
@@ -102,13 +113,15 @@ static void coordinator_yaml(const Dev *dev, Buffer *out) {
     buffer_append_format(out, "  - name: \"%s\"\n    environment: %s\n", dev->databases[i].name,
                          dev->databases[i].production ? "production" : "development");
   buffer_append_text(out, "\nagents:\n  - name: " DEV_AGENT "\n    public_key: keys/agent.pub\n"
-                          "    capabilities: [dump, drill, restore]\n    databases: [\"*\"]\n");
+                          "    capabilities: [dump, drill, restore, rehearse]\n    databases: [\"*\"]\n");
 }
 
 static void agent_yaml(const Dev *dev, Buffer *out) {
   buffer_append_format(out,
-                       DEV_FIRST_LINE "agent:\n  name: " DEV_AGENT "\n  coordinators: [\"%s\"]\n  data: agent\n"
-                                      "  signing_key: keys/agent.key\n  capabilities: [dump, drill, restore]\n\n",
+                       DEV_FIRST_LINE
+                       "agent:\n  name: " DEV_AGENT "\n  coordinators: [\"%s\"]\n  data: agent\n"
+                       "  signing_key: keys/agent.key\n  capabilities: [dump, drill, restore, rehearse]\n\n"
+                       "rehearse:\n  secret_file: keys/rehearse.secret\n\n",
                        dev->bus);
   buffer_append_format(out, "repository:\n  %s: ", dev->repository_path ? "file" : "directory");
   yaml_text(out, dev->repository_path ? dev->repository_path : "repository");
@@ -155,6 +168,8 @@ Status dev_write(const Cli *cli, Dev *dev, Error *err) {
     status = write_token(dev, err);
   if (status == STATUS_OK)
     status = write_keys(dev, err);
+  if (status == STATUS_OK)
+    status = write_secret(dev, err);
   if (status == STATUS_OK)
     status = write_conninfos(dev, err);
   if (status == STATUS_OK)

@@ -154,7 +154,9 @@ ExitCode recovery_end(const Cli *cli, const json_t *job) {
   const char *state = api_text(job, "state");
   if (strcmp(state, "done") == 0)
     return EXIT_DONE;
-  cli_note(cli, "the %s of %s ended %s", api_text(job, "kind"), api_text(job, "database"), state);
+  const char *kind = api_text(job, "kind");
+  cli_note(cli, "the %s of %s ended %s", strcmp(kind, "rehearse") == 0 ? "rehearsal" : kind, api_text(job, "database"),
+           state);
   const json_t *error = json_object_get(job, "error");
   const char *code = api_text(error, "code");
   follow_tell_error(cli, error);

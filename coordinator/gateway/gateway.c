@@ -218,11 +218,6 @@ static void wake(void *user) {
     uv_async_send(&gateway->work);
 }
 
-static void wake_tunnel(void *user, const char *job_id) {
-  (void)job_id;
-  wake(user);
-}
-
 static void on_tunnel(Gateway *gateway, BusRequest *request, Session *session, const Pgseal__Envelope *envelope) {
   Error err;
   if (tunnelling_request(&gateway->tunnelling, request, session->agent, envelope, &err) == STATUS_OK)
@@ -458,9 +453,7 @@ Status gateway_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *
   uv_timer_start(&gateway->timer, on_timer, TICK_MS, TICK_MS);
   uv_async_init(loop, &gateway->work, on_work);
   gateway->work.data = gateway;
-  gateway->tunnelling =
-      (Tunnelling){.tunnels = dispatch_tunnels(dispatch), .wait_us = (int64_t)config->poll_seconds * 1000000};
-  tunnels_observe(gateway->tunnelling.tunnels, TUNNEL_AGENT, wake_tunnel, gateway);
+  tunnelling_open(&gateway->tunnelling, dispatch_tunnels(dispatch), config->poll_seconds, wake, gateway);
   dispatch_observe(dispatch, &(DispatchObserver){.user = gateway, .work = wake});
   agents_observe(gateway->agents, on_agent_changed, gateway);
   *out = gateway;
@@ -494,7 +487,6 @@ void gateway_close(Gateway *gateway, void (*closed)(void *user), void *user) {
     if (gateway->sessions.items[i] && gateway->sessions.items[i]->parked.request)
       unpark(&gateway->sessions.items[i]->parked); /* the server drops the request itself */
   tunnelling_end(&gateway->tunnelling, NULL, false);
-  tunnels_observe(gateway->tunnelling.tunnels, TUNNEL_AGENT, NULL, NULL);
   uv_close((uv_handle_t *)&gateway->timer, on_handle_closed);
   uv_close((uv_handle_t *)&gateway->work, on_handle_closed);
   bus_server_close(gateway->server, on_server_closed, gateway);

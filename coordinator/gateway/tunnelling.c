@@ -7,6 +7,18 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 
+static void on_frames(void *user, const char *job_id) {
+  const Tunnelling *tunnelling = user;
+  (void)job_id;
+  tunnelling->wake(tunnelling->user);
+}
+
+void tunnelling_open(Tunnelling *tunnelling, Tunnels *tunnels, int wait_seconds, void (*wake)(void *user), void *user) {
+  *tunnelling =
+      (Tunnelling){.tunnels = tunnels, .wait_us = (int64_t)wait_seconds * 1000000, .wake = wake, .user = user};
+  tunnels_observe(tunnels, TUNNEL_AGENT, on_frames, tunnelling);
+}
+
 /* Never cached: a request that is sent again finds what it did by the frames' sequence. */
 static void answer(const Tunnelling *tunnelling, BusRequest *request, const char *request_id, const char *job_id,
                    bool frames) {
@@ -93,6 +105,7 @@ void tunnelling_end(Tunnelling *tunnelling, const ConfigAgent *agent, bool drop)
     forget(tunnelling, i);
   }
   if (!agent) {
+    tunnels_observe(tunnelling->tunnels, TUNNEL_AGENT, NULL, NULL);
     free(tunnelling->parked);
     tunnelling->parked = NULL;
   }

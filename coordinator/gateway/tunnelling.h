@@ -18,16 +18,20 @@ typedef struct ParkedTunnel {
 typedef struct Tunnelling {
   Tunnels *tunnels;
   int64_t wait_us;
+  void (*wake)(void *user);
+  void *user;
   ParkedTunnel *parked; /* one for each job */
   size_t count;
 } Tunnelling;
 
+/* wake: called when tunnelling_serve has something to do; must not call back. */
+void tunnelling_open(Tunnelling *tunnelling, Tunnels *tunnels, int wait_seconds, void (*wake)(void *user), void *user);
 /* Answers, or parks it. ERR_*: not answered. */
 Status tunnelling_request(Tunnelling *tunnelling, BusRequest *request, const ConfigAgent *agent,
                           const Pgseal__Envelope *envelope, Error *err) MUST_CHECK;
 /* Answers those for whom something came, or that have waited long enough. */
 void tunnelling_serve(Tunnelling *tunnelling);
-/* agent NULL: of all. drop: else the server does that itself. */
+/* agent NULL: of all, and nothing is woken any more. drop: else the server does that itself. */
 void tunnelling_end(Tunnelling *tunnelling, const ConfigAgent *agent, bool drop);
 
 #endif

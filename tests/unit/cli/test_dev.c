@@ -81,8 +81,8 @@ static void test_first_run_writes_everything(void **state) {
   assert_null(strstr(coordinator, "hunter2"));
   assert_null(strstr(agent, "hunter2"));
   assert_string_equal(conninfo, "host=h password=hunter2");
-  const char *private[] = {"token", "databases/prod-api.conninfo", "keys/agent.key", "keys/drill.key",
-                           "keys/escrow.key"};
+  const char *private[] = {"token",           "databases/prod-api.conninfo", "keys/agent.key", "keys/drill.key",
+                           "keys/escrow.key", "keys/rehearse.secret"};
   for (size_t i = 0; i < ARRAY_SIZE(private); i++)
     assert_int_equal(mode(dir, private[i]), 0600);
   assert_int_equal(mode(dir, "keys"), 0700);
@@ -96,11 +96,14 @@ static void test_second_run_goes_on(void **state) {
   assert_int_equal(plan(dir, DATABASES("one=host=a"), "one", HTTP, &err), STATUS_OK);
   CLEANUP_FREE char *token = contents(dir, "token");
   CLEANUP_FREE char *key = contents(dir, "keys/escrow.key");
+  CLEANUP_FREE char *secret = contents(dir, "keys/rehearse.secret");
   assert_int_equal(plan(dir, DATABASES("two=host=b", "one=host=c"), NULL, HTTP, &err), STATUS_OK);
   CLEANUP_FREE char *token_after = contents(dir, "token");
   CLEANUP_FREE char *key_after = contents(dir, "keys/escrow.key");
   assert_string_equal(token, token_after);
   assert_string_equal(key, key_after);
+  CLEANUP_FREE char *secret_after = contents(dir, "keys/rehearse.secret");
+  assert_string_equal(secret, secret_after);
   CLEANUP_FREE char *one = contents(dir, "databases/one.conninfo");
   assert_string_equal(one, "host=c");
   assert_int_equal(plan(dir, DATABASES(NULL), NULL, NULL, &err), STATUS_OK); /* from memory */
