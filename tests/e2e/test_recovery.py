@@ -34,7 +34,7 @@ SCHEMA = """
 def stack(base):
     """`shop` and `lost` are production; a restore of `team` needs a second person."""
     s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p",
-              {n: f"host=/nowhere dbname={n}" for n in ("shop", "lost", "team")}, agents=("dump+drill+restore",),
+              {n: f"host=/nowhere dbname={n}" for n in ("shop", "lost", "team", "odd")}, agents=("dump+drill+restore",),
               each={"shop": {"environment": "production"}, "lost": {"environment": "production", "lock_timeout_seconds": 120}, "team": {"restore_approval": True}}).start()
     for name, role in (("pipeline", "ci"), ("eyes", "viewer"), ("second", "operator")):
         s.cli("token", "create", "--name", name, "--role", role, "--output", s.dir / name)
@@ -260,6 +260,46 @@ def test_new_database(stack, server, gone):
     again = restore(stack, *argv, database="lost")
     assert again.returncode not in (0, 1) and "lost_back" in again.stderr, again.stderr
     assert rows(server, "SELECT count(*) FROM prices", "lost_back") == [(50,)]
+
+
+def test_choices(stack, server):
+    """--column, --foreign-keys not-valid, --roles, --other-database, all of one checkpoint."""
+    odd = new_database(stack, server, "odd", """
+        CREATE TABLE buyers (id int PRIMARY KEY); CREATE TABLE sales (id int PRIMARY KEY, buyer int REFERENCES buyers, total int);
+        INSERT INTO buyers SELECT generate_series(1, 5); INSERT INTO sales SELECT g, g, 100 FROM generate_series(1, 5) g;
+        CREATE ROLE odd_role; GRANT SELECT ON sales TO odd_role""")
+    of = ["--checkpoint", stack.seal("odd", "chosen")["id"]]
+
+    odd("UPDATE sales SET total = 0 WHERE id < 4; UPDATE sales SET buyer = NULL WHERE id = 1")  # the first was written otherwise since
+    done = restore(stack, *of, "--table", "sales", "--beside", "--column", "sales.total", "--json", database="odd")
+    job = json.loads(done.stdout)
+    assert "update 2 rows of public.sales" in job["report"]["script"], job
+    assert restore(stack, "--run-script", job["id"], "--rows", "2", database="odd").returncode == 0
+    assert rows(server, "SELECT array_agg(total ORDER BY id) FROM sales", "odd_live") == [([0, 100, 100, 100, 100],)]
+
+    odd("INSERT INTO buyers VALUES (6); INSERT INTO sales VALUES (6, 6, 1); DROP TABLE buyers CASCADE")
+    refused = restore(stack, *of, "--table", "buyers", database="odd")
+    assert refused.returncode == 4 and "nothing was changed" in refused.stderr and "not_valid" in refused.stderr, refused.stderr
+    done = restore(stack, *of, "--table", "buyers", "--foreign-keys", "not-valid", database="odd")
+    assert "RESTORED" in done.stdout, done.stdout + done.stderr
+    assert rows(server, "SELECT convalidated FROM pg_constraint WHERE conname = 'sales_buyer_fkey'", "odd_live") == [(False,)]
+    assert rows(server, "SELECT count(*) FROM buyers", "odd_live") == [(5,)]
+
+    odd("DROP OWNED BY odd_role; DROP ROLE odd_role")
+    refused = restore(stack, *of, "--new-database", "odd_back", database="odd")
+    assert refused.returncode == 1 and "odd_role" in refused.stderr, refused.stderr
+    done = restore(stack, *of, "--new-database", "odd_back", "--roles", database="odd")
+    assert done.returncode == 0 and "odd_role" in done.stdout, done.stdout + done.stderr
+    assert rows(server, "SELECT has_table_privilege('odd_role', 'sales', 'SELECT')", "odd_back") == [(True,)]
+
+    server.create("odd_other")
+    (stack.dir / "databases" / "odd").write_text(server.conninfo("odd_other") + "\n")
+    both = [*of, "--table", "buyers", "--table", "sales"]
+    refused = restore(stack, *both, database="odd")
+    assert refused.returncode == 4 and "odd_other" in refused.stderr, refused.stderr
+    done = restore(stack, *both, "--other-database", database="odd")
+    assert done.returncode == 0 and "RESTORED" in done.stdout, done.stdout + done.stderr
+    assert rows(server, "SELECT count(*) FROM sales", "odd_other") == [(5,)]
 
 
 def test_interrupted(stack, server, gone):
