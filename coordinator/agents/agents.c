@@ -19,10 +19,7 @@ const Agent *agents_at(const Agents *agents, size_t index) {
 }
 
 static Agent *find(const Agents *agents, const char *name) {
-  for (size_t i = 0; i < agents->count; i++)
-    if (strcmp(agents->items[i]->who.name, name) == 0)
-      return agents->items[i];
-  return NULL;
+  return names_get(&agents->names, name);
 }
 
 const Agent *agents_find(const Agents *agents, const char *name) {
@@ -78,8 +75,9 @@ static void assign(Agent *agent, LedgerEnrollment *row) {
     memset(agent->who.key, 0, sizeof agent->who.key);
 }
 
-static Agent *add(Agents *agents) {
+static Agent *add(Agents *agents, const char *name) {
   Agent *agent = memory_alloc(sizeof *agent);
+  names_put(&agents->names, memory_strdup(name), agent);
   agent->index = agents->count;
   ARRAY_PUSH(agents->items, agents->count, agent);
   return agent;
@@ -132,7 +130,7 @@ Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *gi
            change->actor ? change->actor : "", NULL);
   Agent *agent = find(agents, row->name);
   if (!agent)
-    agent = add(agents);
+    agent = add(agents, row->name);
   assign(agent, row);
   for (size_t i = 0; i < agents->observer_count; i++)
     agents->observers[i].changed(agents->observers[i].user, agent);
@@ -146,7 +144,7 @@ Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *gi
 /* Takes the row. */
 static Status load_row(Agents *agents, LedgerEnrollment *row, Error *err) {
   if (!find(agents, row->name)) {
-    assign(add(agents), row);
+    assign(add(agents, row->name), row);
     return STATUS_OK;
   }
   AgentState state = row->state;
@@ -164,7 +162,7 @@ static Status load_row(Agents *agents, LedgerEnrollment *row, Error *err) {
 
 static Status load(Agents *agents, Error *err) {
   for (size_t i = 0; i < agents->config->agent_count; i++) {
-    Agent *agent = add(agents);
+    Agent *agent = add(agents, agents->config->agents[i].name);
     agent->who = agents->config->agents[i];
     agent->listed = true;
   }
@@ -202,6 +200,9 @@ void agents_close(Agents *agents) {
     forget(agents->items[i]);
     free(agents->items[i]);
   }
+  for (size_t i = 0; i < agents->names.room; i++)
+    free((char *)agents->names.entries[i].name);
+  names_release(&agents->names);
   free(agents->items);
   free(agents->observers);
   authority_free(agents->authority);

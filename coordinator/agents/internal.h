@@ -2,6 +2,7 @@
 #ifndef PGSEAL_COORDINATOR_AGENTS_INTERNAL_H
 #define PGSEAL_COORDINATOR_AGENTS_INTERNAL_H
 
+#include "common/base/names.h"
 #include "coordinator/agents/agents.h"
 
 typedef struct AgentsObserver {
@@ -15,6 +16,7 @@ struct Agents {
   Authority *authority; /* NULL without bus_tls */
   Agent **items;
   size_t count;
+  Names names; /* of items; the names are copies */
   AgentsObserver *observers;
   size_t observer_count;
 };

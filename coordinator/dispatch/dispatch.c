@@ -20,8 +20,8 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
   dispatch->monotonic_us = clock_monotonic_us;
   dispatch->ticked_us = dispatch->wall_us();
   dispatch->awake_us = dispatch->monotonic_us();
-  LedgerJob *jobs;
-  size_t count;
+  OpenJob *first = NULL;
+  open_jobs_watch(dispatch);
   Status status = agents_open(config, ledger, &dispatch->agents, err);
   if (status != STATUS_OK)
     return status;
@@ -32,12 +32,11 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
     return status;
   agents_observe(dispatch->agents, dispatch_agent_changed, dispatch);
   dispatch->tunnels = tunnels_new(ledger);
-  status = ledger_job_open(ledger, &jobs, &count, err);
+  status = open_jobs(dispatch, &first, err);
   if (status != STATUS_OK)
     return status;
-  for (size_t i = 0; i < count; i++)
-    track_get(dispatch, &jobs[i]); /* a full lease from now on, whatever the ledger says */
-  ledger_job_list_free(jobs, count);
+  for (OpenJob *open = first; open; open = open->after)
+    track_get(dispatch, &open->job); /* a full lease from now on, whatever the ledger says */
   *out = STEAL(dispatch);
   return STATUS_OK;
 }
@@ -53,6 +52,8 @@ void dispatch_close(Dispatch *dispatch) {
   for (size_t i = 0; i < dispatch->track_count; i++)
     track_release(&dispatch->tracks[i]);
   free(dispatch->tracks);
+  names_release(&dispatch->track_names);
+  open_jobs_close(dispatch);
   free(dispatch->observers);
   free(dispatch->seen_us);
   free(dispatch->offers);
@@ -77,6 +78,7 @@ static void track_renew(Dispatch *dispatch, Track *track, const LedgerJob *job) 
   json_decref(track->progress);
   *track = (Track){.job_id = track->job_id,
                    .begun_us = track->begun_us,
+                   .taker = track->taker,
                    .fencing = job->fencing,
                    .granted_us = now,
                    .lease_until_us = now + dispatch_lease_us(dispatch),
@@ -84,10 +86,12 @@ static void track_renew(Dispatch *dispatch, Track *track, const LedgerJob *job) 
 }
 
 Track *track_find(const Dispatch *dispatch, const char *job_id) {
-  for (size_t i = 0; i < dispatch->track_count; i++)
-    if (strcmp(dispatch->tracks[i].job_id, job_id) == 0)
-      return &dispatch->tracks[i];
-  return NULL;
+  size_t place = (size_t)(uintptr_t)names_get(&dispatch->track_names, job_id);
+  return place ? &dispatch->tracks[place - 1] : NULL;
+}
+
+static void track_name(Dispatch *dispatch, size_t index) {
+  names_put(&dispatch->track_names, dispatch->tracks[index].job_id, (void *)(uintptr_t)(index + 1));
 }
 
 Track *track_get(Dispatch *dispatch, const LedgerJob *job) {
@@ -101,18 +105,21 @@ Track *track_get(Dispatch *dispatch, const LedgerJob *job) {
   Track track = {.job_id = memory_strdup(job->id), .begun_us = dispatch->monotonic_us() - (age > 0 ? age : 0)};
   track_renew(dispatch, &track, job);
   ARRAY_PUSH(dispatch->tracks, dispatch->track_count, track);
+  track_name(dispatch, dispatch->track_count - 1);
   return &dispatch->tracks[dispatch->track_count - 1];
 }
 
 void track_remove(Dispatch *dispatch, const char *job_id) {
-  for (size_t i = 0; i < dispatch->track_count; i++) {
-    if (strcmp(dispatch->tracks[i].job_id, job_id) != 0)
-      continue;
-    track_release(&dispatch->tracks[i]);
-    dispatch->track_count--;
-    memmove(&dispatch->tracks[i], &dispatch->tracks[i + 1], (dispatch->track_count - i) * sizeof *dispatch->tracks);
+  Track *track = track_find(dispatch, job_id);
+  if (!track)
     return;
-  }
+  Track *last = &dispatch->tracks[--dispatch->track_count];
+  names_remove(&dispatch->track_names, track->job_id);
+  track_release(track);
+  if (track == last)
+    return;
+  *track = *last;
+  track_name(dispatch, (size_t)(track - dispatch->tracks));
 }
 
 const char *job_capability(LedgerJobKind kind) {

@@ -19,19 +19,18 @@ static Status take_away(Dispatch *dispatch, const LedgerJob *found, const Error 
 
 void dispatch_agent_changed(void *user, const Agent *agent) {
   Dispatch *dispatch = user;
-  LedgerJob *jobs = NULL;
-  size_t count = 0;
+  OpenJob *first;
   Error err, cause;
   if (agent_admitted(agent))
     return;
-  Status status = ledger_job_open(dispatch->ledger, &jobs, &count, &err);
+  Status status = open_jobs(dispatch, &first, &err);
   error_set(&cause, ERR_AGENT_LOST, "agent %s is %s", agent->who.name, agent_state_name(agent->row.state));
   error_object(&cause, "%s", agent->who.name);
-  for (size_t i = 0; i < count; i++) {
-    if (status == STATUS_OK && job_held(&jobs[i]) && jobs[i].agent && strcmp(jobs[i].agent, agent->who.name) == 0)
-      status = take_away(dispatch, &jobs[i], &cause, &err);
+  for (OpenJob *open = status == STATUS_OK ? first : NULL; open && status == STATUS_OK; open = open->after) {
+    const LedgerJob *job = &open->job;
+    if (!open->over && job_held(job) && job->agent && strcmp(job->agent, agent->who.name) == 0)
+      status = take_away(dispatch, job, &cause, &err);
   }
-  ledger_job_list_free(jobs, count);
   if (status != STATUS_OK) /* its leases run out all the same: it cannot renew them */
     log_failure(LOG_LEVEL_ERROR, "a job was not taken away at once", &err);
 }

@@ -2,6 +2,7 @@
  * What dispatch's files share.
  *
  *   dispatch.c  opening, observers, agents' liveness, what is known of open jobs in memory
+ *   open.c      the ledger's open jobs, in memory: by agent, database, checkpoint, and what waits
  *   change.c    one ledger transaction and its notifications
  *   work.c      a checkpoint with its jobs; small setters
  *   request.c   checkpoint, drill and cancel requests
@@ -26,6 +27,7 @@
 #define PGSEAL_COORDINATOR_DISPATCH_INTERNAL_H
 
 #include "common/base/cleanup.h"
+#include "common/base/names.h"
 #include "coordinator/dispatch/dispatch.h"
 
 /* What is known of an open job besides its ledger row. Lost at restart, which is harmless: then every lease is renewed
@@ -41,7 +43,10 @@ typedef struct Track {
   int64_t capable_us;     /* the last time a live agent could have taken it, or since when it waits */
   bool waiting;           /* capable_us runs */
   bool held;              /* its result came before the dump's; it will come again */
+  size_t taker;           /* index of the agent that could have taken it last */
 } Track;
+
+typedef struct OpenJobs OpenJobs;
 
 struct Dispatch {
   const CoordinatorConfig *config;
@@ -50,8 +55,10 @@ struct Dispatch {
   size_t observer_count;
   Track *tracks;
   size_t track_count;
-  Agents *agents; /* owned */
-  Fleet *fleet;   /* owned; what is in force */
+  Names track_names; /* of tracks, by the job's id: their index + 1 */
+  OpenJobs *open;    /* owned */
+  Agents *agents;    /* owned */
+  Fleet *fleet;      /* owned; what is in force */
   int64_t fleet_version, fleet_changes;
   Tunnels *tunnels; /* owned */
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
@@ -78,6 +85,30 @@ void track_remove(Dispatch *dispatch, const char *job_id);
 int64_t dispatch_lease_us(const Dispatch *dispatch);
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database);
 const char *job_capability(LedgerJobKind kind); /* that an agent needs */
+
+/* open.c: the open jobs (queued, leased, running) as the ledger has them: kept by what is written there, read anew
+ * after a rollback or open_jobs_forget. Copies, without errors, progress and request; what may be done is decided by
+ * them, and checked in the transaction that does it. An entry that ends while the list is walked stays, with `over`
+ * set, until open_jobs is called again; new ones come last. */
+typedef struct OpenJob {
+  LedgerJob job;
+  bool over;
+  struct OpenJob *after;                               /* of all, oldest first */
+  struct OpenJob *next_of_agent;                       /* of those that its agent holds */
+  struct OpenJob *next_of_database;                    /* oldest first */
+  struct OpenJob *before, *waits_after, *next_waiting; /* open.c's own */
+  uint64_t number;
+} OpenJob;
+Status open_jobs(Dispatch *dispatch, OpenJob **first, Error *err) MUST_CHECK; /* to be called before the others below */
+OpenJob *open_jobs_find(const Dispatch *dispatch, const char *job_id);        /* NULL: it is not open */
+OpenJob *open_jobs_dump(const Dispatch *dispatch, const char *checkpoint_id); /* the checkpoint's dump, if it is open */
+OpenJob *open_jobs_held(const Dispatch *dispatch, const char *agent);         /* by next_of_agent */
+OpenJob *open_jobs_of(const Dispatch *dispatch, const char *database);        /* by next_of_database */
+/* Of those that are queued and that `may` be taken, the one to be taken first; NULL: none. */
+OpenJob *open_jobs_next(const Dispatch *dispatch, bool (*may)(void *user, const OpenJob *open), void *user);
+void open_jobs_forget(Dispatch *dispatch); /* somebody else wrote to the ledger */
+void open_jobs_watch(Dispatch *dispatch);
+void open_jobs_close(Dispatch *dispatch);
 
 /* change.c: `CLEANUP(change_release) Change change = {0};` rolls back unless committed. */
 typedef struct Change {

@@ -8,52 +8,37 @@
 
 enum { CROSSING_US = 5 * 1000 * 1000 };
 
-typedef struct JobList {
-  LedgerJob *items;
-  size_t count;
-} JobList;
-
-static void job_list_release(JobList *list) {
-  ledger_job_list_free(list->items, list->count);
-}
-
 /* Never two dumps of one database at once, and in order: only its oldest open dump job may start. */
-static bool first_of_database(const JobList *open, size_t index) {
-  for (size_t i = 0; i < index; i++) {
-    if (open->items[i].kind == LEDGER_JOB_DUMP && strcmp(open->items[i].database, open->items[index].database) == 0)
-      return false;
-  }
-  return true;
+static bool first_of_database(const Dispatch *dispatch, const OpenJob *dump) {
+  const OpenJob *open = open_jobs_of(dispatch, dump->job.database);
+  while (open && open->job.kind != LEDGER_JOB_DUMP)
+    open = open->next_of_database;
+  return open == dump;
 }
 
 /* A drill takes a slot only once there is something to follow: its dump is at work, or over. */
-static bool dump_underway(const JobList *open, const char *checkpoint_id) {
-  for (size_t i = 0; i < open->count; i++) {
-    if (open->items[i].kind == LEDGER_JOB_DUMP && strcmp(open->items[i].checkpoint_id, checkpoint_id) == 0)
-      return job_held(&open->items[i]);
-  }
-  return true;
+static bool dump_underway(const Dispatch *dispatch, const char *checkpoint_id) {
+  const OpenJob *dump = open_jobs_dump(dispatch, checkpoint_id);
+  return !dump || job_held(&dump->job);
 }
 
 /* Never two restores of one database at once. */
-static bool restore_underway(const JobList *open, const char *database) {
-  for (size_t i = 0; i < open->count; i++) {
-    if (open->items[i].kind == LEDGER_JOB_RESTORE && job_held(&open->items[i]) &&
-        strcmp(open->items[i].database, database) == 0)
+static bool restore_underway(const Dispatch *dispatch, const char *database) {
+  for (const OpenJob *open = open_jobs_of(dispatch, database); open; open = open->next_of_database)
+    if (open->job.kind == LEDGER_JOB_RESTORE && job_held(&open->job))
       return true;
-  }
   return false;
 }
 
-static bool may_start(const JobList *open, size_t index) {
-  const LedgerJob *job = &open->items[index];
+static bool may_start(const Dispatch *dispatch, const OpenJob *open) {
+  const LedgerJob *job = &open->job;
   switch (job->kind) {
   case LEDGER_JOB_DUMP:
-    return first_of_database(open, index);
+    return first_of_database(dispatch, open);
   case LEDGER_JOB_DRILL:
-    return dump_underway(open, job->checkpoint_id);
+    return dump_underway(dispatch, job->checkpoint_id);
   case LEDGER_JOB_RESTORE:
-    return (!job->approval || strcmp(job->approval, "given") == 0) && !restore_underway(open, job->database);
+    return (!job->approval || strcmp(job->approval, "given") == 0) && !restore_underway(dispatch, job->database);
   case LEDGER_JOB_PLAN:
   case LEDGER_JOB_REHEARSE:
   case LEDGER_JOB_PRUNE:
@@ -72,19 +57,26 @@ static uint32_t *slots_for(Pgseal__Poll *poll, LedgerJobKind kind) {
                                        : &poll->free_restore;
 }
 
-static bool may_take(const Dispatch *dispatch, const ConfigAgent *agent, Pgseal__Poll *poll, const JobList *open,
-                     size_t index) {
-  const LedgerJob *job = &open->items[index];
-  if (job->state != JOB_QUEUED || job->cancel_requested || *slots_for(poll, job->kind) == 0)
+typedef struct Taker {
+  const Dispatch *dispatch;
+  const ConfigAgent *agent;
+  Pgseal__Poll room; /* its slots that are free */
+} Taker;
+
+static bool may_take(void *user, const OpenJob *open) {
+  Taker *taker = user;
+  const Dispatch *dispatch = taker->dispatch;
+  const LedgerJob *job = &open->job;
+  if (job->cancel_requested || *slots_for(&taker->room, job->kind) == 0)
     return false;
   int64_t wait = job->not_before_us - dispatch->wall_us();
   if (wait > 0 && wait < 120 * (int64_t)1000000) /* more than any backoff: the clock was set back */
     return false;
   if (hold_withholds(dispatch, job))
     return false;
-  if (!job_suits(dispatch, agent, job) || !fleet_config(dispatch->fleet, job->database))
+  if (!job_suits(dispatch, taker->agent, job) || !fleet_config(dispatch->fleet, job->database))
     return false;
-  return may_start(open, index);
+  return may_start(dispatch, open);
 }
 
 /* The dump goes to an agent with another key than the drill that follows was told: that drill must be told anew. */
@@ -203,45 +195,46 @@ static bool runs(const Pgseal__Poll *poll, const char *job_id) {
   return false;
 }
 
+static Status give_one_back(Dispatch *dispatch, const LedgerJob *job, Error *err) {
+  Error cause;
+  error_set(&cause, ERR_AGENT_LOST, "agent %s does not run job %s any more", job->agent, job->id);
+  CLEANUP(change_release) Change change = {0};
+  CLEANUP(work_release) Work work = {0};
+  Status status = change_begin(dispatch, &change, err);
+  if (status == STATUS_OK)
+    status = work_load(dispatch, job->checkpoint_id, &work, err);
+  if (status == STATUS_OK)
+    status = job_retry(&change, &work, work_job(&work, job->id), &cause, true, err);
+  return status == STATUS_OK ? change_commit(&change, err) : status;
+}
+
 /* An agent that was restarted does not run what it held. Jobs just given to it are left alone: their assignment and
  * this poll may have crossed. */
-static Status give_back(Dispatch *dispatch, const ConfigAgent *agent, const Pgseal__Poll *poll, const JobList *open,
-                        bool *changed, Error *err) {
+static Status give_back(Dispatch *dispatch, const ConfigAgent *agent, const Pgseal__Poll *poll, Error *err) {
   int64_t lease_us = dispatch_lease_us(dispatch), poll_us = 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
   int64_t grace = lease_us > poll_us ? lease_us : poll_us;
-  for (size_t i = 0; i < open->count; i++) {
-    const LedgerJob *job = &open->items[i];
-    if (!job_held(job) || !job->agent || strcmp(job->agent, agent->name) != 0 || runs(poll, job->id))
+  for (OpenJob *open = open_jobs_held(dispatch, agent->name), *next; open; open = next) {
+    next = open->next_of_agent;
+    if (runs(poll, open->job.id))
       continue;
-    const Track *track = track_get(dispatch, job);
+    const Track *track = track_get(dispatch, &open->job);
     if (track->held || dispatch->monotonic_us() - track->granted_us < grace)
       continue;
-    Error cause;
-    error_set(&cause, ERR_AGENT_LOST, "agent %s does not run job %s any more", agent->name, job->id);
-    CLEANUP(change_release) Change change = {0};
-    CLEANUP(work_release) Work work = {0};
-    Status status = change_begin(dispatch, &change, err);
-    if (status == STATUS_OK)
-      status = work_load(dispatch, job->checkpoint_id, &work, err);
-    if (status == STATUS_OK)
-      status = job_retry(&change, &work, work_job(&work, job->id), &cause, true, err);
-    if (status == STATUS_OK)
-      status = change_commit(&change, err);
+    Status status = give_one_back(dispatch, &open->job, err);
     if (status != STATUS_OK)
       return status;
-    *changed = true;
+    next = open_jobs_held(dispatch, agent->name); /* others of its jobs may have ended with this one */
   }
   return STATUS_OK;
 }
 
 /* What was given to it a moment ago and is not in its list crossed with this poll: that slot is not free any more. */
-static void take_crossed(Dispatch *dispatch, const ConfigAgent *agent, const JobList *open, Pgseal__Poll *poll) {
-  for (size_t i = 0; i < open->count; i++) {
-    const LedgerJob *job = &open->items[i];
-    if (!job_held(job) || !job->agent || strcmp(job->agent, agent->name) != 0 || runs(poll, job->id) ||
-        dispatch->monotonic_us() - track_get(dispatch, job)->granted_us > CROSSING_US)
+static void take_crossed(Dispatch *dispatch, const ConfigAgent *agent, const Pgseal__Poll *poll, Pgseal__Poll *room) {
+  for (OpenJob *open = open_jobs_held(dispatch, agent->name); open; open = open->next_of_agent) {
+    const LedgerJob *job = &open->job;
+    if (runs(poll, job->id) || dispatch->monotonic_us() - track_get(dispatch, job)->granted_us > CROSSING_US)
       continue;
-    uint32_t *slots = slots_for(poll, job->kind);
+    uint32_t *slots = slots_for(room, job->kind);
     *slots -= *slots > 0;
   }
 }
@@ -251,28 +244,20 @@ Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *
   if (!known)
     return error_set(err, ERR_FORBIDDEN, "agent %s is not admitted (any more)", agent);
   dispatch_agent_seen(dispatch, agent);
-  CLEANUP(job_list_release) JobList open = {0};
-  Status status = ledger_job_open(dispatch->ledger, &open.items, &open.count, err);
-  bool changed = false;
+  OpenJob *open;
+  Status status = open_jobs(dispatch, &open, err);
   if (status == STATUS_OK)
-    status = give_back(dispatch, known, poll, &open, &changed, err);
-  if (status == STATUS_OK && changed) {
-    job_list_release(&open);
-    open = (JobList){0};
-    status = ledger_job_open(dispatch->ledger, &open.items, &open.count, err);
-  }
+    status = give_back(dispatch, known, poll, err);
   if (status != STATUS_OK)
     return status;
   Pgseal__Job *given = NULL;
-  Pgseal__Poll room = *poll;
-  take_crossed(dispatch, known, &open, &room);
+  Taker taker = {dispatch, known, *poll};
+  take_crossed(dispatch, known, poll, &taker.room);
   *job = NULL;
   if (dispatch_held(dispatch, HOLD_AGENT, agent))
     return STATUS_OK;
-  for (size_t i = 0; i < open.count && !given && status == STATUS_OK; i++) {
-    if (may_take(dispatch, known, &room, &open, i))
-      status = lease(dispatch, known, &open.items[i], &given, err);
-  }
+  while (status == STATUS_OK && !given && (open = open_jobs_next(dispatch, may_take, &taker)))
+    status = lease(dispatch, known, &open->job, &given, err); /* none given: that one is over, as it turned out */
   if (status == STATUS_OK)
     *job = given;
   return status;

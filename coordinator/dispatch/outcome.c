@@ -129,6 +129,12 @@ static Status lost_for_good(Change *change, Work *work, LedgerJob *job, const Er
 Status job_retry(Change *change, Work *work, LedgerJob *job, const Error *cause, bool lost, Error *err) {
   if (lost && (job->kind == LEDGER_JOB_RESTORE || rehearsal_begun(change->dispatch, job)))
     return lost_for_good(change, work, job, cause, err);
+  bool again = !job->cancel_requested && wanted(work, job) && attempts_left(change->dispatch, work, job);
+  if (again)
+    return job_requeue(change, work, job, cause, lost, err);
+  Status status = lost ? ledger_fencing_next(change->dispatch->ledger, &job->fencing, err) : STATUS_OK;
+  if (status != STATUS_OK)
+    return status;
   if (job->cancel_requested) {
     if (ledger_job_recovers(job->kind))
       return recovery_over(change, work, job, JOB_EVENT_CANCEL, cause, NULL, err);
@@ -136,8 +142,6 @@ Status job_retry(Change *change, Work *work, LedgerJob *job, const Error *cause,
       return drill_over(change, work, job, JOB_EVENT_CANCEL, OUTCOME_CANCELED, cause, err);
     return job_end(change, work, job, JOB_EVENT_CANCEL, err);
   }
-  if (wanted(work, job) && attempts_left(change->dispatch, work, job))
-    return job_requeue(change, work, job, cause, lost, err);
   return job_fail(change, work, job, JOB_EVENT_GIVE_UP, cause, err);
 }
 

@@ -124,14 +124,13 @@ static Status check_confirmation(const ConfigDatabase *database, const json_t *r
 }
 
 static Status check_room(Dispatch *dispatch, const char *database, Error *err) {
-  LedgerJob *jobs;
-  size_t count, open = 0;
-  Status status = ledger_job_open(dispatch->ledger, &jobs, &count, err);
+  OpenJob *first;
+  size_t open = 0;
+  Status status = open_jobs(dispatch, &first, err);
   if (status != STATUS_OK)
     return status;
-  for (size_t i = 0; i < count; i++)
-    open += ledger_job_recovers(jobs[i].kind) && strcmp(jobs[i].database, database) == 0;
-  ledger_job_list_free(jobs, count);
+  for (OpenJob *job = open_jobs_of(dispatch, database); job; job = job->next_of_database)
+    open += ledger_job_recovers(job->job.kind);
   if (open >= RECOVERY_OPEN_LIMIT)
     return error_set(err, ERR_TOO_MANY, "%zu plans, restores and rehearsals of database %s are waiting already", open,
                      database);

@@ -117,14 +117,13 @@ static Status join(Dispatch *dispatch, const char *database, const char *tag, co
 }
 
 static Status check_room(Dispatch *dispatch, const char *database, Error *err) {
-  LedgerJob *jobs;
-  size_t count, open = 0;
-  Status status = ledger_job_open(dispatch->ledger, &jobs, &count, err);
+  OpenJob *first;
+  size_t open = 0;
+  Status status = open_jobs(dispatch, &first, err);
   if (status != STATUS_OK)
     return status;
-  for (size_t i = 0; i < count; i++)
-    open += jobs[i].kind == LEDGER_JOB_DUMP && strcmp(jobs[i].database, database) == 0;
-  ledger_job_list_free(jobs, count);
+  for (OpenJob *job = open_jobs_of(dispatch, database); job; job = job->next_of_database)
+    open += job->job.kind == LEDGER_JOB_DUMP;
   if (open >= OPEN_LIMIT)
     return error_set(err, ERR_TOO_MANY, "%zu checkpoints of database %s are waiting already", open, database);
   return STATUS_OK;

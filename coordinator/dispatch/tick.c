@@ -10,17 +10,9 @@
 /* Ticks come every second. Where the next one takes longer than this, the coordinator stood still. */
 #define TICK_LATE_US ((int64_t)2 * 1000000)
 
-static bool still_open(const LedgerJob *jobs, size_t count, const char *job_id) {
-  for (size_t i = 0; i < count; i++) {
-    if (strcmp(jobs[i].id, job_id) == 0)
-      return true;
-  }
-  return false;
-}
-
-static void forget_ended(Dispatch *dispatch, const LedgerJob *jobs, size_t count) {
-  for (size_t i = dispatch->track_count; i-- > 0;) {
-    if (!still_open(jobs, count, dispatch->tracks[i].job_id))
+static void forget_ended(Dispatch *dispatch) {
+  for (size_t i = dispatch->track_count; i-- > 0;) { /* from the end: the last takes the place of one that goes */
+    if (!open_jobs_find(dispatch, dispatch->tracks[i].job_id))
       track_remove(dispatch, dispatch->tracks[i].job_id);
   }
 }
@@ -68,24 +60,32 @@ bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *data
   return false;
 }
 
-static bool has_taker(Dispatch *dispatch, const LedgerJob *job) {
-  if (job->kind != LEDGER_JOB_DRILL && job->kind != LEDGER_JOB_TRIAL)
-    return dispatch_has_taker(dispatch, job->kind, job->database);
+static bool takes(Dispatch *dispatch, size_t index, const LedgerJob *job) {
+  if (index >= agents_count(dispatch->agents))
+    return false;
+  const Agent *agent = agents_at(dispatch->agents, index);
+  bool suits = job->kind == LEDGER_JOB_DRILL || job->kind == LEDGER_JOB_TRIAL
+                   ? job_suits(dispatch, &agent->who, job)
+                   : agent_can(&agent->who, job->kind, job->database) && agent_offers(dispatch, agent, job->kind);
+  return suits && is_there(dispatch, agent);
+}
+
+/* Most likely whoever could last. */
+static bool has_taker(Dispatch *dispatch, Track *track, const LedgerJob *job) {
+  if (takes(dispatch, track->taker, job))
+    return true;
   for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
-    const Agent *agent = agents_at(dispatch->agents, i);
-    if (job_suits(dispatch, &agent->who, job) && is_there(dispatch, agent))
-      return true;
+    if (!takes(dispatch, i, job))
+      continue;
+    track->taker = i;
+    return true;
   }
   return false;
 }
 
 /* A drill has time while its dump is not stored yet: its agent may join until then. */
-static bool must_have_agent(const LedgerJob *jobs, size_t count, const LedgerJob *job) {
-  for (size_t i = 0; job->kind == LEDGER_JOB_DRILL && i < count; i++) {
-    if (jobs[i].kind == LEDGER_JOB_DUMP && strcmp(jobs[i].checkpoint_id, job->checkpoint_id) == 0)
-      return false;
-  }
-  return true;
+static bool must_have_agent(const Dispatch *dispatch, const LedgerJob *job) {
+  return job->kind != LEDGER_JOB_DRILL || !open_jobs_dump(dispatch, job->checkpoint_id);
 }
 
 static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
@@ -98,7 +98,7 @@ static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
   }
   Track *track = track_get(dispatch, job);
   int64_t now = dispatch->monotonic_us();
-  if (!must || !track->waiting || hold_withholds(dispatch, job) || has_taker(dispatch, job)) {
+  if (!must || !track->waiting || hold_withholds(dispatch, job) || has_taker(dispatch, track, job)) {
     track->waiting = must;
     track->capable_us = now;
     return;
@@ -162,32 +162,32 @@ static void leave_out_standstill(Dispatch *dispatch) {
 }
 
 void dispatch_tick(Dispatch *dispatch) {
-  LedgerJob *jobs;
-  size_t count;
+  OpenJob *first;
   Error err;
   leave_out_standstill(dispatch);
   agents_tick(dispatch->agents);
   fleet_tick(dispatch);
   hold_tick(dispatch);
-  if (ledger_job_open(dispatch->ledger, &jobs, &count, &err) != STATUS_OK) {
+  if (open_jobs(dispatch, &first, &err) != STATUS_OK) {
     log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);
     return;
   }
   int64_t now = dispatch->wall_us();
   bool due = false;
-  forget_ended(dispatch, jobs, count);
-  for (size_t i = 0; i < count; i++) {
-    const LedgerJob *job = &jobs[i];
+  forget_ended(dispatch);
+  for (OpenJob *open = first; open; open = open->after) {
+    const LedgerJob *job = &open->job;
+    if (open->over) /* an earlier one of this tick has ended it */
+      continue;
     if (job_held(job)) {
       check_lease(dispatch, job);
       continue;
     }
     due = due || (job->not_before_us > dispatch->ticked_us && job->not_before_us <= now);
     if (!check_approval(dispatch, job))
-      check_taker(dispatch, job, must_have_agent(jobs, count, job));
+      check_taker(dispatch, job, must_have_agent(dispatch, job));
   }
   dispatch->ticked_us = now;
-  ledger_job_list_free(jobs, count);
   if (due)
     wake(dispatch);
 }

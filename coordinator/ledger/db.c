@@ -31,14 +31,34 @@ Status ledger_begin(Ledger *ledger, Error *err) {
   return ledger->ops->begin(ledger->driver, err);
 }
 
+static void jobs_settled(Ledger *ledger, bool written) {
+  if (ledger->jobs_written && !written && ledger->watch)
+    ledger->watch(ledger->watch_user, NULL);
+  ledger->jobs_written = false;
+}
+
 Status ledger_commit(Ledger *ledger, Error *err) {
   if (!ledger->ops->in_transaction(ledger->driver))
     return error_set(err, ERR_INTERNAL, "the ledger transaction to commit is gone");
-  return ledger->ops->commit(ledger->driver, err);
+  Status status = ledger->ops->commit(ledger->driver, err);
+  jobs_settled(ledger, status == STATUS_OK);
+  return status;
 }
 
 void ledger_rollback(Ledger *ledger) {
   ledger->ops->rollback(ledger->driver);
+  jobs_settled(ledger, false);
+}
+
+void ledger_job_watch(Ledger *ledger, LedgerJobWatch *watch, void *user) {
+  ledger->watch = watch;
+  ledger->watch_user = user;
+}
+
+void db_job_written(Ledger *ledger, const LedgerJob *job) {
+  ledger->jobs_written = ledger->ops->in_transaction(ledger->driver);
+  if (ledger->watch)
+    ledger->watch(ledger->watch_user, job);
 }
 
 Status db_statement(Ledger *ledger, const char *sql, DbStatement **out, Error *err) {

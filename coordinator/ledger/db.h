@@ -66,9 +66,13 @@ struct Ledger {
   char *name;               /* for messages: the file */
   DbStatement **statements; /* owned */
   size_t statement_count;
+  LedgerJobWatch *watch; /* or NULL */
+  void *watch_user;
+  bool jobs_written; /* in the transaction that is open */
 };
 
 Ledger *db_new(const DbOps *ops, void *driver, const char *name);
+void db_job_written(Ledger *ledger, const LedgerJob *job);
 
 /* ---- schema.c ---- */
 

@@ -66,6 +66,13 @@ static Status read_job(DbStatement *s, LedgerJob *out, Error *err) {
   return STATUS_OK;
 }
 
+static Status write_job(Ledger *ledger, DbStatement *s, const LedgerJob *job, Error *err) {
+  Status status = db_change(ledger, s, "job", job->id, err);
+  if (status == STATUS_OK)
+    db_job_written(ledger, job);
+  return status;
+}
+
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) {
   STATEMENT(s);
   static const char sql[] = "INSERT INTO job (" COLUMNS ") VALUES "
@@ -83,7 +90,7 @@ Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) {
   db_bind_text(s, &at, job->requested_by);
   db_bind_text(s, &at, job->idempotency_key);
   db_bind_json(s, &at, job->request);
-  return db_change(ledger, s, "job", job->id, err);
+  return write_job(ledger, s, job, err);
 }
 
 Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) {
@@ -98,7 +105,7 @@ Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) {
   int at = 1;
   bind_job(s, &at, job);
   db_bind_text(s, &at, job->id);
-  return db_change(ledger, s, "job", job->id, err);
+  return write_job(ledger, s, job, err);
 }
 
 /* The one row of a bound statement. */

@@ -190,6 +190,10 @@ void checkpoint_release(Checkpoint *checkpoint);
 void checkpoint_list_free(Checkpoint *items, size_t count);
 Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) MUST_CHECK;
 
+/* Told of every job that is written, as it is now. NULL: what was told of the transaction that was open is void. */
+typedef void LedgerJobWatch(void *user, const LedgerJob *job);
+void ledger_job_watch(Ledger *ledger, LedgerJobWatch *watch, void *user); /* one alone */
+
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_get(Ledger *ledger, const char *id, LedgerJob *out, Error *err) MUST_CHECK;

@@ -99,8 +99,29 @@ static inline void start(Fixture *f) {
   dispatch_observe(f->dispatch, &observer);
 }
 
+/* What dispatch knows of the open jobs is what the ledger has of them. */
+static inline void assert_open_jobs_agree(Fixture *f) {
+  LedgerJob *jobs;
+  size_t count, known = 0;
+  OpenJob *first;
+  OK(ledger_job_open(f->ledger, &jobs, &count, &f->err));
+  OK(open_jobs(f->dispatch, &first, &f->err));
+  for (OpenJob *open = first; open; open = open->after, known++) {
+    assert_true(known < count);
+    const LedgerJob *job = &jobs[known];
+    assert_string_equal(open->job.id, job->id);
+    assert_string_equal(open->job.agent ? open->job.agent : "", job->agent ? job->agent : "");
+    assert_string_equal(open->job.approval ? open->job.approval : "", job->approval ? job->approval : "");
+    assert_true(open->job.state == job->state && open->job.fencing == job->fencing);
+    assert_true(open->job.not_before_us == job->not_before_us && open->job.cancel_requested == job->cancel_requested);
+  }
+  assert_int_equal(known, count);
+  ledger_job_list_free(jobs, count);
+}
+
 /* What is left of a coordinator that died: nothing but its ledger. */
 static inline void restart(Fixture *f) {
+  assert_open_jobs_agree(f);
   dispatch_close(f->dispatch);
   ledger_close(f->ledger);
   start(f);
@@ -152,6 +173,7 @@ static inline int teardown(void **state) {
   int64_t events;
   char tip[65];
   OK(ledger_chain_verify(f->ledger, &events, tip, &f->err));
+  assert_open_jobs_agree(f);
   dispatch_close(f->dispatch);
   ledger_close(f->ledger);
   for (int i = 0; i < AGENTS; i++)
