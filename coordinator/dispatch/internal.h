@@ -87,9 +87,9 @@ bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *databas
 const char *job_capability(LedgerJobKind kind); /* that an agent needs */
 
 /* open.c: the open jobs (queued, leased, running) as the ledger has them: kept by what is written there, read anew
- * after a rollback or open_jobs_forget. Copies, without errors, progress and request; what may be done is decided by
- * them, and checked in the transaction that does it. An entry that ends while the list is walked stays, with `over`
- * set, until open_jobs is called again; new ones come last. */
+ * after a rollback or open_jobs_forget. Copies, without errors and progress, and with the request of drills and trials
+ * alone; what may be done is decided by them, and checked in the transaction that does it. An entry that ends while the
+ * list is walked stays, with `over` set, until open_jobs is called again; new ones come last. */
 typedef struct OpenJob {
   LedgerJob job;
   bool over;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/crypto/signing.h"
 
@@ -142,13 +143,35 @@ static bool condemned_since(Change *change, Work *work, LedgerJob *job, Status *
   return true;
 }
 
-static Status lease(Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *chosen, Pgseal__Job **out,
-                    Error *err) {
+/* Inside the transaction: nobody else writes now, but another coordinator may have, since it was chosen. *chosen: NULL
+ * if it may not be taken any more. */
+static Status choose_anew(Dispatch *dispatch, Taker *taker, OpenJob **chosen, Error *err) {
+  bool moved = false;
+  Status status = ledger_moved(dispatch->ledger, &moved, err);
+  if (status != STATUS_OK || !moved)
+    return status;
+  OpenJob *first;
+  CLEANUP_FREE char *id = memory_strdup((*chosen)->job.id);
+  open_jobs_forget(dispatch);
+  status = open_jobs(dispatch, &first, err);
+  if (status != STATUS_OK)
+    return status;
+  OpenJob *open = open_jobs_find(dispatch, id);
+  *chosen = open && open->job.state == JOB_QUEUED && may_take(taker, open) ? open : NULL;
+  return STATUS_OK;
+}
+
+static Status lease(Dispatch *dispatch, Taker *taker, OpenJob *open, Pgseal__Job **out, Error *err) {
   CLEANUP(change_release) Change change = {0};
   CLEANUP(work_release) Work work = {0};
+  const ConfigAgent *agent = taker->agent;
   Status status = change_begin(dispatch, &change, err);
   if (status == STATUS_OK)
-    status = work_load(dispatch, chosen->checkpoint_id, &work, err);
+    status = choose_anew(dispatch, taker, &open, err);
+  if (status != STATUS_OK || !open)
+    return status;
+  const LedgerJob *chosen = &open->job;
+  status = work_load(dispatch, chosen->checkpoint_id, &work, err);
   if (status != STATUS_OK)
     return status;
   LedgerJob *job = work_job(&work, chosen->id);
@@ -257,7 +280,7 @@ Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *
   if (dispatch_held(dispatch, HOLD_AGENT, agent))
     return STATUS_OK;
   while (status == STATUS_OK && !given && (open = open_jobs_next(dispatch, may_take, &taker)))
-    status = lease(dispatch, known, &open->job, &given, err); /* none given: that one is over, as it turned out */
+    status = lease(dispatch, &taker, open, &given, err); /* none given: as it turned out, it may not be taken */
   if (status == STATUS_OK)
     *job = given;
   return status;

@@ -150,6 +150,8 @@ static void add(OpenJobs *jobs, const LedgerJob *job) {
                           .kind = job->kind,
                           .created_us = job->created_us};
   text_set(&open->job.checkpoint_id, job->checkpoint_id);
+  if (job->kind == LEDGER_JOB_DRILL || job->kind == LEDGER_JOB_TRIAL) /* it says whom they suit */
+    open->job.request = json_deep_copy(job->request);
   copy_changes(open, job);
   open->number = jobs->numbers++;
   open->before = jobs->last;

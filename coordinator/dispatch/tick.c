@@ -163,17 +163,20 @@ static void leave_out_standstill(Dispatch *dispatch) {
 
 void dispatch_tick(Dispatch *dispatch) {
   OpenJob *first;
+  bool due = false; /* others may have something to do now */
   Error err;
   leave_out_standstill(dispatch);
   agents_tick(dispatch->agents);
   fleet_tick(dispatch);
   hold_tick(dispatch);
-  if (open_jobs(dispatch, &first, &err) != STATUS_OK) {
+  Status status = ledger_moved(dispatch->ledger, &due, &err);
+  if (due)
+    open_jobs_forget(dispatch);
+  if (status != STATUS_OK || open_jobs(dispatch, &first, &err) != STATUS_OK) {
     log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);
     return;
   }
   int64_t now = dispatch->wall_us();
-  bool due = false;
   forget_ended(dispatch);
   for (OpenJob *open = first; open; open = open->after) {
     const LedgerJob *job = &open->job;

@@ -54,9 +54,23 @@ static Status append(Ledger *ledger, LedgerEvent *event, Error *err) {
   if (next.detail && !detail)
     return error_set(err, ERR_INTERNAL, "an event's detail could not be written as JSON");
   status = ledger_event_insert(ledger, &next, detail, err);
-  if (status == STATUS_OK)
-    *event = next;
-  return status;
+  if (status != STATUS_OK)
+    return status;
+  ledger->moved = ledger->moved || tip.sequence != ledger->seen;
+  ledger->seen = next.sequence;
+  *event = next;
+  return STATUS_OK;
+}
+
+Status ledger_moved(Ledger *ledger, bool *moved, Error *err) {
+  LedgerTip tip;
+  Status status = ledger_tip_get(ledger, &tip, err);
+  if (status != STATUS_OK)
+    return status;
+  *moved = ledger->moved || tip.sequence != ledger->seen;
+  ledger->seen = tip.sequence;
+  ledger->moved = false;
+  return STATUS_OK;
 }
 
 Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) {

@@ -69,6 +69,8 @@ struct Ledger {
   LedgerJobWatch *watch; /* or NULL */
   void *watch_user;
   bool jobs_written; /* in the transaction that is open */
+  int64_t seen;      /* the tip's sequence, as this process knows it */
+  bool moved;        /* it was another */
 };
 
 Ledger *db_new(const DbOps *ops, void *driver, const char *name);

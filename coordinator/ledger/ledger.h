@@ -193,6 +193,8 @@ Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count
 /* Told of every job that is written, as it is now. NULL: what was told of the transaction that was open is void. */
 typedef void LedgerJobWatch(void *user, const LedgerJob *job);
 void ledger_job_watch(Ledger *ledger, LedgerJobWatch *watch, void *user); /* one alone */
+/* Has another process written to the ledger since this was last asked? (After a rollback it may look so.) */
+Status ledger_moved(Ledger *ledger, bool *moved, Error *err) MUST_CHECK;
 
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
