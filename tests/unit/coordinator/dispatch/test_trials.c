@@ -191,6 +191,7 @@ static void test_bare_goes_to_bare_agents(void **state) {
   CLEANUP_FREE char *drill = rotation_of(f, id, ROTATION_BARE, 0, "bare/prod-api/1");
   assert_null(poll_as(f, DRILLER, 0, 1, NULL));
   f->agents[RESTORER].capabilities = bare;
+  f->agents[RESTORER].capability_count = 1;
   restart(f);
   JOB *job = must_get(f, RESTORER, DRILL);
   assert_string_equal(job->drill->kind, "bare");
