@@ -15,4 +15,7 @@ typedef struct NewDatabase {
 /* new_database_fill.c: pg_restore of all of it. A database that existed is filled in one transaction. */
 Status new_database_fill(NewDatabase *new, Error *err) MUST_CHECK;
 
+/* new_database_blobs.c: large objects by content. ERR_ROUND_TRIP_DIFFERS. */
+Status new_database_check_large_objects(NewDatabase *new, Error *err) MUST_CHECK;
+
 #endif

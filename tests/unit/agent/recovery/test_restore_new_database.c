@@ -32,7 +32,8 @@ static const char rows[] = "SELECT md5(string_agg(o::text, ',' ORDER BY id)) FRO
 static void test_whole(void **state) {
   Fixture *fixture = *state;
   Error err;
-  run_sql(fixture, "SELECT lo_from_bytea(4711, 'large')");
+  run_sql(fixture, "SELECT lo_from_bytea(4711, 'large'); SELECT lo_create(4712);"
+                   "SELECT lo_from_bytea(4713, convert_to(repeat('some more ', 900000), 'UTF8'))");
   CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
   CLEANUP_FREE char *before = shop_text(fixture, rows);
   json_t *report = restored(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"The \\\"copy\\\"\"}");
@@ -42,6 +43,7 @@ static void test_whole(void **state) {
   json_decref(report);
   expect_in(fixture, "The \"copy\"", rows, before);
   expect_in(fixture, "The \"copy\"", "SELECT convert_from(lo_get(4711), 'UTF8')", "large");
+  expect_in(fixture, "The \"copy\"", "SELECT sum(length(lo_get(oid))) FROM pg_largeobject_metadata", "9000005");
   expect_in(fixture, "The \"copy\"", "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated", "2");
   expect_in(fixture, "The \"copy\"",
             "SELECT shobj_description(oid, 'pg_database') IS NULL FROM pg_database WHERE datname = current_database()",
@@ -56,6 +58,38 @@ static void test_whole(void **state) {
   json_decref(report);
   expect_in(fixture, "empty", rows, before);
   sql(fixture, "postgres", "DROP DATABASE empty");
+}
+
+/* What belongs to the database itself, under its other name. */
+static void test_dress(void **state) {
+  Fixture *fixture = *state;
+  sql(fixture, "postgres", "CREATE ROLE \"Owner of\"");
+  sql(fixture, "postgres", "CREATE DATABASE \"my DATABASE\" OWNER \"Owner of\"");
+  sql(fixture, "postgres",
+      "ALTER DATABASE \"my DATABASE\" SET work_mem = '7MB'; ALTER DATABASE \"my DATABASE\" CONNECTION LIMIT 17;"
+      "ALTER ROLE \"Owner of\" IN DATABASE \"my DATABASE\" SET search_path = 'a, DATABASE b';"
+      "COMMENT ON DATABASE \"my DATABASE\" IS 'the DATABASE x; it''s'; REVOKE ALL ON DATABASE \"my DATABASE\" FROM "
+      "PUBLIC;"
+      "GRANT CONNECT ON DATABASE \"my DATABASE\" TO reader");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "'my DATABASE'");
+  json_t *report = NULL;
+  Error err;
+  if (run_restore_as(fixture, &sealed, "postgres", "'my DATABASE'",
+                     "{\"mode\":\"new_database\",\"target_name\":\"dressed\"}", &report, &err) != STATUS_OK)
+    fail_msg("%s", err.message);
+  expect_flag(report, "verified", true);
+  json_decref(report);
+  expect_in(
+      fixture, "dressed",
+      "SELECT concat_ws('|', r.rolname, datconnlimit, shobj_description(d.oid, 'pg_database'),"
+      " has_database_privilege('public', d.oid, 'CONNECT'), has_database_privilege('reader', d.oid, 'CONNECT'),"
+      " current_setting('work_mem'), (SELECT setconfig::text FROM pg_db_role_setting s WHERE s.setdatabase = d.oid"
+      " AND s.setrole = d.datdba)) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba"
+      " WHERE datname = current_database()",
+      "Owner of|17|the DATABASE x; it's|f|t|7MB|{\"search_path=\\\"a, DATABASE b\\\"\"}");
+  sql(fixture, "postgres", "DROP DATABASE dressed");
+  sql(fixture, "postgres", "DROP DATABASE \"my DATABASE\"");
+  sql(fixture, "postgres", "DROP ROLE \"Owner of\"");
 }
 
 static void test_roles(void **state) {
@@ -91,6 +125,29 @@ static void test_half(void **state) {
   fixture->channel.hook = cancel_hook;
   expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"half\"}", ERR_CANCELED,
                  "nothing is left", &err);
+  expect_no_database(fixture, "half");
+}
+
+static Status spoil_hook(JobChannel *channel, Error *err) {
+  (void)err;
+  const Fixture *fixture = channel->user;
+  if (strcmp(channel->phase, "verifying") == 0 && fixture) {
+    channel->user = NULL;
+    sql(fixture, "half", "SELECT lo_put(4713, 5000000, 'X')");
+  }
+  return STATUS_OK;
+}
+
+/* As many large objects as there were are not the same ones. */
+static void test_large_objects(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  fixture->channel.hook = spoil_hook;
+  fixture->channel.user = fixture;
+  expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"half\"}", ERR_ROUND_TRIP_DIFFERS,
+                 "large object 4713", &err);
+  assert_null(fixture->channel.user);
   expect_no_database(fixture, "half");
 }
 
@@ -163,8 +220,9 @@ static void test_versions(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_whole), cmocka_unit_test(test_roles),    cmocka_unit_test(test_half),
-      cmocka_unit_test(test_fails), cmocka_unit_test(test_versions),
+      cmocka_unit_test(test_whole),    cmocka_unit_test(test_dress), cmocka_unit_test(test_large_objects),
+      cmocka_unit_test(test_roles),    cmocka_unit_test(test_half),  cmocka_unit_test(test_fails),
+      cmocka_unit_test(test_versions),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }
