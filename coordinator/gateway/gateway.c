@@ -127,10 +127,9 @@ static void on_authenticate(Gateway *gateway, BusRequest *request, const Pgseal_
            text_clean(envelope->authenticate->version, version, sizeof version), NULL);
   drop_parked(&session->parked); /* it was the former session's */
   dispatch_agent_seen(gateway->dispatch, session->agent->name);
-  dispatch_agent_offers(gateway->dispatch, session->agent->name, envelope->authenticate->capabilities,
-                        envelope->authenticate->n_capabilities);
-  dispatch_agent_tools(gateway->dispatch, session->agent->name, envelope->authenticate->tools,
-                       envelope->authenticate->n_tools);
+  const Pgseal__Authenticate *told = envelope->authenticate;
+  dispatch_agent_offers(gateway->dispatch, session->agent->name, told->capabilities, told->n_capabilities);
+  dispatch_agent_tools(gateway->dispatch, session->agent->name, told->tools, told->n_tools);
   Pgseal__Welcome welcome = PGSEAL__WELCOME__INIT;
   welcome.session = (ProtobufCBinaryData){sizeof session->id, session->id};
   welcome.lease_seconds = (uint32_t)gateway->config->lease_seconds;
