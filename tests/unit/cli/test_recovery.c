@@ -1,0 +1,141 @@
+/* plan, guard and restore against a server that answers as the test says: what they conclude, and what they say of it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "cli/restore.h"
+#include "tests/unit/cli/support.h"
+
+#define ID "01arz3ndektsv4rrffq69g5fav"
+
+typedef struct Job {
+  const char *json; /* of the job */
+} Job;
+
+static const char *answer(void *user, const char *request, int *status) {
+  const Job *job = user;
+  if (strncmp(request, "POST ", 5) == 0) {
+    *status = 202;
+    return "{\"id\": \"" ID "\"}";
+  }
+  if (strncmp(request, "GET /api/v1/jobs/", 17) == 0)
+    return job->json;
+  if (strncmp(request, "GET /api/v1/checkpoints", 23) == 0)
+    return strstr(request, "checkpoints?") && !strstr(request, "checkpoints/" ID)
+               ? "{\"checkpoints\": [{\"id\": \"" ID
+                 "\", \"tag\": \"t\", \"database\": \"shop\", \"state\": \"sealed\"}]}"
+               : "{\"id\": \"" ID "\", \"tag\": \"t\", \"database\": \"shop\", \"state\": \"sealed\"}";
+  return "{\"databases\": [{\"name\": \"shop\", \"environment\": \"test\"}]}";
+}
+
+static Run with_job(const char *json, const char *command, const char *const *words) {
+  Job job = {json};
+  Server server;
+  server_start(&server, answer, &job);
+  setenv("PGSEAL_TOKEN", "pgseal_secret", 1);
+  Run run = run_command(server.url, command, words);
+  server_stop(&server);
+  return run;
+}
+
+#define WITH(json, command, ...) with_job(json, command, (const char *const[]){__VA_ARGS__, NULL})
+#define DONE(report)                                                                                                   \
+  "{\"id\": \"" ID "\", \"kind\": \"plan\", \"database\": \"shop\", \"state\": \"done\", \"report\": " report "}"
+#define ENDED(state, code)                                                                                             \
+  "{\"id\": \"" ID "\", \"kind\": \"plan\", \"database\": \"shop\", \"state\": \"" state                               \
+  "\", \"error\": {\"code\": \"" code "\", \"message\": \"it is so\", \"remedy\": \"do this\"}}"
+#define WAYS "\"ways\": [{\"way\": \"roll_forward\", \"possible\": true, \"sql\": [\"ALTER TABLE t ADD c int;\"]}]"
+
+static void expect(Run run, int code, const char *out, const char *err) {
+  if ((int)run.code != code || (out && !strstr(run.out, out)) || (err && !strstr(run.err, err)))
+    fail_msg("%d, not %d: %s\n%s", run.code, code, run.out, run.err);
+  run_release(&run);
+}
+
+/* Only where the report says so, nothing is lost: an empty one, or one of another form, is none that says so. */
+static void test_verdicts(void **state) {
+  (void)state;
+  static const struct {
+    const char *json;
+    int code;
+  } cases[] = {
+      {DONE("{\"damage\": \"none\"}"), EXIT_DONE},
+      {DONE("{\"damage\": \"changed\"}"), EXIT_DONE},
+      {DONE("{\"damage\": \"lost\"}"), EXIT_DAMAGED},
+      {DONE("{\"damage\": \"lost\", \"unread\": 3}"), EXIT_DAMAGED},
+      {DONE("{\"damage\": \"changed\", \"unread\": 1}"), EXIT_ERRORED},
+      {DONE("{\"damage\": \"perhaps\"}"), EXIT_ERRORED},
+      {DONE("{}"), EXIT_ERRORED},
+      {DONE("null"), EXIT_ERRORED},
+      {ENDED("errored", "lock_timeout"), EXIT_ERRORED},
+      {ENDED("canceled", "canceled"), EXIT_ERRORED},
+      {ENDED("errored", "not_found"), EXIT_USAGE},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    expect(WITH(cases[i].json, "plan", "shop"), cases[i].code, NULL, NULL);
+    expect(WITH(cases[i].json, "guard", "shop", "--after", "--tag", "t"), cases[i].code, NULL, NULL);
+    bool lost = cases[i].code == EXIT_DAMAGED; /* reported, and nothing else is forgiven */
+    expect(WITH(cases[i].json, "guard", "shop", "--after", "--tag", "t", "--on-damage", "report"),
+           lost ? EXIT_DONE : cases[i].code, NULL, NULL);
+  }
+}
+
+static void test_rollback_plan(void **state) {
+  (void)state;
+  static const char json[] = DONE("{\"damage\": \"lost\", \"advice\": \"look\", " WAYS "}");
+  expect(WITH(json, "guard", "shop", "--after", "--tag", "t", "--on-damage", "rollback-plan"), EXIT_DAMAGED, NULL,
+         "\nALTER TABLE t ADD c int;\n");
+  Run run = WITH(json, "guard", "shop", "--after", "--tag", "t");
+  assert_null(strstr(run.err, "ALTER TABLE"));
+  assert_non_null(strstr(run.err, "SOMETHING IS LOST. look"));
+  run_release(&run);
+  expect(WITH(json, "plan", "shop"), EXIT_DAMAGED, "ALTER TABLE t ADD c int;", NULL);
+}
+
+/* What a restore that ended otherwise left behind. */
+static void test_what_is_left(void **state) {
+  (void)state;
+#define LEFT(report)                                                                                                   \
+  "{\"id\": \"" ID                                                                                                     \
+  "\", \"kind\": \"restore\", \"database\": \"shop\", \"state\": \"errored\", \"started_at\": \"x\", "                 \
+  "\"error\": {\"code\": \"database_lost\", \"message\": \"whether it happened is not known\"}, \"report\": " report   \
+  "}"
+  Run run = WITH(LEFT("{\"committed\": null}"), "restore", "shop", "--checkpoint", ID, "--table", "t");
+  assert_null(strstr(run.err, "nothing was changed"));
+  expect(run, EXIT_ERRORED, NULL, "is not known");
+  expect(WITH(LEFT("{\"committed\": true}"), "restore", "shop", "--checkpoint", ID, "--table", "t"), EXIT_ERRORED, NULL,
+         "is committed");
+}
+
+static void test_script_rows(void **state) {
+  (void)state;
+  static const struct {
+    const char *script;
+    int64_t rows;
+    size_t steps;
+  } cases[] = {
+      {"", 0, 0},
+      {"-- step 1: insert 17 rows of public.t\nINSERT;\n\n-- step 2: alter public.t\nALTER;\n\n", 17, 2},
+      {"-- LEFT OUT: 9 rows of public.u, which\n-- step 1: update 3 rows of t\nUPDATE;\n\n-- step 2: insert 4 rows of "
+       "t\nX;\n",
+       7, 2},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    size_t steps = 99;
+    assert_int_equal(restore_script_rows(cases[i].script, &steps), cases[i].rows);
+    assert_int_equal(steps, cases[i].steps);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_verdicts),
+      cmocka_unit_test(test_rollback_plan),
+      cmocka_unit_test(test_what_is_left),
+      cmocka_unit_test(test_script_rows),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
