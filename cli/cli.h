@@ -95,6 +95,7 @@ ExitCode command_job_show(Cli *cli, int argc, char **argv);
 ExitCode command_job_cancel(Cli *cli, int argc, char **argv);
 ExitCode command_job_approve(Cli *cli, int argc, char **argv);
 ExitCode command_retention(Cli *cli, int argc, char **argv);
+ExitCode command_rotation(Cli *cli, int argc, char **argv);
 ExitCode command_prune(Cli *cli, int argc, char **argv);
 ExitCode command_pin(Cli *cli, int argc, char **argv);
 ExitCode command_unpin(Cli *cli, int argc, char **argv);

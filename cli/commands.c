@@ -218,6 +218,8 @@ static const char help_key_generate[] =
     "  pgseal key generate --kind recipient --out keys/escrow --name \"pgseal escrow\"   # escrow.key, escrow.crt\n"
     "  pgseal key generate --kind signing --out keys/agent-1                           # agent-1.key, agent-1.pub";
 
+static const char help_rotation[] = "  pgseal rotation\n"
+                                    "  pgseal rotation --json | jq .forecast";
 static const char help_retention[] =
     "Which checkpoints the policies of fleet.yaml keep, each with the rules that keep it, and which go.\n\n"
     "  pgseal retention prod-api\n"
@@ -279,6 +281,7 @@ const Command cli_commands[] = {
     {"job show", "ID", "one job, with its report", help_job_show, command_job_show},
     {"job cancel", "ID", "end a plan, a restore or a rehearsal that is under way", help_job_cancel, command_job_cancel},
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
+    {"rotation", "", "what is drilled again next, and whether the budget is enough", help_rotation, command_rotation},
     {"retention", "DATABASE", "which checkpoints are kept, and why", help_retention, command_retention},
     {"prune", "DATABASE [--dry-run]", "what is not kept goes, now", help_prune, command_prune},
     {"pin", "ID|TAG [--reason TEXT]", "keep a checkpoint, whatever a policy says", help_pin, command_pin},

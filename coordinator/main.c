@@ -18,6 +18,7 @@
 #include "coordinator/init.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/retention/retention.h"
+#include "coordinator/rotation/run.h"
 
 enum { TICK_MS = 1000, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2, HOSTS_LIMIT = 32 };
 
@@ -53,6 +54,7 @@ typedef struct Coordinator {
   Ledger *ledger;
   Dispatch *dispatch;
   Retention retention;
+  Rotation *rotation;
   Gateway *gateway;
   Api *api;
   bool stopping, overdue;
@@ -71,6 +73,7 @@ static void on_tick(uv_timer_t *timer) {
   Coordinator *coordinator = timer->data;
   dispatch_tick(coordinator->dispatch);
   retention_tick(&coordinator->retention, coordinator->dispatch, coordinator->ledger);
+  rotation_tick(coordinator->rotation);
 }
 
 /* Something still holds the loop: what is acknowledged is in the ledger, so ending anyway loses nothing. */
@@ -145,6 +148,7 @@ static Status open_all(Coordinator *coordinator, Error *err) {
     status = dispatch_open(coordinator->config, coordinator->ledger, &coordinator->dispatch, err);
   if (status != STATUS_OK)
     return status;
+  coordinator->rotation = rotation_open(&coordinator->loop, coordinator->dispatch, coordinator->ledger);
   handles_init(coordinator);
   status = gateway_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
                         &coordinator->gateway, err);
@@ -153,6 +157,8 @@ static Status open_all(Coordinator *coordinator, Error *err) {
                       &coordinator->api, err);
   if (status != STATUS_OK)
     stop(coordinator);
+  else
+    api_rotation(coordinator->api, coordinator->rotation);
   return status;
 }
 
@@ -164,8 +170,10 @@ static bool close_all(Coordinator *coordinator) {
     uv_close((uv_handle_t *)&coordinator->limit, NULL);
     uv_run(&coordinator->loop, clean ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
   }
-  if (clean)
-    dispatch_close(coordinator->dispatch); /* else somebody may still refer to it: the process ends anyway */
+  if (clean) { /* else somebody may still refer to them: the process ends anyway */
+    rotation_close(coordinator->rotation);
+    dispatch_close(coordinator->dispatch);
+  }
   ledger_close(coordinator->ledger);
   return uv_loop_close(&coordinator->loop) == 0 && clean;
 }

@@ -8,12 +8,14 @@
 #include <uv.h>
 
 #include "coordinator/dispatch/dispatch.h"
+#include "coordinator/rotation/run.h"
 
 typedef struct Api Api;
 /* Binds config->http; ERR_UNAVAILABLE if it cannot. Stores the first admin token (config->admin_token_file) if none
  * exists. */
 Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,
                 Error *err) MUST_CHECK;
+void api_rotation(Api *api, Rotation *rotation); /* what it shows; it outlives the API */
 int api_port(const Api *api);
 /* Loads the certificate anew (SIGHUP); if that cannot be, it is logged and the one before stays. Open connections stay.
  */

@@ -40,6 +40,7 @@ static const Route routes[] = {
     {"POST", "/api/v1/fleet/resume", ROLE_OPERATES, fleet_resume, REACH_FLEET, false},
     {"POST", "/api/v1/agents/{}/drain", ROLE_OPERATES, agent_drain, REACH_FLEET, false},
     {"POST", "/api/v1/agents/{}/undrain", ROLE_OPERATES, agent_undrain, REACH_FLEET, false},
+    {"GET", "/api/v1/rotation", ROLE_READS, rotation_view, REACH_FLEET, false},
     {"GET", "/api/v1/agents", ROLE_READS, agent_list, REACH_SCOPE, false},
     {"POST", "/api/v1/agents", ROLE_ADMIN, agent_invite, REACH_FLEET, false},
     {"DELETE", "/api/v1/agents/{}", ROLE_ADMIN, agent_revoke, REACH_FLEET, false},

@@ -87,6 +87,9 @@ Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, con
  * *joined; or NULL. random: chooses a canary's damage. *job_id: new string. */
 Status dispatch_request_rotation(Dispatch *dispatch, const char *checkpoint_id, RotationKind kind, uint64_t random,
                                  const char *key, char **job_id, bool *joined, Error *err) MUST_CHECK;
+bool dispatch_is_rotation(const LedgerJob *job); /* was it rotation that asked for it? */
+/* Is an agent there that can do such a drill of that database, whose server is of that major version? */
+bool dispatch_has_rotation_taker(Dispatch *dispatch, RotationKind kind, int major, const char *database);
 Status dispatch_cancel(Dispatch *dispatch, const char *checkpoint_id, const Requester *requester,
                        Error *err) MUST_CHECK;
 

@@ -103,6 +103,23 @@ Status trial_message(const LedgerJob *job, Pgseal__DrillSpec *spec, Error *err) 
   return STATUS_OK;
 }
 
+bool dispatch_is_rotation(const LedgerJob *job) {
+  return trial_kind(job) != 0;
+}
+
+bool dispatch_has_rotation_taker(Dispatch *dispatch, RotationKind kind, int major, const char *database) {
+  const Checkpoint checkpoint = {.database = (char *)database, .id = (char *)"", .server_major = major};
+  bool trial = kind == ROTATION_FORWARD || kind == ROTATION_CANARY, found = false;
+  CLEANUP(intake_json_free) json_t *request = request_of(&checkpoint, kind, 0);
+  const LedgerJob job = {
+      .kind = trial ? LEDGER_JOB_TRIAL : LEDGER_JOB_DRILL, .database = (char *)database, .request = request};
+  for (size_t i = 0; !found && i < agents_count(dispatch->agents); i++) {
+    const Agent *agent = agents_at(dispatch->agents, i);
+    found = job_suits(dispatch, &agent->who, &job) && dispatch_agent_live(dispatch, agent->who.name);
+  }
+  return found;
+}
+
 /* ---- what came of it ---- */
 
 static bool fits(const LedgerJob *job, TrialVerdict verdict, int outcome) {

@@ -101,6 +101,8 @@ static void run(Future *future, int64_t now_us, int64_t horizon_us) {
   double bearable = (double)WORK_MOST / (double)(future->count + 1);
   steps = fmax(STEPS_LEAST, fmin(steps, bearable));
   int64_t step_us = (int64_t)((double)horizon_us / steps);
+  if (future->count == 0 || step_us <= 0)
+    return;
   for (int64_t at = now_us + step_us; at <= now_us + horizon_us; at += step_us) {
     look_for_misses(future, at);
     step(future, at, step_us);

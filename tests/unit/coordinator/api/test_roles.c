@@ -50,6 +50,7 @@ static const Row rows[] = {
     {"POST", "/api/v1/fleet/resume", "oa", true, PLAIN},
     {"POST", "/api/v1/agents/{}/drain", "oa", true, JOIN},
     {"POST", "/api/v1/agents/{}/undrain", "oa", true, JOIN},
+    {"GET", "/api/v1/rotation", "voa", true, PLAIN},
     {"GET", "/api/v1/agents", "voa", false, LIST},
     {"POST", "/api/v1/agents", "a", true, JOIN},
     {"DELETE", "/api/v1/agents/{}", "a", true, JOIN},

@@ -230,6 +230,9 @@ static void test_forecast_of_nothing(void **state) {
   (void)state;
   RotationForecast forecast = rotation_forecast(NULL, 0, 0, &plenty, NOW, 30 * DAY_US, NULL);
   assert_true(forecast.enough && forecast.attainable && forecast.missed == 0 && forecast.first_us == 0);
+  RotationItem item = item_of(0, 0.5);
+  for (int64_t horizon_us = 0; horizon_us < 2; horizon_us++) /* no time: nothing to foresee */
+    assert_true(rotation_forecast(&item, 1, 1, &plenty, NOW, horizon_us, NULL).enough);
 }
 
 static void test_forecast_counts_what_is_late_apart(void **state) {
