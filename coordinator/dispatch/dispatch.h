@@ -83,8 +83,8 @@ Status dispatch_request_drill(Dispatch *dispatch, const char *checkpoint_id, con
                               char **drill_id, Error *err) MUST_CHECK;
 /* Rotation asks. Latest, old and bare: a drill like any other, bare by an agent that is. Forward and canary: a trial
  * (common/manifest/trial.h), of a sealed checkpoint; it changes nothing of it, whatever comes out. A canary that is not
- * refuted is an alarm (event rotation.canary_survived). key: asked for again with the same one, it is that job,
- * *joined; or NULL. random: chooses a canary's damage. *job_id: new string. */
+ * refuted is an alarm (event rotation.canary_survived), and its agent is drained. key: asked for again with the same
+ * one, it is that job, *joined; or NULL. random: chooses a canary's damage. *job_id: new string. */
 Status dispatch_request_rotation(Dispatch *dispatch, const char *checkpoint_id, RotationKind kind, uint64_t random,
                                  const char *key, char **job_id, bool *joined, Error *err) MUST_CHECK;
 bool dispatch_is_rotation(const LedgerJob *job); /* was it rotation that asked for it? */

@@ -95,6 +95,19 @@ static Status note(Change *change, HoldWhat what, const char *name, bool on, con
                      detail, err);
 }
 
+Status hold_quarantine(Change *change, const char *agent, const char *reason, Error *err) {
+  static const Requester requester = {.name = "rotation"};
+  if (dispatch_held(change->dispatch, HOLD_AGENT, agent))
+    return STATUS_OK;
+  Status status = note(change, HOLD_AGENT, agent, true, reason, &requester, err);
+  return status == STATUS_OK ? hold_load(change->dispatch, err) : status;
+}
+
+bool hold_quarantined(const Dispatch *dispatch, const char *agent) {
+  const LedgerHold *hold = dispatch_held(dispatch, HOLD_AGENT, agent);
+  return hold && hold->actor && strcmp(hold->actor, "rotation") == 0;
+}
+
 Status dispatch_hold(Dispatch *dispatch, HoldWhat what, const char *name, bool on, const char *reason,
                      const Requester *requester, Error *err) {
   CLEANUP(change_release) Change change = {0};

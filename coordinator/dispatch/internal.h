@@ -209,6 +209,9 @@ bool rehearsal_begun(const Dispatch *dispatch, const LedgerJob *job);
 /* hold.c */
 Status hold_load(Dispatch *dispatch, Error *err) MUST_CHECK;
 void hold_tick(Dispatch *dispatch);
+/* Drains the agent, as part of the change: nothing that it says of drills is worth anything. */
+Status hold_quarantine(Change *change, const char *agent, const char *reason, Error *err) MUST_CHECK;
+bool hold_quarantined(const Dispatch *dispatch, const char *agent);
 bool hold_withholds(const Dispatch *dispatch, const LedgerJob *job); /* must it wait for somebody to let it go on? */
 Status hold_check_database(const Dispatch *dispatch, const char *database, Error *err) MUST_CHECK; /* ERR_CONFLICT */
 

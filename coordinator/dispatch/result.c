@@ -40,6 +40,11 @@ static Status dump_result(Change *change, Work *work, LedgerJob *job, const Pgse
 
 static Status drill_proven(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) {
   Error cause;
+  if (hold_quarantined(change->dispatch, job->agent)) {
+    error_set(&cause, ERR_AGENT_LOST, "agent %s is drained: a canary survived there, so its drills are made elsewhere",
+              job->agent);
+    return job_retry(change, work, job, &cause, false, err);
+  }
   VerdictUse use = verdict_proven(change->dispatch, work, job, result->drill, &cause);
   if (use == VERDICT_WAIT) {
     *err = cause;

@@ -160,8 +160,10 @@ static Status survived(Change *change, Work *work, LedgerJob *job, const Error *
   if (status != STATUS_OK)
     return status;
   const Requester requester = {.name = job->requested_by};
-  return change_event(change, "rotation.canary_survived", &work->checkpoint, job, &requester,
-                      json_pack("{s:s}", "damage", text_of(job->request, "damage")), err);
+  status = change_event(change, "rotation.canary_survived", &work->checkpoint, job, &requester,
+                        json_pack("{s:s}", "damage", text_of(job->request, "damage")), err);
+  CLEANUP_FREE char *reason = memory_format("the canary %s survived: its drills do not see damage", job->id);
+  return status == STATUS_OK ? hold_quarantine(change, job->agent, reason, err) : status;
 }
 
 static Status errored(Change *change, Work *work, LedgerJob *job, const Error *cause, Error *err) {

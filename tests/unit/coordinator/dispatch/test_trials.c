@@ -108,6 +108,32 @@ static void test_canary_survived(void **state) {
   assert_int_equal(job_state_of(f, trial, NULL), JOB_FAILED);
   assert_non_null(strstr(f->seen.kinds, "rotation.canary_survived"));
   unchanged(f, id, before); /* it was the agent's own copy */
+  /* it gets nothing more, also after a restart, until somebody lets it */
+  CLEANUP_FREE char *drill_id = NULL;
+  OK(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err));
+  assert_null(poll_as(f, DRILLER, 0, 1, NULL));
+  restart(f);
+  assert_null(poll_as(f, DRILLER, 0, 1, NULL));
+  assert_string_equal(dispatch_held(f->dispatch, HOLD_AGENT, "driller")->actor, "rotation");
+  OK(dispatch_hold(f->dispatch, HOLD_AGENT, "driller", false, NULL, &me, &f->err));
+  JOB *drill = must_get(f, DRILLER, DRILL);
+  assert_true(drill_proven(f, DRILLER, drill, MANIFEST));
+}
+
+/* What it is at when the canary survives does not count any more. */
+static void test_no_proof_from_who_sees_nothing(void **state) {
+  Fixture *f = *state;
+  CLEANUP_FREE char *id = sealed_15(f), *drill_id = NULL;
+  OK(dispatch_request_drill(f->dispatch, id, &me, &drill_id, &f->err));
+  JOB *drill = must_get(f, DRILLER, DRILL);
+  CLEANUP_FREE char *trial = rotation_of(f, id, ROTATION_CANARY, 0, NULL);
+  JOB *job = poll_as(f, DRILLER, 0, 2, drill->id);
+  assert_string_equal(job->id, trial);
+  assert_true(says(f, DRILLER, job, &(Said){.verdict = "survived", .outcome = ENDS_FAILED}));
+  assert_true(drill_proven(f, DRILLER, drill, MANIFEST));
+  int attempt;
+  assert_int_equal(job_state_of(f, drill->id, &attempt), JOB_QUEUED);
+  assert_int_equal(attempt, 2);
 }
 
 /* Neither another's signature, nor one made for something else, nor of another checkpoint; nor a proof. */
@@ -238,6 +264,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_canary_refuted, setup, teardown),
       cmocka_unit_test_setup_teardown(test_canary_survived, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_no_proof_from_who_sees_nothing, setup, teardown),
       cmocka_unit_test_setup_teardown(test_what_does_not_count, setup, teardown),
       cmocka_unit_test_setup_teardown(test_trials_and_drills_do_not_meet, setup, teardown),
       cmocka_unit_test_setup_teardown(test_a_lost_one_is_tried_again, setup, teardown),
