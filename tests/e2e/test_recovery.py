@@ -347,3 +347,34 @@ def test_second_person(stack, server):
     assert "is being canceled" in stack.cli("job", "cancel", job).stdout
     process.communicate(timeout=60)
     assert process.returncode == 4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("major", (17,))
+def test_other_majors(make_stack, servers, engine, major):
+    """Plans and every kind of restore on a real server of another major version."""
+    server = servers(major)
+    server.create("shop")
+    server.sql("shop", SCHEMA)
+    stack = make_stack({"shop": server.conninfo("shop")}, engine=engine, images={major: engine.image(major)}, agents=("dump+drill+restore",))
+    of = ["--checkpoint", stack.seal("shop", "before")["id"]]
+    content = rows(server, "SELECT * FROM orders ORDER BY id", "shop")
+    server.sql("shop", "DROP TABLE orders CASCADE; DELETE FROM invoices WHERE NOT final; ALTER TABLE carts DROP at")
+    plan = stack.cli("plan", "shop", "--rows", "invoices", "--json", check=False)
+    report = json.loads(plan.stdout)["report"]
+    assert plan.returncode == 5 and report["damage"] == "lost", plan.stderr
+    assert {t["name"]: (t["state"], t.get("rows_missing")) for t in report["tables"] if t["lost"]} == {"orders": ("missing", None), "invoices": ("fewer", 2000)}
+    forward = next(way["sql"] for way in report["ways"] if way["way"] == "roll_forward")
+    server.sql("shop", ";".join(forward))
+    done = restore(stack, *of, "--table", "orders")
+    assert done.returncode == 0 and "RESTORED" in done.stdout, done.stdout + done.stderr
+    assert rows(server, "SELECT * FROM orders ORDER BY id", "shop") == content
+    assert rows(server, "SELECT count(*) FROM pg_constraint WHERE conname = 'payments_order_id_fkey' AND convalidated", "shop") == [(1,)]
+    job = json.loads(restore(stack, *of, "--table", "invoices", "--beside", "--json").stdout)["id"]
+    assert restore(stack, "--run-script", job, "--rows", "2000").returncode == 0
+    assert rows(server, "SELECT count(*) FROM invoices", "shop") == [(3000,)]
+    assert restore(stack, *of, "--table", "orders", "--replace").returncode == 0
+    done = restore(stack, *of, "--new-database", "shop_back")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows(server, "SELECT * FROM orders ORDER BY id", "shop_back") == content
+    assert stack.cli("plan", "shop").returncode == 0
