@@ -43,8 +43,8 @@ TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
 # What crosses threads: the bus, the log, the segment codec, the repository, queries watched from another thread, the
 # jobs' pipelines and channels.
 TSAN_DIRS := common/base common/bus common/crypto common/postgres common/repository agent/jobs agent/recovery agent/session agent/supervisor
-# (Restores cross threads where plans do: reading ahead.)
-TSAN_TESTS := $(filter-out %/s3/test_server.c %/s3/test_server_faults.c tests/unit/agent/recovery/test_restore_%.c,$(foreach dir,$(TSAN_DIRS),$(filter tests/unit/$(dir)/%,$(UNIT_SOURCES))))
+# (Restores cross threads where plans do, trials where drills do: reading ahead.)
+TSAN_TESTS := $(filter-out %/agent/jobs/test_trial.c %/s3/test_server.c %/s3/test_server_faults.c tests/unit/agent/recovery/test_restore_%.c,$(foreach dir,$(TSAN_DIRS),$(filter tests/unit/$(dir)/%,$(UNIT_SOURCES))))
 sanitized: asan-binaries ## unit tests under ASan+UBSan, thread-crossing ones under TSan, and a sanitized end-to-end run
 	@make/beside "$(MAKE) --no-print-directory asan-unit" "$(MAKE) --no-print-directory -s -j2 tsan-binaries"
 	@$(MAKE) --no-print-directory tsan-unit
@@ -68,6 +68,7 @@ test-long: ## the long loops: PostgreSQL's regression database, random kills; an
 	@$(MAKE) --no-print-directory -j2 all
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(FAULTS)
+	@PGSEAL_LONG=1 $(MAKE) --no-print-directory unit-some SOME=tests/unit/agent/jobs/test_trial.c
 	@$(MAKE) --no-print-directory -j2 $(ASAN) all && $(MAKE) --no-print-directory $(ASAN) e2e faults
 	@tests/mutants/run
 
