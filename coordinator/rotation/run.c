@@ -190,13 +190,20 @@ static void ask_for_some(Rotation *rotation) {
     ask(rotation, entries[picks[i]]);
 }
 
+static bool anything(const Rotation *rotation) {
+  for (size_t i = 0; i < rotation->database_count; i++)
+    if (rotation->entries[i].count > 0)
+      return true;
+  return false;
+}
+
 void rotation_tick(Rotation *rotation) {
   const Fleet *fleet = dispatch_fleet(rotation->dispatch);
   Error err;
   if (rotation->fleet_changes != dispatch_fleet_changes(rotation->dispatch))
     begin(rotation, fleet);
   Status status = go_round(rotation, &err);
-  if (status == STATUS_OK && rotation->complete && rotation->ticks++ % PICK_TICKS == 0) {
+  if (status == STATUS_OK && rotation->complete && rotation->ticks++ % PICK_TICKS == 0 && anything(rotation)) {
     status = look(rotation, &err);
     if (status == STATUS_OK)
       ask_for_some(rotation);
