@@ -70,15 +70,18 @@ static void look_for_misses(Future *future, int64_t now_us) {
   }
 }
 
-/* What can be drilled in the step that ends at now_us, one after the other in the order of picking. */
+/* What can be drilled in the step that ends at now_us, one after the other in the order of picking: as many drills as
+ * there are items at the most, since where a drill costs next to nothing and a proof ages in less than a step, there is
+ * no end. */
 static void step(Future *future, int64_t now_us, int64_t step_us) {
   RotationPurse *purse = &future->purse;
   rotation_fill_up_to(purse, future->budget, now_us, fmax(ROTATION_PURSE_DAYS, (double)step_us / 86400e6));
   double seconds = purse->seconds, bytes = future->budget->bytes_per_day > 0 ? purse->bytes : INFINITY;
   double seconds_used = 0, bytes_used = 0;
-  for (size_t picked = 1; picked > 0;) { /* one of each database at a time */
-    picked = rotation_pick(future->items, future->count, future->budget, future->served_us, purse, now_us,
-                           future->count, future->picks);
+  size_t left = future->count;
+  for (size_t picked = 1; picked > 0 && left > 0; left -= picked) { /* one of each database at a time */
+    picked = rotation_pick(future->items, future->count, future->budget, future->served_us, purse, now_us, left,
+                           future->picks);
     for (size_t i = 0; i < picked; i++) {
       RotationItem *item = &future->items[future->picks[i]];
       seconds_used += item->seconds;

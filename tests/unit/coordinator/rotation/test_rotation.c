@@ -235,6 +235,17 @@ static void test_forecast_of_nothing(void **state) {
     assert_true(rotation_forecast(&item, 1, 1, &plenty, NOW, horizon_us, NULL).enough);
 }
 
+/* A database so small that its drill takes no time, and an objective shorter than any step: due again at once. */
+static void test_forecast_ends_where_drills_cost_nothing(void **state) {
+  (void)state;
+  RotationItem items[] = {item_of(0, 0.5), item_of(1, 0.5)};
+  items[0].seconds = 0;
+  items[0].bytes = 0;
+  items[0].objective_us = 1000000;
+  RotationForecast forecast = rotation_forecast(items, 2, 2, &plenty, NOW, 30 * DAY_US, NULL);
+  assert_int_equal(forecast.until_us, NOW + 30 * DAY_US);
+}
+
 static void test_forecast_counts_what_is_late_apart(void **state) {
   (void)state;
   RotationItem items[] = {item_of(0, 1.5), item_of(1, 0.2)};
@@ -278,6 +289,7 @@ int main(void) {
       cmocka_unit_test(test_short_of_budget_no_database_starves),
       cmocka_unit_test(test_queue_is_the_order_of_picking),
       cmocka_unit_test(test_forecast_of_nothing),
+      cmocka_unit_test(test_forecast_ends_where_drills_cost_nothing),
       cmocka_unit_test(test_forecast_counts_what_is_late_apart),
       cmocka_unit_test(test_forecast_of_a_shortfall),
   };
