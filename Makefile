@@ -9,8 +9,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1)
 
-PACKAGES := libuv nng protobuf-c libmicrohttpd gnutls jansson libcyaml libyaml libcurl expat openssl libzstd libpq sqlite3
-PKG_PACKAGES := libuv libprotobuf-c libmicrohttpd gnutls jansson libcyaml yaml-0.1 libcurl expat libssl libcrypto libzstd libpq sqlite3
+PACKAGES := libuv nng protobuf-c libmicrohttpd gnutls jansson libcyaml libyaml libcurl expat openssl libzstd libpq sqlite3 icu
+PKG_PACKAGES := libuv libprotobuf-c libmicrohttpd gnutls jansson libcyaml yaml-0.1 libcurl expat libssl libcrypto libzstd libpq sqlite3 icu-i18n icu-uc
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
@@ -21,7 +21,7 @@ V ?=
 Q := $(if $(V),,@)
 say = $(if $(V),:,echo '  $(1)	$(patsubst $(BUILD)/%,%,$@)')
 # lazily: the packages may only just have been installed by `make deps`
-PKG_LIBS = $(shell pkg-config --libs $(PKG_PACKAGES)) -lnng
+PKG_LIBS = -Wl,--as-needed $(shell pkg-config --libs $(PKG_PACKAGES)) -lnng
 LINK = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lm
 
 sources = $(sort $(filter-out %/main.c,$(shell find $(1) -name '*.c')))

@@ -7,6 +7,7 @@
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/config/yaml.h"
+#include "coordinator/schedule/cron.h"
 
 enum {
   DAY_SECONDS = 86400,
@@ -158,6 +159,23 @@ static Status take_duration(const Spot *spot, const char *path, const char *text
   return STATUS_OK;
 }
 
+static Status check_cron(const Spot *spot, const char *text, Error *err) {
+  Cron cron;
+  Error cause;
+  if (text && cron_parse(text, &cron, &cause) != STATUS_OK)
+    return WRONG(spot, "schedule.cron", "%s", cause.message);
+  return STATUS_OK;
+}
+
+static Status check_zone(const Spot *spot, const char *name, Error *err) {
+  Zone *zone = NULL;
+  Error cause;
+  if (name && zone_open(name, &zone, &cause) != STATUS_OK)
+    return WRONG(spot, "schedule.time_zone", "%s", cause.message);
+  zone_close(zone);
+  return STATUS_OK;
+}
+
 static Status check_schedule(const Spot *spot, const RawSchedule *raw, Overlay *out, Error *err) {
   out->make_up = -1;
   if (raw->missed && strcmp(raw->missed, "run_once") != 0 && strcmp(raw->missed, "skip") != 0)
@@ -166,8 +184,8 @@ static Status check_schedule(const Spot *spot, const RawSchedule *raw, Overlay *
     out->make_up = strcmp(raw->missed, "run_once") == 0;
   Status status = check_int(spot, "schedule.jitter_seconds", raw->jitter_seconds, 0, 7 * DAY_SECONDS, err);
   if (status == STATUS_OK)
-    status = check_text(spot, "schedule.cron", raw->cron, err);
-  return status == STATUS_OK ? check_text(spot, "schedule.time_zone", raw->time_zone, err) : status;
+    status = check_cron(spot, raw->cron, err);
+  return status == STATUS_OK ? check_zone(spot, raw->time_zone, err) : status;
 }
 
 static Status check_retention(const Spot *spot, const RawRetention *raw, Error *err) {

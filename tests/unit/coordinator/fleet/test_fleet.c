@@ -201,6 +201,8 @@ static void test_what_is_wrong_is_told_with_its_line(void **state) {
   refused("databases:\n  - name: a\n  - name: b\n  - name: a\n", "fleet.yaml:4:", "twice");
   refused("databases:\n  - name: listed-1\n", "fleet.yaml:2:", "also in coordinator.yaml");
   refused("policies:\n  - name: p\n    schedule:\n      missed: never\n", "fleet.yaml:4:", "run_once or skip");
+  refused("policies:\n  - name: p\n    schedule:\n      cron: 61 * * * *\n", "fleet.yaml:4:", "minute");
+  refused("policies:\n  - name: p\n    schedule: {time_zone: Mars/Base}\n", "fleet.yaml:3:", "no time zone");
   refused("policies:\n  - name: p\n  - name: q\n    rotation:\n      kinds:\n        - blind\n",
           "fleet.yaml:5:", "policy q");
   refused("policies:\n  - name: p\n  - name: p\n", "fleet.yaml:3:", "two policies");
