@@ -140,6 +140,19 @@ Status dispatch_apply_fleet(Dispatch *dispatch, const char *name, const char *te
 /* Reads the file that coordinator.yaml names, and applies it if it is another than what is in force. */
 Status dispatch_read_fleet(Dispatch *dispatch, Error *err) MUST_CHECK;
 
+/* What the schedule does about one database. */
+#define DISPATCH_SCHEDULE "@schedule" /* who asks then: no token is named like that */
+typedef struct DispatchScheduled {
+  LedgerSchedule *row; /* stored as it is; its checkpoint_id is filled */
+  const char *tag;     /* of the checkpoint to request; NULL: none */
+  const char *event;   /* appended, with detail (borrowed); or NULL */
+  json_t *detail;
+  bool removed; /* there is no schedule any more: the row is dropped, and nothing else done */
+} DispatchScheduled;
+/* All of them in one transaction: a run is requested exactly when it is remembered as dealt with. */
+Status dispatch_schedule(Dispatch *dispatch, DispatchScheduled *runs, size_t count, Error *err) MUST_CHECK;
+int64_t dispatch_wall_us(const Dispatch *dispatch); /* its wall clock */
+
 /* Agents. `agent` is the authenticated name. */
 void dispatch_agent_seen(Dispatch *dispatch, const char *agent);
 /* What its own file says that it does, told when it joins: a job that it may take, but never asks for, does not wait

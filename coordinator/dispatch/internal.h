@@ -20,6 +20,8 @@
  *   intake.c    what agents send, made bounded and valid
  *   fleet.c     the fleet in force: loaded, applied
  *   hold.c      what operators hold back
+ *   scheduled.c  requests that the schedule makes
+ *   limits.c    how many dumps may run at once
  *   gone.c      an agent that may nothing any more: its jobs go to others
  *   tick.c      time: expired leases, nobody to take a job, backoff that ran out
  */
@@ -104,6 +106,7 @@ OpenJob *open_jobs_find(const Dispatch *dispatch, const char *job_id);        /*
 OpenJob *open_jobs_dump(const Dispatch *dispatch, const char *checkpoint_id); /* the checkpoint's dump, if it is open */
 OpenJob *open_jobs_held(const Dispatch *dispatch, const char *agent);         /* by next_of_agent */
 OpenJob *open_jobs_of(const Dispatch *dispatch, const char *database);        /* by next_of_database */
+bool open_jobs_before(const OpenJob *one, const OpenJob *other); /* which of two is to be taken first? */
 /* Of those that are queued and that `may` be taken, the one to be taken first; NULL: none. */
 OpenJob *open_jobs_next(const Dispatch *dispatch, bool (*may)(void *user, const OpenJob *open), void *user);
 void open_jobs_forget(Dispatch *dispatch); /* somebody else wrote to the ledger */
@@ -214,12 +217,24 @@ Status hold_quarantine(Change *change, const char *agent, const char *reason, Er
 bool hold_quarantined(const Dispatch *dispatch, const char *agent);
 bool hold_withholds(const Dispatch *dispatch, const LedgerJob *job); /* must it wait for somebody to let it go on? */
 Status hold_check_database(const Dispatch *dispatch, const char *database, Error *err) MUST_CHECK; /* ERR_CONFLICT */
+/* limits.c */
+typedef struct Limits { /* zero before the first question of a poll */
+  bool reckoned;
+  size_t running;               /* dumps that are held */
+  const char **hosts, **owners; /* of their databases, sorted */
+} Limits;
+/* May that dump start, besides those of the jobs (by `after`) that are held? */
+bool limits_allow(const Dispatch *dispatch, const OpenJob *first, const LedgerJob *job, Limits *limits);
+void limits_release(Limits *limits);
 
 /* fleet.c */
 Status fleet_open(Dispatch *dispatch, Error *err) MUST_CHECK;
 void fleet_tick(Dispatch *dispatch); /* another coordinator may have applied one */
 
 /* request.c: what recovery_request.c asks for, too. */
+/* In the change: a checkpoint with its two jobs and its event; nothing is checked. */
+Status request_add_checkpoint(Change *change, const char *database, const char *tag, const Requester *requester,
+                              const char *key, LedgerPriority priority, Checkpoint *out, Error *err) MUST_CHECK;
 bool request_sees(const Requester *requester, const char *database);
 Status request_check_database(const Dispatch *dispatch, const char *database, const Requester *requester,
                               Error *err) MUST_CHECK;

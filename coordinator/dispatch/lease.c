@@ -9,12 +9,12 @@
 
 enum { CROSSING_US = 5 * 1000 * 1000 };
 
-/* Never two dumps of one database at once, and in order: only its oldest open dump job may start. */
+/* Never two dumps of one database at once, and in order: of those that wait, only the first may start. */
 static bool first_of_database(const Dispatch *dispatch, const OpenJob *dump) {
-  const OpenJob *open = open_jobs_of(dispatch, dump->job.database);
-  while (open && open->job.kind != LEDGER_JOB_DUMP)
-    open = open->next_of_database;
-  return open == dump;
+  for (const OpenJob *open = open_jobs_of(dispatch, dump->job.database); open; open = open->next_of_database)
+    if (open != dump && open->job.kind == LEDGER_JOB_DUMP && (job_held(&open->job) || open_jobs_before(open, dump)))
+      return false;
+  return true;
 }
 
 /* A drill takes a slot only once there is something to follow: its dump is at work, or over. */
@@ -62,6 +62,8 @@ typedef struct Taker {
   const Dispatch *dispatch;
   const ConfigAgent *agent;
   Pgseal__Poll room; /* its slots that are free */
+  const OpenJob *first;
+  Limits limits;
 } Taker;
 
 static bool may_take(void *user, const OpenJob *open) {
@@ -77,7 +79,9 @@ static bool may_take(void *user, const OpenJob *open) {
     return false;
   if (!job_suits(dispatch, taker->agent, job) || !fleet_config(dispatch->fleet, job->database))
     return false;
-  return may_start(dispatch, open);
+  if (!may_start(dispatch, open))
+    return false;
+  return job->kind != LEDGER_JOB_DUMP || limits_allow(dispatch, taker->first, job, &taker->limits);
 }
 
 /* The dump goes to an agent with another key than the drill that follows was told: that drill must be told anew. */
@@ -274,13 +278,14 @@ Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *
   if (status != STATUS_OK)
     return status;
   Pgseal__Job *given = NULL;
-  Taker taker = {dispatch, known, *poll};
+  Taker taker = {.dispatch = dispatch, .agent = known, .room = *poll, .first = open};
   take_crossed(dispatch, known, poll, &taker.room);
   *job = NULL;
   if (dispatch_held(dispatch, HOLD_AGENT, agent))
     return STATUS_OK;
   while (status == STATUS_OK && !given && (open = open_jobs_next(dispatch, may_take, &taker)))
     status = lease(dispatch, &taker, open, &given, err); /* none given: as it turned out, it may not be taken */
+  limits_release(&taker.limits);
   if (status == STATUS_OK)
     *job = given;
   return status;

@@ -76,14 +76,15 @@ static void leave_agent(OpenJobs *jobs, OpenJob *open) {
 
 /* ---- what waits ---- */
 
-/* Which of two is to be taken first. */
-static bool goes_first(const OpenJob *one, const OpenJob *other) {
+bool open_jobs_before(const OpenJob *one, const OpenJob *other) {
+  if (one->job.priority != other->job.priority)
+    return one->job.priority < other->job.priority;
   return one->number < other->number;
 }
 
 static void join_waiting(OpenJobs *jobs, OpenJob *open) {
   OpenJob *before = jobs->waiting_last[open->job.kind];
-  while (before && goes_first(open, before)) /* most come last; what is tried again was there before */
+  while (before && open_jobs_before(open, before)) /* most come last; what is tried again was there before */
     before = before->waits_after;
   OpenJob *next = before ? before->next_waiting : jobs->waiting[open->job.kind];
   open->waits_after = before;
@@ -101,7 +102,7 @@ OpenJob *open_jobs_next(const Dispatch *dispatch, bool (*may)(void *user, const 
   OpenJob *best = NULL;
   for (int kind = 0; kind < KINDS; kind++) {
     for (OpenJob *open = dispatch->open->waiting[kind]; open; open = open->next_waiting) {
-      if (best && goes_first(best, open))
+      if (best && open_jobs_before(best, open))
         break;
       if (!may(user, open))
         continue;
@@ -148,6 +149,7 @@ static void add(OpenJobs *jobs, const LedgerJob *job) {
   open->job = (LedgerJob){.id = memory_strdup(job->id),
                           .database = memory_strdup(job->database ? job->database : ""),
                           .kind = job->kind,
+                          .priority = job->priority,
                           .created_us = job->created_us};
   text_set(&open->job.checkpoint_id, job->checkpoint_id);
   if (job->kind == LEDGER_JOB_DRILL || job->kind == LEDGER_JOB_TRIAL) /* it says whom they suit */

@@ -116,6 +116,26 @@ static Status join(Dispatch *dispatch, const char *database, const char *tag, co
   return STATUS_OK;
 }
 
+/* How many checkpoints of this owner's databases wait or run, and how many may. */
+static Status check_quota(const Dispatch *dispatch, const OpenJob *job, const char *database, Error *err) {
+  const char *owner = fleet_config(dispatch->fleet, database)->owner;
+  const FleetQuota *quota = fleet_quota(dispatch->fleet, owner);
+  int open = 0;
+  if (!quota || quota->queued == 0)
+    return STATUS_OK;
+  for (; job; job = job->after) {
+    const ConfigDatabase *other =
+        job->job.kind == LEDGER_JOB_DUMP ? fleet_config(dispatch->fleet, job->job.database) : NULL;
+    open += other && strcmp(other->owner, owner) == 0;
+  }
+  if (open < quota->queued)
+    return STATUS_OK;
+  error_set(err, ERR_TOO_MANY, "%d checkpoints of %s's databases are under way or waiting, as many as there may be",
+            open, owner);
+  error_remedy(err, "Wait until some are over; `quotas` in fleet.yaml has the limit.");
+  return ERR_TOO_MANY;
+}
+
 static Status check_room(Dispatch *dispatch, const char *database, Error *err) {
   OpenJob *first;
   size_t open = 0;
@@ -126,17 +146,19 @@ static Status check_room(Dispatch *dispatch, const char *database, Error *err) {
     open += job->job.kind == LEDGER_JOB_DUMP;
   if (open >= OPEN_LIMIT)
     return error_set(err, ERR_TOO_MANY, "%zu checkpoints of database %s are waiting already", open, database);
-  return STATUS_OK;
+  return check_quota(dispatch, first, database, err);
 }
 
 /* out: what the job has of its own, in; its id and attempt, out. Or NULL. */
-static Status add_job(Change *change, const Checkpoint *checkpoint, LedgerJobKind kind, LedgerJob *out, Error *err) {
+static Status add_job(Change *change, const Checkpoint *checkpoint, LedgerJobKind kind, LedgerPriority priority,
+                      LedgerJob *out, Error *err) {
   Id id = id_new();
   LedgerJob job = {.id = id.text,
                    .checkpoint_id = checkpoint->id,
                    .database = checkpoint->database,
                    .kind = kind,
                    .state = JOB_QUEUED,
+                   .priority = priority,
                    .attempt = 1,
                    .created_us = change->dispatch->wall_us()};
   if (out) {
@@ -169,6 +191,25 @@ static void new_checkpoint(const Dispatch *dispatch, const char *database, const
   checkpoint_set_prefix(out);
 }
 
+Status request_add_checkpoint(Change *change, const char *database, const char *tag, const Requester *requester,
+                              const char *key, LedgerPriority priority, Checkpoint *out, Error *err) {
+  CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
+  new_checkpoint(change->dispatch, database, tag, requester->name, key, &checkpoint);
+  Status status = ledger_checkpoint_insert(change->dispatch->ledger, &checkpoint, err);
+  if (status == STATUS_OK)
+    status = add_job(change, &checkpoint, LEDGER_JOB_DUMP, priority, NULL, err);
+  if (status == STATUS_OK)
+    status = add_job(change, &checkpoint, LEDGER_JOB_DRILL, priority, NULL, err);
+  if (status == STATUS_OK)
+    status = change_event(change, "checkpoint.requested", &checkpoint, NULL, requester,
+                          json_pack("{s:s}", "tag", checkpoint.tag), err);
+  if (status != STATUS_OK)
+    return status;
+  *out = checkpoint;
+  checkpoint = (Checkpoint){0};
+  return STATUS_OK;
+}
+
 Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, const char *tag,
                                    const Requester *requester, const char *idempotency_key, Checkpoint *out,
                                    bool *joined, Error *err) {
@@ -190,17 +231,9 @@ Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, con
   CLEANUP(change_release) Change change = {0};
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   status = change_begin(dispatch, &change, err);
-  if (status != STATUS_OK)
-    return status;
-  new_checkpoint(dispatch, database, tag, requester->name, idempotency_key, &checkpoint);
-  status = ledger_checkpoint_insert(dispatch->ledger, &checkpoint, err);
   if (status == STATUS_OK)
-    status = add_job(&change, &checkpoint, LEDGER_JOB_DUMP, NULL, err);
-  if (status == STATUS_OK)
-    status = add_job(&change, &checkpoint, LEDGER_JOB_DRILL, NULL, err);
-  if (status == STATUS_OK)
-    status = change_event(&change, "checkpoint.requested", &checkpoint, NULL, requester,
-                          json_pack("{s:s}", "tag", checkpoint.tag), err);
+    status =
+        request_add_checkpoint(&change, database, tag, requester, idempotency_key, PRIORITY_ASKED, &checkpoint, err);
   if (status == STATUS_OK)
     status = change_commit(&change, err);
   if (status != STATUS_OK)
@@ -259,7 +292,7 @@ Status request_drill(Dispatch *dispatch, const char *checkpoint_id, const Reques
     checkpoint_set_error(checkpoint, NULL);
     checkpoint->finished_us = 0;
   }
-  status = add_job(&change, checkpoint, LEDGER_JOB_DRILL, &job, err);
+  status = add_job(&change, checkpoint, LEDGER_JOB_DRILL, PRIORITY_ASKED, &job, err);
   if (status == STATUS_OK)
     status = ledger_checkpoint_update(dispatch->ledger, checkpoint, err);
   if (status == STATUS_OK)

@@ -9,7 +9,8 @@
  *   schema.c      numbered migrations
  *   chain.c       the hash chain of events
  *   records.c     freeing records
- *   checkpoint.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  fleet.c  the statements
+ *   checkpoint.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  fleet.c  schedule.c
+ *   the statements
  *
  * How statements are written: in the SQL that SQLite and PostgreSQL share. Parameters are ? in their order or ?1, ?2
  * (as text, integer, real: what is bound says which; none in a literal). No limit is DB_NO_LIMIT. Names in ON CONFLICT

@@ -7,7 +7,7 @@
 #define COLUMNS                                                                                                        \
   "id, checkpoint_id, database, kind, created_us, state, attempt, fencing, agent, lease_until_us, not_before_us, "     \
   "started_us, finished_us, cancel_requested, error_code, error_message, error_remedy, error_object, progress, "       \
-  "approval, approved_by, requested_by, idempotency_key, request"
+  "approval, approved_by, requested_by, idempotency_key, request, priority"
 
 /* What may change, in the order of COLUMNS from state to approved_by. */
 static void bind_job(DbStatement *s, int *at, const LedgerJob *job) {
@@ -56,6 +56,7 @@ static Status read_job(DbStatement *s, LedgerJob *out, Error *err) {
   job.requested_by = db_read_text(s, &at);
   job.idempotency_key = db_read_text(s, &at);
   job.request = db_read_json(s, &at);
+  job.priority = (int)db_read_integer(s, &at);
   if (!state || !job_state_from_name(state, &job.state)) {
     error_set(err, ERR_CONFLICT, "the ledger's job %s has the unknown state '%s'", job.id ? job.id : "?",
               state ? state : "");
@@ -76,7 +77,7 @@ static Status write_job(Ledger *ledger, DbStatement *s, const LedgerJob *job, Er
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) {
   STATEMENT(s);
   static const char sql[] = "INSERT INTO job (" COLUMNS ") VALUES "
-                            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                            "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -90,6 +91,7 @@ Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) {
   db_bind_text(s, &at, job->requested_by);
   db_bind_text(s, &at, job->idempotency_key);
   db_bind_json(s, &at, job->request);
+  db_bind_integer(s, &at, job->priority);
   return write_job(ledger, s, job, err);
 }
 
@@ -181,11 +183,28 @@ Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **it
 Status ledger_job_open(Ledger *ledger, LedgerJob **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] =
-      "SELECT " COLUMNS " FROM job WHERE state IN ('queued', 'leased', 'running') ORDER BY number";
+      "SELECT " COLUMNS " FROM job WHERE state IN ('queued', 'leased', 'running') ORDER BY priority, number";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;
   return read_all(ledger, s, items, count, err);
+}
+
+Status ledger_job_open_dumps(Ledger *ledger, const char *database, int64_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] =
+      "SELECT count(*) FROM job WHERE database = ? AND kind = 1 AND state IN ('queued', 'leased', 'running')";
+  Status status = db_statement(ledger, sql, &s, err);
+  bool row = false;
+  int at = 1;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, database);
+  status = db_step(ledger, s, &row, err);
+  at = 0;
+  if (status == STATUS_OK)
+    *count = row ? db_read_integer(s, &at) : 0;
+  return status;
 }
 
 Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count, Error *err) {

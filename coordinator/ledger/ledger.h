@@ -57,10 +57,19 @@ const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan"
 bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind);
 bool ledger_job_recovers(LedgerJobKind kind); /* a plan, a restore, a rehearsal or a trial */
 
+/* Who goes first: the lower one; of equals, the older. Never changed after the insert. */
+typedef enum LedgerPriority {
+  PRIORITY_ASKED = 0, /* somebody waits for it */
+  PRIORITY_SCHEDULED = 10,
+  PRIORITY_ROTATION = 20,
+  PRIORITY_PRUNE = 30
+} LedgerPriority;
+
 typedef struct LedgerJob {
   char *id, *checkpoint_id /* NULL: of none; from kind 6 on */, *database;
   LedgerJobKind kind;
   JobState state;
+  int priority;                                                               /* LedgerPriority */
   int attempt;                                                                /* 1 for the first */
   uint64_t fencing;                                                           /* raised at every lease */
   char *agent;                                                                /* that holds or held it */
@@ -126,6 +135,17 @@ typedef struct LedgerHold {
   int64_t since_us;
   char *actor, *reason; /* the token's name; or NULL */
 } LedgerHold;
+/* How far a database's schedule has come: which of its runs was the last that was dealt with. */
+typedef struct LedgerSchedule {
+  char *database;
+  char *spec;                        /* the cron and the time zone that slot_us is of */
+  int64_t slot_us;                   /* the time of the run, without jitter; at first: when the schedule began */
+  int64_t handled_us;                /* when it was dealt with; 0: never yet */
+  char *outcome;                     /* "requested", "skipped", "missed"; NULL: never yet */
+  char *checkpoint_id;               /* of the last that was requested; or NULL */
+  int64_t missed_us, missed_count;   /* when runs were last found to be missed; how many ever */
+  int64_t skipped_us, skipped_count; /* the same of those that were skipped since one was under way */
+} LedgerSchedule;
 
 typedef struct CheckpointFilter {
   const char *database, *tag, *state;
@@ -218,7 +238,9 @@ Status ledger_job_report_get(Ledger *ledger, const char *job_id, json_t **report
  */
 Status ledger_fencing_next(Ledger *ledger, uint64_t *fencing, Error *err) MUST_CHECK;
 Status ledger_job_open(Ledger *ledger, LedgerJob **items, size_t *count,
-                       Error *err) MUST_CHECK; /* queued, leased, running; oldest first */
+                       Error *err) MUST_CHECK; /* queued, leased, running; by priority, then oldest first */
+/* How many dump jobs of the database are open. Costs the same however many others are. */
+Status ledger_job_open_dumps(Ledger *ledger, const char *database, int64_t *count, Error *err) MUST_CHECK;
 void ledger_job_release(LedgerJob *job);
 void ledger_job_list_free(LedgerJob *items, size_t count);
 
@@ -276,5 +298,12 @@ Status ledger_fleet_version(Ledger *ledger, int64_t *version, Error *err) MUST_C
 Status ledger_fleet_get(Ledger *ledger, LedgerFleet *out, Error *err) MUST_CHECK;     /* the newest; ERR_NOT_FOUND */
 Status ledger_fleet_insert(Ledger *ledger, const LedgerFleet *fleet, Error *err) MUST_CHECK;
 void ledger_fleet_release(LedgerFleet *fleet);
+
+Status ledger_schedule_put(Ledger *ledger, const LedgerSchedule *row, Error *err) MUST_CHECK; /* insert or update */
+Status ledger_schedule_remove(Ledger *ledger, const char *database, Error *err) MUST_CHECK;   /* not there: fine */
+Status ledger_schedule_list(Ledger *ledger, LedgerSchedule **items, size_t *count, Error *err) MUST_CHECK;
+LedgerSchedule ledger_schedule_copy(const LedgerSchedule *row);
+void ledger_schedule_release(LedgerSchedule *row);
+void ledger_schedule_list_free(LedgerSchedule *items, size_t count);
 
 #endif

@@ -261,6 +261,23 @@ static const char migration_0009[] = "ALTER TABLE checkpoint ADD COLUMN pinned_u
                                      "  PRIMARY KEY (what, name)"
                                      ") STRICT;";
 
+/* Who goes first; and how far each database's schedule has come. */
+static const char migration_0010[] = "ALTER TABLE job ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
+                                     "CREATE INDEX job_open_database ON job (database)"
+                                     "  WHERE state IN ('queued', 'leased', 'running');"
+                                     "CREATE TABLE schedule ("
+                                     "  database TEXT PRIMARY KEY,"
+                                     "  spec TEXT NOT NULL,"
+                                     "  slot_us INTEGER NOT NULL,"
+                                     "  handled_us INTEGER NOT NULL,"
+                                     "  outcome TEXT CHECK (outcome IN ('requested', 'skipped', 'missed')),"
+                                     "  checkpoint_id TEXT,"
+                                     "  missed_us INTEGER NOT NULL,"
+                                     "  missed_count INTEGER NOT NULL,"
+                                     "  skipped_us INTEGER NOT NULL,"
+                                     "  skipped_count INTEGER NOT NULL"
+                                     ") STRICT;";
+
 #define BOTH(migration)                                                                                                \
   { migration, migration }
 static const struct Migration {
@@ -275,6 +292,7 @@ static const struct Migration {
     {migration_0007, schema_postgres_0007},
     BOTH(migration_0008),
     BOTH(migration_0009),
+    BOTH(migration_0010),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

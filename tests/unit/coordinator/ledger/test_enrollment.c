@@ -109,7 +109,7 @@ static void test_signing_keys_of_4(void **state) {
   static const char before[] =
       "DROP TABLE fleet; DROP TABLE signing_key; ALTER TABLE enrollment DROP COLUMN spent_hash; "
       "ALTER TABLE enrollment DROP COLUMN request_sha256; "
-      "ALTER TABLE enrollment DROP COLUMN certificate;" UNDO_9 "PRAGMA user_version = 4";
+      "ALTER TABLE enrollment DROP COLUMN certificate;" UNDO_10 UNDO_9 "PRAGMA user_version = 4";
   assert_true(raw(f, before));
   reopen(f);
   expect_key(f, "k1", "a", true);
