@@ -93,6 +93,17 @@ Status api_call(Cli *cli, const char *method, const char *path, const json_t *bo
   return status;
 }
 
+Status api_put_text(Cli *cli, const char *path, const Buffer *text, const char *type, json_t **json, Error *err) {
+  Status status = api_connect(cli, err);
+  if (status != STATUS_OK)
+    return status;
+  HttpRequest request = {.method = "PUT", .path = path, .text = text, .type = type};
+  status = http_call(cli->http, &request, json, err);
+  if (status == STATUS_OK && !cli->json)
+    api_clean(*json);
+  return status;
+}
+
 Status api_get(Cli *cli, json_t **json, Error *err, const char *path_format, ...) {
   va_list args;
   va_start(args, path_format);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "cli/cli.h"
+#include "common/base/buffer.h"
 
 /* Opens the connection if need be: PGSEAL_URL or --url, and PGSEAL_TOKEN, PGSEAL_TOKEN_FILE or --token-file. */
 Status api_connect(Cli *cli, Error *err) MUST_CHECK;
@@ -13,6 +14,10 @@ Status api_connect(Cli *cli, Error *err) MUST_CHECK;
 Status api_get(Cli *cli, json_t **json, Error *err, const char *path_format, ...) PRINTF_LIKE(4, 5) MUST_CHECK;
 Status api_call(Cli *cli, const char *method, const char *path, const json_t *body, const char *idempotency_key,
                 json_t **json, Error *err) MUST_CHECK;
+
+/* The same with a body that is no JSON; type: its media type. */
+Status api_put_text(Cli *cli, const char *path, const Buffer *text, const char *type, json_t **json,
+                    Error *err) MUST_CHECK;
 
 /* A checkpoint by id, or the newest with that tag (of that database, if not NULL), with its jobs. ERR_NOT_FOUND. */
 Status api_checkpoint(Cli *cli, const char *id_or_tag, const char *database, json_t **json, Error *err) MUST_CHECK;

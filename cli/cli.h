@@ -106,6 +106,9 @@ ExitCode command_uncordon(Cli *cli, int argc, char **argv);
 ExitCode command_pause(Cli *cli, int argc, char **argv);
 ExitCode command_resume(Cli *cli, int argc, char **argv);
 ExitCode command_holds(Cli *cli, int argc, char **argv);
+ExitCode command_apply(Cli *cli, int argc, char **argv);
+ExitCode command_fleet(Cli *cli, int argc, char **argv);
+ExitCode command_schedule(Cli *cli, int argc, char **argv);
 ExitCode command_dev(Cli *cli, int argc, char **argv);
 
 #endif

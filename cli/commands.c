@@ -173,6 +173,29 @@ static const char help_job_approve[] =
     "that\n"
     "asked for it. Look at it first: `pgseal job show JOB`.\n\n  pgseal job approve JOB";
 
+static const char help_apply[] =
+    "Makes a fleet.yaml (docs/fleet.md) the one in force: databases, policies, schedules, limits. What it changes is "
+    "shown,\n"
+    "and what in it does nothing: policies that match no database, databases without a policy. As a whole or not at "
+    "all.\n"
+    "Wants the role admin.\n\n"
+    "  pgseal apply -f fleet.yaml --dry-run\n"
+    "  pgseal apply -f fleet.yaml\n\n"
+    "Exit codes: 0 applied, or nothing to do; 2 it is wrong, with the line; 3 the coordinator cannot be reached or "
+    "refused\n"
+    "the token; 4 the coordinator watches a file of its own.";
+
+static const char help_fleet[] = "Without a database: the document in force. With one: all that holds for it, and "
+                                 "which policies say so.\n\n"
+                                 "  pgseal fleet >fleet.yaml\n  pgseal fleet prod-api";
+
+static const char help_schedule[] =
+    "Per database: when its next checkpoint is due (jitter included), how the last one ended, how many runs were "
+    "missed\n"
+    "(the coordinator was down, or its clock was set) and how many skipped (one was under way). The ledger has each:\n"
+    "events schedule.missed and schedule.skipped.\n\n"
+    "  pgseal schedule --limit 20\n  pgseal schedule prod-api --json | jq '.schedule[0].next_at'";
+
 static const char help_databases[] = "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'";
 
 static const char help_agents[] = "  pgseal agents";
@@ -261,8 +284,7 @@ const Command cli_commands[] = {
     {"checkpoint", "DATABASE --tag TAG [--no-wait]", "take a checkpoint and wait until it is proven", help_checkpoint,
      command_checkpoint},
     {"status", "", "databases with their newest checkpoint, and agents", help_status, command_status},
-    {"ledger", "[--database NAME] [--limit N] [--events]", "how checkpoints ended, newest last", help_ledger,
-     command_ledger},
+    {"ledger", "[--database NAME] [--limit N] [--events]", "how checkpoints ended", help_ledger, command_ledger},
     {"ledger verify", "[--expect N:HASH]", "check the ledger's chain without trusting the coordinator",
      help_ledger_verify, command_ledger_verify},
     {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show},
@@ -276,8 +298,8 @@ const Command cli_commands[] = {
      "run a migration on a drilled copy first, and say what it would do", help_rehearse, command_rehearse},
     {"restore", "DATABASE --checkpoint ID|TAG (--table PATTERN ... [--replace | --beside] | --new-database NAME)",
      "put tables back, or rows, or all of it beside", help_restore, command_restore},
-    {"jobs", "[--database NAME] [--kind plan|restore|rehearse]", "plans, restores, rehearsals, and dumps and drills",
-     help_jobs, command_jobs},
+    {"jobs", "[--database NAME] [--kind plan|restore|rehearse]", "plans, restores, rehearsals", help_jobs,
+     command_jobs},
     {"job show", "ID", "one job, with its report", help_job_show, command_job_show},
     {"job cancel", "ID", "end a plan, a restore or a rehearsal that is under way", help_job_cancel, command_job_cancel},
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
@@ -290,8 +312,10 @@ const Command cli_commands[] = {
      "decrypt a checkpoint into a standard archive for pg_restore", help_fetch, command_fetch},
     {"verify", "ID|TAG --repository DIR|FILE --key KEY.pem | --offline DIR ...",
      "check signatures, digests and proofs, trusting nobody", help_verify, command_verify},
-    {"doctor", "--config agent.yaml", "is this agent ready for work, and may it do more than it should?", help_doctor,
-     command_doctor},
+    {"doctor", "--config agent.yaml", "is this agent ready for work?", help_doctor, command_doctor},
+    {"apply", "-f FILE [--dry-run]", "apply a fleet.yaml, or show what it would change", help_apply, command_apply},
+    {"fleet", "[DATABASE]", "the fleet.yaml in force; what holds for a database", help_fleet, command_fleet},
+    {"schedule", "[DATABASE] [--limit N]", "what is due next, and what was missed", help_schedule, command_schedule},
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
     {"holds", "", "what is drained, cordoned or paused", help_holds, command_holds},
     {"drain", "AGENT [--reason TEXT]", "no more jobs for an agent", help_drain, command_drain},

@@ -224,6 +224,10 @@ static struct curl_slist *http_headers(const Http *http, const HttpRequest *requ
   struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
   if (request->body)
     headers = curl_slist_append(headers, "Content-Type: application/json");
+  if (request->text) {
+    CLEANUP_FREE char *line = memory_format("Content-Type: %s", request->type);
+    headers = curl_slist_append(headers, line);
+  }
   if (http->token) {
     CLEANUP_FREE char *line = memory_format("Authorization: Bearer %s", http->token);
     headers = curl_slist_append(headers, line);
@@ -271,10 +275,14 @@ static Status http_ask(Http *http, const HttpRequest *request, json_t **json, in
   CLEANUP(http_free_list) struct curl_slist *headers = http_headers(http, request);
   curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
   CLEANUP_FREE char *body = request->body ? json_dumps(request->body, JSON_COMPACT) : NULL;
-  if (body)
+  if (body) {
     curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, body);
-  else if (strcmp(request->method, "POST") == 0)
+  } else if (request->text) {
+    curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->text->size);
+    curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, request->text->data ? (const char *)request->text->data : "");
+  } else if (strcmp(request->method, "POST") == 0) {
     curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, "");
+  }
   http->interrupted = false;
   *retry_after = 0;
   CURLcode code = curl_easy_perform(http->curl);

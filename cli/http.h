@@ -26,8 +26,10 @@ void http_watch_flag(Http *http, const atomic_bool *stop);
 void http_watch_signals(Http *http);
 
 typedef struct HttpRequest {
-  const char *method, *path;   /* path with its query */
-  const json_t *body;          /* or NULL */
+  const char *method, *path; /* path with its query */
+  const json_t *body;        /* or NULL */
+  const Buffer *text;        /* a body that is no JSON, of this type; or NULL */
+  const char *type;
   const char *idempotency_key; /* or NULL */
   int timeout_seconds;         /* 0: 30 */
 } HttpRequest;

@@ -19,6 +19,7 @@
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/retention/retention.h"
 #include "coordinator/rotation/run.h"
+#include "coordinator/schedule/schedule.h"
 
 enum { TICK_MS = 1000, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2, HOSTS_LIMIT = 32 };
 
@@ -48,7 +49,7 @@ static const char usage_text[] =
 
 typedef struct Coordinator {
   uv_loop_t loop;
-  uv_timer_t tick, limit;
+  uv_timer_t tick, due, limit;
   uv_signal_t signals[2], reload;
   CoordinatorConfig *config;
   Ledger *ledger;
@@ -57,6 +58,7 @@ typedef struct Coordinator {
   Rotation *rotation;
   Gateway *gateway;
   Api *api;
+  Schedule *schedule;
   bool stopping, overdue;
 } Coordinator;
 
@@ -74,6 +76,12 @@ static void on_tick(uv_timer_t *timer) {
   dispatch_tick(coordinator->dispatch);
   retention_tick(&coordinator->retention, coordinator->dispatch, coordinator->ledger);
   rotation_tick(coordinator->rotation);
+}
+
+static void on_due(uv_timer_t *timer) {
+  Coordinator *coordinator = timer->data;
+  int64_t wait_us = schedule_run(coordinator->schedule);
+  uv_timer_start(timer, on_due, (uint64_t)(wait_us + 999) / 1000, 0);
 }
 
 /* Something still holds the loop: what is acknowledged is in the ledger, so ending anyway loses nothing. */
@@ -94,6 +102,7 @@ static void stop(Coordinator *coordinator) {
     return;
   coordinator->stopping = true;
   uv_close((uv_handle_t *)&coordinator->tick, NULL);
+  uv_close((uv_handle_t *)&coordinator->due, NULL);
   for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++)
     uv_close((uv_handle_t *)&coordinator->signals[i], NULL);
   uv_close((uv_handle_t *)&coordinator->reload, NULL);
@@ -129,8 +138,9 @@ static void on_reload(uv_signal_t *handle, int number) {
 static void handles_init(Coordinator *coordinator) {
   const int numbers[] = {SIGTERM, SIGINT};
   uv_timer_init(&coordinator->loop, &coordinator->tick);
+  uv_timer_init(&coordinator->loop, &coordinator->due);
   uv_timer_init(&coordinator->loop, &coordinator->limit);
-  coordinator->tick.data = coordinator->limit.data = coordinator;
+  coordinator->tick.data = coordinator->due.data = coordinator->limit.data = coordinator;
   for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++) {
     uv_signal_init(&coordinator->loop, &coordinator->signals[i]);
     coordinator->signals[i].data = coordinator;
@@ -146,6 +156,8 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   Status status = ledger_open(coordinator->config->ledger, false, &coordinator->ledger, err);
   if (status == STATUS_OK)
     status = dispatch_open(coordinator->config, coordinator->ledger, &coordinator->dispatch, err);
+  if (status == STATUS_OK)
+    status = schedule_open(coordinator->dispatch, coordinator->ledger, &coordinator->schedule, err);
   if (status != STATUS_OK)
     return status;
   coordinator->rotation = rotation_open(&coordinator->loop, coordinator->dispatch, coordinator->ledger);
@@ -155,11 +167,14 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   if (status == STATUS_OK)
     status = api_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
                       &coordinator->api, err);
-  if (status != STATUS_OK)
+  if (status != STATUS_OK) {
     stop(coordinator);
-  else
-    api_rotation(coordinator->api, coordinator->rotation);
-  return status;
+    return status;
+  }
+  api_rotation(coordinator->api, coordinator->rotation);
+  api_show_schedule(coordinator->api, coordinator->schedule);
+  uv_timer_start(&coordinator->due, on_due, 0, 0);
+  return STATUS_OK;
 }
 
 /* Runs what is left of the loop, then closes in the reverse order of opening. */
@@ -170,6 +185,7 @@ static bool close_all(Coordinator *coordinator) {
     uv_close((uv_handle_t *)&coordinator->limit, NULL);
     uv_run(&coordinator->loop, clean ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
   }
+  schedule_close(coordinator->schedule);
   if (clean) { /* else somebody may still refer to them: the process ends anyway */
     rotation_close(coordinator->rotation);
     dispatch_close(coordinator->dispatch);
@@ -215,12 +231,30 @@ static int run(CoordinatorConfig *config) {
 
 /* ---- commands ---- */
 
+/* Of the file that is named, if one is; what does nothing in it is told. *databases: how many there are with it. */
+static Status check_fleet(const CoordinatorConfig *config, size_t *databases, Error *err) {
+  Fleet *fleet = NULL;
+  json_t *notes = NULL, *note;
+  size_t index;
+  Status status = fleet_load(config, &fleet, &notes, err);
+  json_array_foreach(notes, index, note) {
+    fprintf(stderr, "%s:%d: %s\n", config->fleet, (int)json_integer_value(json_object_get(note, "line")),
+            json_string_value(json_object_get(note, "message")));
+  }
+  json_decref(notes);
+  *databases = fleet ? fleet_count(fleet) : 0;
+  fleet_free(fleet);
+  return status;
+}
+
 static int check(const CoordinatorConfig *config) {
   Error err;
-  if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK)
+  size_t databases = 0;
+  if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK ||
+      check_fleet(config, &databases, &err) != STATUS_OK)
     return complain(&err);
-  printf("%s is valid: %zu database%s, %zu agent%s\n", config->path, config->database_count,
-         config->database_count == 1 ? "" : "s", config->agent_count, config->agent_count == 1 ? "" : "s");
+  printf("%s is valid: %zu database%s, %zu agent%s\n", config->path, databases, databases == 1 ? "" : "s",
+         config->agent_count, config->agent_count == 1 ? "" : "s");
   return 0;
 }
 

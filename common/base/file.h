@@ -21,6 +21,8 @@ Status file_write_atomic(const char *path, mode_t mode, const void *data, size_t
 Status file_make_dirs(const char *path, mode_t mode, Error *err) MUST_CHECK; /* mkdir -p */
 Status file_remove_tree(const char *path, Error *err) MUST_CHECK; /* rm -rf, stays on one file system; absent is fine */
 bool file_exists(const char *path);
+/* Another number when another file is there, or it was written; 0 if there is none. */
+uint64_t file_stamp(const char *path);
 
 /* Writes all of it to fd, retrying short writes and EINTR. */
 Status file_write_all(int fd, const void *data, size_t size, Error *err) MUST_CHECK;

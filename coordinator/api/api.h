@@ -9,6 +9,7 @@
 
 #include "coordinator/dispatch/dispatch.h"
 #include "coordinator/rotation/run.h"
+#include "coordinator/schedule/schedule.h"
 
 typedef struct Api Api;
 /* Binds config->http; ERR_UNAVAILABLE if it cannot. Stores the first admin token (config->admin_token_file) if none
@@ -16,6 +17,8 @@ typedef struct Api Api;
 Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch, Ledger *ledger, Api **out,
                 Error *err) MUST_CHECK;
 void api_rotation(Api *api, Rotation *rotation); /* what it shows; it outlives the API */
+/* Has to outlive the Api. Without one there is none to show. */
+void api_show_schedule(Api *api, Schedule *schedule);
 int api_port(const Api *api);
 /* Loads the certificate anew (SIGHUP); if that cannot be, it is logged and the one before stays. Open connections stay.
  */

@@ -16,7 +16,6 @@
 #include "coordinator/api/api.h"
 #include "coordinator/api/tls.h"
 
-/* API_LARGE_LIMIT: of routes that say so, for tokens that may take them. */
 enum {
   API_BODY_LIMIT = 64 << 10,
   API_LARGE_LIMIT = 1 << 20,
@@ -124,6 +123,7 @@ struct Api {
   Dispatch *dispatch;
   Rotation *rotation; /* NULL: it was not told */
   Ledger *ledger;
+  Schedule *schedule; /* or NULL */
   struct MHD_Daemon *daemon;
   uv_poll_t poll;
   uv_timer_t timer, heartbeat, sweep;
@@ -155,7 +155,7 @@ typedef struct Route {
   unsigned roles;               /* 0: nobody */
   Handler *handler;
   Reach reach;
-  bool large; /* its body may have API_LARGE_LIMIT */
+  size_t body_limit; /* 0: API_BODY_LIMIT; larger ones are for tokens that may take the route */
 } Route;
 
 /* ---- respond.c ---- */
@@ -256,6 +256,7 @@ Handler plan_create, restore_create, rehearsal_create, jobs_show, jobs_list, job
 Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, token_list, token_create, token_rotate,
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;
+Handler fleet_apply, fleet_show, schedule_show;
 Handler health_alive, health_ready, health_metrics, health_home, events_all, events_checkpoint;
 
 /* ---- waiting and streams ---- */

@@ -262,6 +262,10 @@ Status api_check(const CoordinatorConfig *config, Error *err) {
   return status;
 }
 
+void api_show_schedule(Api *api, Schedule *schedule) {
+  api->schedule = schedule;
+}
+
 int api_port(const Api *api) {
   return api->port;
 }

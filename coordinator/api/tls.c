@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
@@ -154,18 +153,7 @@ void tls_log(const Credentials *credentials, const char *certificate) {
     log_info("certificate of the API", "certificate", certificate, "subject", subject, "expires", until, NULL);
 }
 
-static uint64_t stamp(const char *path, uint64_t before) {
-  struct stat info;
-  if (stat(path, &info) != 0)
-    return 0;
-  const uint64_t parts[] = {(uint64_t)info.st_dev, (uint64_t)info.st_ino, (uint64_t)info.st_size,
-                            (uint64_t)info.st_mtim.tv_sec, (uint64_t)info.st_mtim.tv_nsec};
-  for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-    before = (before ^ parts[i]) * 0x100000001b3u; /* FNV: a checksum, no more */
-  return before | 1;
-}
-
 uint64_t tls_stamp(const char *certificate, const char *key) {
-  uint64_t first = stamp(certificate, 0xcbf29ce484222325u);
-  return first ? stamp(key, first) : 0;
+  uint64_t first = file_stamp(certificate), second = file_stamp(key);
+  return first && second ? (first * 31 + second) | 1 : 0;
 }

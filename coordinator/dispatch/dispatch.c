@@ -62,6 +62,7 @@ void dispatch_close(Dispatch *dispatch) {
   fleet_free(dispatch->fleet);
   tunnels_free(dispatch->tunnels);
   ledger_hold_list_free(dispatch->holds, dispatch->hold_count);
+  free(dispatch->fleet_problem);
   free(dispatch);
 }
 

@@ -63,8 +63,11 @@ typedef struct DispatchObserver { /* called after commit, on the loop; must not 
 
 Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch **out, Error *err) MUST_CHECK;
 Agents *dispatch_agents(Dispatch *dispatch); /* opened and closed with it; one that is revoked loses its jobs at once */
-const Fleet *dispatch_fleet(const Dispatch *dispatch);    /* in force; valid in this turn of the loop only */
-int64_t dispatch_fleet_changes(const Dispatch *dispatch); /* raised whenever it is replaced */
+const Fleet *dispatch_fleet(const Dispatch *dispatch); /* in force; valid in this turn of the loop only */
+/* Why the file that coordinator.yaml names is not what is in force; NULL: it is, or there is none. */
+const char *dispatch_fleet_problem(const Dispatch *dispatch);
+int64_t dispatch_fleet_changes(const Dispatch *dispatch);  /* raised whenever it is replaced */
+int64_t dispatch_fleet_since_us(const Dispatch *dispatch); /* wall clock of that, here */
 Tunnels *dispatch_tunnels(Dispatch *dispatch); /* of its rehearsals; opened and closed with it, ticked by the gateway */
 void dispatch_close(Dispatch *dispatch);
 void dispatch_observe(Dispatch *dispatch, const DispatchObserver *observer); /* copied; several may be added */
@@ -147,9 +150,11 @@ typedef struct DispatchScheduled {
   const char *tag;     /* of the checkpoint to request; NULL: none */
   const char *event;   /* appended, with detail (borrowed); or NULL */
   json_t *detail;
-  bool removed; /* there is no schedule any more: the row is dropped, and nothing else done */
+  int64_t from_us; /* the slot that was the last; 0: the schedule begins */
+  bool removed;    /* there is no schedule any more: the row is dropped, and nothing else done */
 } DispatchScheduled;
-/* All of them in one transaction: a run is requested exactly when it is remembered as dealt with. */
+/* All of them in one transaction: a run is requested exactly when it is remembered as dealt with. ERR_CONFLICT: another
+ * coordinator dealt with one of them, and nothing is done. */
 Status dispatch_schedule(Dispatch *dispatch, DispatchScheduled *runs, size_t count, Error *err) MUST_CHECK;
 int64_t dispatch_wall_us(const Dispatch *dispatch); /* its wall clock */
 

@@ -13,8 +13,16 @@ const Fleet *dispatch_fleet(const Dispatch *dispatch) {
   return dispatch->fleet;
 }
 
+const char *dispatch_fleet_problem(const Dispatch *dispatch) {
+  return dispatch->fleet_problem;
+}
+
 int64_t dispatch_fleet_changes(const Dispatch *dispatch) {
   return dispatch->fleet_changes;
+}
+
+int64_t dispatch_fleet_since_us(const Dispatch *dispatch) {
+  return dispatch->fleet_since_us;
 }
 
 static void put_in_force(Dispatch *dispatch, Fleet *fleet, int64_t version) {
@@ -22,6 +30,7 @@ static void put_in_force(Dispatch *dispatch, Fleet *fleet, int64_t version) {
   dispatch->fleet = fleet;
   dispatch->fleet_version = version;
   dispatch->fleet_changes++;
+  dispatch->fleet_since_us = dispatch->wall_us();
 }
 
 static void fleet_cleanup(Fleet **fleet) {
@@ -50,7 +59,24 @@ static Status load(Dispatch *dispatch, Error *err) {
   return STATUS_OK;
 }
 
+/* Once a file stays as it is: it may be half written. What is wrong with it is told once. */
+static void watch_file(Dispatch *dispatch) {
+  uint64_t stamp = file_stamp(dispatch->config->fleet), before = dispatch->fleet_seen;
+  Error err;
+  dispatch->fleet_seen = stamp;
+  if (stamp == dispatch->fleet_stamp || stamp != before)
+    return;
+  dispatch->fleet_stamp = stamp;
+  text_set(&dispatch->fleet_problem, NULL);
+  if (dispatch_read_fleet(dispatch, &err) == STATUS_OK)
+    return;
+  text_set(&dispatch->fleet_problem, err.message);
+  log_failure(LOG_LEVEL_ERROR, "the fleet's file cannot be used; the one before stays in force", &err);
+}
+
 void fleet_tick(Dispatch *dispatch) {
+  if (dispatch->config->fleet)
+    watch_file(dispatch);
   int64_t version = dispatch->fleet_version;
   Error err;
   Status status = ledger_fleet_version(dispatch->ledger, &version, &err);
@@ -72,6 +98,7 @@ Status fleet_open(Dispatch *dispatch, Error *err) {
     status = fleet_make(dispatch->config, "", NULL, 0, &fleet, &notes, err);
   if (status == STATUS_OK && fleet)
     put_in_force(dispatch, fleet, 0);
+  dispatch->fleet_stamp = dispatch->fleet_seen = file_stamp(dispatch->config->fleet);
   return status == STATUS_OK ? dispatch_read_fleet(dispatch, err) : status;
 }
 

@@ -61,8 +61,10 @@ struct Dispatch {
   OpenJobs *open;    /* owned */
   Agents *agents;    /* owned */
   Fleet *fleet;      /* owned; what is in force */
-  int64_t fleet_version, fleet_changes;
-  Tunnels *tunnels; /* owned */
+  int64_t fleet_version, fleet_changes, fleet_since_us;
+  Tunnels *tunnels;                 /* owned */
+  uint64_t fleet_stamp, fleet_seen; /* of the file that is watched: as it was read, as it was last tick */
+  char *fleet_problem;
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
   uint32_t *offers; /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
   uint64_t *majors; /* of the same: bit 0: it knows of trials; others: it has the tools of that major version */
@@ -106,7 +108,7 @@ OpenJob *open_jobs_find(const Dispatch *dispatch, const char *job_id);        /*
 OpenJob *open_jobs_dump(const Dispatch *dispatch, const char *checkpoint_id); /* the checkpoint's dump, if it is open */
 OpenJob *open_jobs_held(const Dispatch *dispatch, const char *agent);         /* by next_of_agent */
 OpenJob *open_jobs_of(const Dispatch *dispatch, const char *database);        /* by next_of_database */
-bool open_jobs_before(const OpenJob *one, const OpenJob *other); /* which of two is to be taken first? */
+bool open_jobs_before(const OpenJob *one, const OpenJob *other);              /* which of two is to be taken first? */
 /* Of those that are queued and that `may` be taken, the one to be taken first; NULL: none. */
 OpenJob *open_jobs_next(const Dispatch *dispatch, bool (*may)(void *user, const OpenJob *open), void *user);
 void open_jobs_forget(Dispatch *dispatch); /* somebody else wrote to the ledger */

@@ -28,7 +28,8 @@ Status dispatch_schedule(Dispatch *dispatch, DispatchScheduled *runs, size_t cou
     if (status == STATUS_OK && run->tag)
       status = add_request(&change, run, err);
     if (status == STATUS_OK)
-      status = ledger_schedule_put(dispatch->ledger, run->row, err);
+      status = run->from_us ? ledger_schedule_advance(dispatch->ledger, run->row, run->from_us, err)
+                            : ledger_schedule_put(dispatch->ledger, run->row, err);
   }
   return status == STATUS_OK ? change_commit(&change, err) : status;
 }

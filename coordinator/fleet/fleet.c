@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/config/yaml.h"
 #include "coordinator/fleet/document.h"
@@ -273,6 +274,16 @@ Status fleet_make(const CoordinatorConfig *config, const char *name, const char 
   *out = STEAL(fleet);
   *notes = found;
   return STATUS_OK;
+}
+
+Status fleet_load(const CoordinatorConfig *config, Fleet **out, json_t **notes, Error *err) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  Error cause;
+  if (!config->fleet)
+    return fleet_make(config, "", NULL, 0, out, notes, err);
+  if (file_read(config->fleet, FLEET_TEXT_LIMIT, &text, &cause) != STATUS_OK)
+    return error_set(err, ERR_CONFIG, "cannot read the fleet: %s", cause.message);
+  return fleet_make(config, config->fleet, buffer_text(&text), text.size, out, notes, err);
 }
 
 const FleetDatabase *fleet_database(const Fleet *fleet, const char *name) {

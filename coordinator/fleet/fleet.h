@@ -90,6 +90,8 @@ typedef struct Fleet Fleet;
  * match nothing, databases that no policy matches, at most FLEET_NOTES_LIMIT of them. */
 Status fleet_make(const CoordinatorConfig *config, const char *name, const char *text, size_t size, Fleet **out,
                   json_t **notes, Error *err) MUST_CHECK;
+/* The same of the file that coordinator.yaml names, if it names one. */
+Status fleet_load(const CoordinatorConfig *config, Fleet **out, json_t **notes, Error *err) MUST_CHECK;
 void fleet_free(Fleet *fleet); /* NULL is fine */
 
 /* The one lookup of databases by name. NULL: there is none. */

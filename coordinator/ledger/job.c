@@ -183,7 +183,7 @@ Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **it
 Status ledger_job_open(Ledger *ledger, LedgerJob **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] =
-      "SELECT " COLUMNS " FROM job WHERE state IN ('queued', 'leased', 'running') ORDER BY priority, number";
+      "SELECT " COLUMNS " FROM job WHERE state IN ('queued', 'leased', 'running') ORDER BY number";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;

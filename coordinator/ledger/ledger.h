@@ -238,7 +238,7 @@ Status ledger_job_report_get(Ledger *ledger, const char *job_id, json_t **report
  */
 Status ledger_fencing_next(Ledger *ledger, uint64_t *fencing, Error *err) MUST_CHECK;
 Status ledger_job_open(Ledger *ledger, LedgerJob **items, size_t *count,
-                       Error *err) MUST_CHECK; /* queued, leased, running; by priority, then oldest first */
+                       Error *err) MUST_CHECK; /* queued, leased, running; oldest first */
 /* How many dump jobs of the database are open. Costs the same however many others are. */
 Status ledger_job_open_dumps(Ledger *ledger, const char *database, int64_t *count, Error *err) MUST_CHECK;
 void ledger_job_release(LedgerJob *job);
@@ -300,7 +300,9 @@ Status ledger_fleet_insert(Ledger *ledger, const LedgerFleet *fleet, Error *err)
 void ledger_fleet_release(LedgerFleet *fleet);
 
 Status ledger_schedule_put(Ledger *ledger, const LedgerSchedule *row, Error *err) MUST_CHECK; /* insert or update */
-Status ledger_schedule_remove(Ledger *ledger, const char *database, Error *err) MUST_CHECK;   /* not there: fine */
+/* From the slot that was the last: ERR_CONFLICT if it is not (any more), or the schedule is another or gone. */
+Status ledger_schedule_advance(Ledger *ledger, const LedgerSchedule *row, int64_t from_us, Error *err) MUST_CHECK;
+Status ledger_schedule_remove(Ledger *ledger, const char *database, Error *err) MUST_CHECK; /* not there: fine */
 Status ledger_schedule_list(Ledger *ledger, LedgerSchedule **items, size_t *count, Error *err) MUST_CHECK;
 LedgerSchedule ledger_schedule_copy(const LedgerSchedule *row);
 void ledger_schedule_release(LedgerSchedule *row);

@@ -33,6 +33,35 @@ Status ledger_schedule_put(Ledger *ledger, const LedgerSchedule *row, Error *err
   return db_change(ledger, s, "schedule", row->database, err);
 }
 
+Status ledger_schedule_advance(Ledger *ledger, const LedgerSchedule *row, int64_t from_us, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "UPDATE schedule SET slot_us = ?, handled_us = ?, outcome = ?, checkpoint_id = ?, "
+                            "missed_us = ?, missed_count = ?, skipped_us = ?, skipped_count = ? "
+                            "WHERE database = ? AND spec = ? AND slot_us = ?";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_integer(s, &at, row->slot_us);
+  db_bind_integer(s, &at, row->handled_us);
+  db_bind_text(s, &at, row->outcome);
+  db_bind_text(s, &at, row->checkpoint_id);
+  db_bind_integer(s, &at, row->missed_us);
+  db_bind_integer(s, &at, row->missed_count);
+  db_bind_integer(s, &at, row->skipped_us);
+  db_bind_integer(s, &at, row->skipped_count);
+  db_bind_text(s, &at, row->database);
+  db_bind_text(s, &at, row->spec);
+  db_bind_integer(s, &at, from_us);
+  Error cause;
+  status = db_change(ledger, s, "schedule", row->database, &cause);
+  if (status == ERR_NOT_FOUND)
+    return error_set(err, ERR_CONFLICT, "the schedule of database %s went on without this coordinator", row->database);
+  if (status != STATUS_OK)
+    *err = cause;
+  return status;
+}
+
 Status ledger_schedule_remove(Ledger *ledger, const char *database, Error *err) {
   STATEMENT(s);
   static const char sql[] = "DELETE FROM schedule WHERE database = ?";

@@ -37,12 +37,13 @@ int64_t schedule_jitter_us(const char *database, int jitter_seconds) {
 }
 
 void entry_plan(Entry *entry, int64_t now_us) {
-  if (entry->row.slot_us > now_us + SCHEDULE_AHEAD_US) {
+  int64_t last = entry->row.slot_us;
+  if (last > now_us + SCHEDULE_AHEAD_US) {
     log_warn("the last run of a schedule lies in the future: the clock was wrong; it goes on from now", "database",
              entry->row.database, NULL);
-    entry->row.slot_us = now_us;
+    last = now_us;
   }
-  entry->slot_us = cron_next(&entry->cron, entry->zone, entry->row.slot_us);
+  entry->slot_us = cron_next(&entry->cron, entry->zone, last);
   entry->due_us = entry->slot_us == INT64_MAX ? INT64_MAX : entry->slot_us + entry->jitter_us;
 }
 
@@ -77,7 +78,8 @@ static Status make_entry(Schedule *schedule, const FleetDatabase *database, cons
   if (*begins) {
     free(entry.row.spec);
     entry.row.spec = STEAL(spec);
-    entry.row.slot_us = now_us;
+    int64_t since = dispatch_fleet_since_us(schedule->dispatch);
+    entry.row.slot_us = since < now_us ? since : now_us;
   }
   entry_plan(&entry, now_us);
   *out = entry;

@@ -160,7 +160,7 @@ static Status collect(Schedule *schedule, int64_t now_us, Runs *runs, Error *err
     int64_t dumps = 0;
     status = ledger_job_open_dumps(schedule->ledger, entry->row.database, &dumps, err);
     *run = (Run){.entry = entry, .row = ledger_schedule_copy(&entry->row)};
-    runs->steps[runs->count] = (DispatchScheduled){0};
+    runs->steps[runs->count] = (DispatchScheduled){.from_us = entry->row.slot_us};
     decide(run, &runs->steps[runs->count], now_us, dumps > 0);
     runs->count++;
     entry->due_us = INT64_MAX;
@@ -182,12 +182,19 @@ static void settle(Schedule *schedule, Runs *runs, bool durable, int64_t now_us)
   heap_make(schedule);
 }
 
+void schedule_forget(Schedule *schedule) {
+  schedule->known = false;
+  schedule->fleet_changes = 0;
+}
+
 static Status run_due(Schedule *schedule, int64_t now_us, Error *err) {
   CLEANUP(runs_release) Runs *runs = memory_alloc(sizeof *runs);
   Status status = collect(schedule, now_us, runs, err);
   if (status == STATUS_OK)
     status = dispatch_schedule(schedule->dispatch, runs->steps, runs->count, err);
   settle(schedule, runs, status == STATUS_OK, now_us);
+  if (status == ERR_CONFLICT)
+    schedule_forget(schedule);
   return status;
 }
 
@@ -200,11 +207,6 @@ static void watch_clock(Schedule *schedule, int64_t now_us) {
     heap_make(schedule);
   }
   schedule->seen_us = now_us;
-}
-
-void schedule_forget(Schedule *schedule) {
-  schedule->known = false;
-  schedule->fleet_changes = 0;
 }
 
 int64_t schedule_run(Schedule *schedule) {

@@ -43,6 +43,22 @@ def test_every_key_is_explained(which):
     assert not [k for k in keys if not re.search(rf"[\s{{#-]{k}:", example)]
 
 
+def test_fleet(place):
+    """The annotated document is accepted, as a part of a configuration; every key of its schema is in it."""
+    shutil.copy(PROJECT / "deploy/fleet.yaml", place)
+    config = place / "coordinator.yaml"
+    config.write_text(config.read_text().replace("# fleet: fleet.yaml ", "fleet: fleet.yaml "))
+    said = run([BIN / "pgseal-coordinator", "check", "--config", config])
+    assert "4 databases" in said.stdout and "bank" not in said.stderr, said
+    text = (place / "fleet.yaml").read_text()
+    keys = set(re.findall(r'(?:TEXT|NAME|INT|LIST|BOOL|SECTION|CYAML_FIELD_\w+)\("(\w+)"', (PROJECT / "coordinator/fleet/schema.c").read_text()))
+    assert len(keys) > 40 and not [k for k in keys if not re.search(rf"[\s{{#-]{k}:", text)]
+    (place / "fleet.yaml").write_text(text.replace("cron: 15 3", "cron: 75 3"))
+    refused = subprocess.run([BIN / "pgseal-coordinator", "check", "--config", config], capture_output=True, text=True)
+    line = text[:text.index("cron: 15 3")].count("\n") + 1
+    assert refused.returncode == 1 and f"fleet.yaml:{line}: policy everything: schedule.cron" in refused.stderr, refused
+
+
 def test_a_typo_is_found(place):
     path = place / "agent.yaml"
     text = path.read_text()

@@ -90,13 +90,14 @@ class Stack:
 
     def write_coordinator(self):
         o = self.options
-        names = list(self.databases)
+        names = [n for n in self.databases if n not in o.get("undeclared", ())]  # those are for a fleet.yaml
         coordinator = {
             "http": f"127.0.0.1:{self.http}", "bus": f"{'tls+' if self.join else ''}tcp://127.0.0.1:{self.bus}",
             **({"bus_tls": self.bus_tls()} if self.join else {}),
             "ledger": o.get("ledger", "ledger.db"),
             **({"tls": {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}} if self.tls else {}),
             "admin_token_file": "token",
+            **({"fleet": o["fleet"]} if "fleet" in o else {}),
             **({"http_limits": o["http_limits"]} if "http_limits" in o else {}),
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},

@@ -149,7 +149,8 @@ static void test_reports_of_6(void **state) {
   ledger_close(ledger);
   sqlite3 *db = NULL;
   assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, "DROP TABLE fleet;" UNDO_10 UNDO_9 "PRAGMA user_version = 6", NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, "DROP TABLE fleet;" UNDO_10 UNDO_9 "PRAGMA user_version = 6", NULL, NULL, NULL),
+                   SQLITE_OK);
   assert_int_equal(sqlite3_close(db), SQLITE_OK);
   OK(ledger_open_sqlite(f->path, &ledger, &f->err));
   OK(ledger_job_report_get(ledger, "plan", &report, &f->err));

@@ -300,12 +300,14 @@ static void test_changes_of_the_fleet(void **state) {
   end_all(s);
   clock_moved_us += HOURS(20); /* 09:00 of the next day, not a minute of which this ran */
   apply(s, "policies: [{name: p, match: {names: [shop]}, schedule: {cron: '*/10 * * * *'}}]");
+  clock_moved_us += MINUTES(10); /* before anybody looked at it */
   run(s);
   expect_details(s, "schedule.missed", "");
-  expect_tags(s, "shop", "scheduled-2026-03-10T13:00Z ");
+  expect_tags(s, "shop", "scheduled-2026-03-11T09:10Z scheduled-2026-03-10T13:00Z ");
+  end_all(s);
   clock_moved_us += MINUTES(10);
   run(s);
-  expect_tags(s, "shop", "scheduled-2026-03-11T09:10Z scheduled-2026-03-10T13:00Z ");
+  expect_tags(s, "shop", "scheduled-2026-03-11T09:20Z scheduled-2026-03-11T09:10Z scheduled-2026-03-10T13:00Z ");
   end_all(s);
   apply(s, "policies: [{name: p, match: {names: [prod-*]}, schedule: {cron: '@daily'}}]");
   run(s);
