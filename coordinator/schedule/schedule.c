@@ -102,17 +102,17 @@ static json_t *missed_detail(const Missed *missed, const char *action) {
 }
 
 /* Only what was missed is made up for, and only if nothing else is due now anyway. */
-static void decide(Run *run, DispatchScheduled *step, int64_t now_us, bool busy) {
+static void decide(Run *run, DispatchScheduled *step, int64_t now_us, const char *obstacle /* or NULL */) {
   const Entry *entry = run->entry;
   LedgerSchedule *row = &run->row;
   const Missed missed = look_back(entry, now_us);
   const int64_t slot = missed.on_time_us ? missed.on_time_us : missed.last_us;
-  const bool wanted = missed.on_time_us || entry->make_up, runs = wanted && (!busy || entry->overlap);
+  const bool wanted = missed.on_time_us || entry->make_up, runs = wanted && !obstacle;
   char text[CLOCK_TEXT_SIZE];
   row->slot_us = slot;
   row->handled_us = now_us;
   if (missed.count > 0) {
-    const char *action = runs ? (missed.on_time_us ? "next" : "run_once") : wanted ? "busy" : "skip";
+    const char *action = runs ? (missed.on_time_us ? "next" : "run_once") : wanted ? "skipped" : "skip";
     row->missed_us = now_us;
     row->missed_count += missed.count;
     step->event = "schedule.missed";
@@ -120,7 +120,7 @@ static void decide(Run *run, DispatchScheduled *step, int64_t now_us, bool busy)
     set_outcome(row, "missed");
   } else if (!runs) {
     step->event = "schedule.skipped";
-    run->detail = json_pack("{s:s, s:s}", "slot", slot_text(slot, text), "reason", "a dump of it is under way");
+    run->detail = json_pack("{s:s, s:s}", "slot", slot_text(slot, text), "reason", obstacle);
   }
   if (wanted && !runs) {
     row->skipped_us = now_us;
@@ -151,17 +151,27 @@ static int64_t next_due(const Schedule *schedule) {
   return schedule->count ? schedule->entries[schedule->heap[0]].due_us : INT64_MAX;
 }
 
+/* Why it may not run now; NULL: it may. */
+static Status find_obstacle(Schedule *schedule, const Entry *entry, const char **obstacle, Error *err) {
+  int64_t dumps = 0;
+  Status status = ledger_job_open_dumps(schedule->ledger, entry->row.database, &dumps, err);
+  *obstacle = dispatch_held(schedule->dispatch, HOLD_DATABASE, entry->row.database) ? "it is cordoned"
+              : dumps > 0 && !entry->overlap                                        ? "a dump of it is under way"
+                                                                                    : NULL;
+  return status;
+}
+
 /* Those that are due first, a batch of them at most. They are put behind all others in the heap until settle. */
 static Status collect(Schedule *schedule, int64_t now_us, Runs *runs, Error *err) {
   Status status = STATUS_OK;
   while (status == STATUS_OK && runs->count < BATCH && next_due(schedule) <= now_us) {
     Entry *entry = &schedule->entries[schedule->heap[0]];
     Run *run = &runs->items[runs->count];
-    int64_t dumps = 0;
-    status = ledger_job_open_dumps(schedule->ledger, entry->row.database, &dumps, err);
+    const char *obstacle;
+    status = find_obstacle(schedule, entry, &obstacle, err);
     *run = (Run){.entry = entry, .row = ledger_schedule_copy(&entry->row)};
     runs->steps[runs->count] = (DispatchScheduled){.from_us = entry->row.slot_us};
-    decide(run, &runs->steps[runs->count], now_us, dumps > 0);
+    decide(run, &runs->steps[runs->count], now_us, obstacle);
     runs->count++;
     entry->due_us = INT64_MAX;
     heap_sink(schedule, 0);

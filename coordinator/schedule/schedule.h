@@ -10,7 +10,8 @@
  * or not. If the clock is set back, runs wait until it has passed the last slot again; but if that is more than
  * SCHEDULE_AHEAD_US ahead, the clock was wrong then, and they go on from now.
  *
- * A run that is due while a dump of the same database waits or runs is skipped, and recorded, unless `overlap` is set.
+ * A run that is due while a dump of the same database waits or runs is skipped, and recorded, unless `overlap` is set;
+ * and so is one of a database that is cordoned. While the fleet is paused, what is due is requested, and waits.
  * Loop thread only.
  */
 #ifndef PGSEAL_COORDINATOR_SCHEDULE_SCHEDULE_H

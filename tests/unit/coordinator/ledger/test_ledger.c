@@ -400,6 +400,55 @@ static void test_agents(void **state) {
   json_decref(agent.detail);
 }
 
+/* The newest document counts; older ones go in time. */
+static void test_fleets(void **state) {
+  Fixture *f = *state;
+  LedgerFleet row = {.name = (char *)"fleet.yaml", .text = (char *)"databases: []\n", .applied_us = 5}, found = {0};
+  int64_t version = -1;
+  OK(ledger_fleet_version(f->ledger, &version, &f->err));
+  assert_int_equal(version, 0);
+  assert_int_equal(ledger_fleet_get(f->ledger, &found, &f->err), ERR_NOT_FOUND);
+  OK(ledger_begin(f->ledger, &f->err));
+  for (row.version = 1; row.version <= LEDGER_FLEETS_KEPT + 2; row.version++)
+    OK(ledger_fleet_insert(f->ledger, &row, &f->err));
+  OK(ledger_commit(f->ledger, &f->err));
+  OK(ledger_fleet_version(f->ledger, &version, &f->err));
+  assert_int_equal(version, LEDGER_FLEETS_KEPT + 2);
+  OK(ledger_fleet_get(f->ledger, &found, &f->err));
+  assert_true(found.version == version && found.applied_us == 5 && !found.applied_by);
+  assert_string_equal(found.text, row.text);
+  ledger_fleet_release(&found);
+  row.version = version;
+  assert_int_equal(ledger_fleet_insert(f->ledger, &row, &f->err), ERR_CONFLICT);
+}
+
+/* Only who knows where a schedule stands moves it on. */
+static void test_schedules(void **state) {
+  Fixture *f = *state;
+  LedgerSchedule row = {.database = (char *)"shop", .spec = (char *)"@hourly UTC", .slot_us = 100}, *items;
+  size_t count;
+  OK(ledger_schedule_put(f->ledger, &row, &f->err));
+  row.slot_us = 200;
+  row.outcome = (char *)"requested";
+  row.missed_count = 3;
+  assert_int_equal(ledger_schedule_advance(f->ledger, &row, 99, &f->err), ERR_CONFLICT);
+  OK(ledger_schedule_advance(f->ledger, &row, 100, &f->err));
+  assert_int_equal(ledger_schedule_advance(f->ledger, &row, 100, &f->err), ERR_CONFLICT);
+  row.spec = (char *)"@daily UTC";
+  assert_int_equal(ledger_schedule_advance(f->ledger, &row, 200, &f->err), ERR_CONFLICT);
+  OK(ledger_schedule_list(f->ledger, &items, &count, &f->err));
+  assert_int_equal(count, 1);
+  assert_true(items[0].slot_us == 200 && items[0].missed_count == 3 && !items[0].checkpoint_id);
+  assert_string_equal(items[0].spec, "@hourly UTC");
+  assert_string_equal(items[0].outcome, "requested");
+  ledger_schedule_list_free(items, count);
+  OK(ledger_schedule_remove(f->ledger, "shop", &f->err));
+  OK(ledger_schedule_remove(f->ledger, "shop", &f->err));
+  OK(ledger_schedule_list(f->ledger, &items, &count, &f->err));
+  assert_int_equal(count, 0);
+  ledger_schedule_list_free(items, count);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -424,6 +473,8 @@ int main(void) {
       T(test_newer_schema),
       T(test_tokens),
       T(test_agents),
+      T(test_fleets),
+      T(test_schedules),
   };
   const struct CMUnitTest files[] = {T(test_file), T(test_foreign_files)};
   return LEDGER_TESTS(tests) + cmocka_run_group_tests(files, NULL, NULL);

@@ -290,6 +290,20 @@ static void test_never_two_at_once(void **state) {
   expect_tags(s, "prod-api", "scheduled-2026-03-10T15:00Z scheduled-2026-03-10T13:00Z ");
 }
 
+static void test_cordoned_databases(void **state) {
+  Scene *s = *state;
+  begin(s, "policies: [{name: p, match: {names: [shop]}, schedule: {cron: '@hourly', overlap: true}}]");
+  OK(dispatch_hold(s->f->dispatch, HOLD_DATABASE, "shop", true, "moving", &me, &s->f->err));
+  clock_moved_us += MINUTES(30);
+  run(s);
+  expect_tags(s, "shop", "");
+  expect_details(s, "schedule.skipped", "shop {\"reason\":\"it is cordoned\",\"slot\":\"2026-03-10T13:00Z\"}\n");
+  OK(dispatch_hold(s->f->dispatch, HOLD_DATABASE, "shop", false, NULL, &me, &s->f->err));
+  clock_moved_us += MINUTES(60);
+  run(s);
+  expect_tags(s, "shop", "scheduled-2026-03-10T14:00Z ");
+}
+
 /* What is new or changed begins when it is applied; what is gone is forgotten. */
 static void test_changes_of_the_fleet(void **state) {
   Scene *s = *state;
@@ -432,6 +446,7 @@ int main(void) {
       T(test_clock_set_back),
       T(test_clock_that_was_wrong),
       T(test_never_two_at_once),
+      T(test_cordoned_databases),
       T(test_changes_of_the_fleet),
       T(test_daylight_saving),
       T(test_jitter),
