@@ -1,8 +1,6 @@
 """However a rehearsal ends, its copy ends with it, and it is said that it came to no end."""
 import os
-import pathlib
 import subprocess
-import tempfile
 
 import pytest
 
@@ -14,11 +12,13 @@ from support.stack import BIN, Stack
 def stack(base, server, engine):
     server.create("tried")
     server.sql("tried", "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 1000) i")
-    s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="f.", dir=base)) / "p", {"shop": server.conninfo("tried")}, engine=engine,
-              images={15: engine.image(15)}, agents=("dump+drill+rehearse",)).start()
-    s.seal("shop", "before")
-    yield s
-    s.remove()
+    s = Stack(base / "f" / "p", {"shop": server.conninfo("tried")}, engine=engine, images={15: engine.image(15)},
+              agents=("dump+drill+rehearse",)).start()
+    try:
+        s.seal("shop", "before")
+        yield s
+    finally:
+        s.remove()
 
 
 def kill_job(stack, client):
