@@ -350,9 +350,9 @@ def test_second_person(stack, server):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("major", (17,))
+@pytest.mark.parametrize("major", (13, 17))
 def test_other_majors(make_stack, servers, engine, major):
-    """Plans and every kind of restore on a real server of another major version."""
+    """Plans and every kind of restore on real servers of other major versions."""
     server = servers(major)
     server.create("shop")
     server.sql("shop", SCHEMA)
