@@ -149,7 +149,7 @@ def answers(stack, identity):
     status, plan, _ = stack.api("POST", "/api/v1/plans", {"database": "shop"})
     assert status == 202, (status, plan)
     for route in routes:
-        path = route.replace("{}", plan["id"] if "/jobs/" in route else identity)
+        path = route.replace("{}", plan["id"] if "/jobs/" in route else "shop" if "/databases/" in route else identity)
         if path.endswith("/events"):
             yield path, stream(stack, path)
             continue
