@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "coordinator/api/internal.h"
@@ -15,7 +16,8 @@ enum {
   MEMORY_PER_CONNECTION = 32 << 10,
   HEARTBEAT_MS = 15000,
   SWEEP_MS = 1000,
-  DRAIN_ROUNDS = 50
+  DRAIN_MS = 2000,
+  DRAIN_WAIT_MS = 10
 };
 
 static void on_timeout(uv_timer_t *timer);
@@ -290,8 +292,10 @@ void api_close(Api *api) {
     request->finished = true;
     request_resume(request);
   }
-  for (int i = 0; i < DRAIN_ROUNDS && api->requests; i++)
-    MHD_run_wait(api->daemon, 10);
+  /* By the clock: a round may be over at once, with nothing sent, however many of them there are. */
+  const int64_t until_us = clock_monotonic_us() + (int64_t)DRAIN_MS * 1000;
+  while (api->requests && clock_monotonic_us() < until_us)
+    MHD_run_wait(api->daemon, DRAIN_WAIT_MS);
   uv_poll_stop(&api->poll);
   MHD_stop_daemon(api->daemon);
   if (listener != MHD_INVALID_SOCKET)
