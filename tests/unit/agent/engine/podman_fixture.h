@@ -2,6 +2,9 @@
 #ifndef PGSEAL_TESTS_PODMAN_FIXTURE_H
 #define PGSEAL_TESTS_PODMAN_FIXTURE_H
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include "common/base/process.h"
 #include "tests/unit/agent/engine/engine_tests.h"
 
@@ -11,6 +14,7 @@ typedef struct Podman {
   char *cache, *directory, *socket, *runtime, *storage, *runroot;
   Process service;
   int major; /* of the image wanted; 0: IMAGE_MAJOR */
+  int lock;  /* the storage is one for all test programs, and its containers are removed at the end: one at a time */
 } Podman;
 
 static Podman podman; /* socket is NULL where there is none */
@@ -46,6 +50,13 @@ static inline bool podman_run(const char *const *arguments) {
   return done;
 }
 
+/* Ends with the process, too. */
+static inline void lock_storage(void) {
+  podman.lock = open("/tmp/pgseal-podman.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  assert_true(podman.lock >= 0);
+  assert_int_equal(flock(podman.lock, LOCK_EX), 0);
+}
+
 static inline void build_image(void) {
   char *major = memory_format("%d", podman.major);
   char *cache = memory_format("PGSEAL_IMAGE_CACHE=%s", podman.cache);
@@ -74,6 +85,7 @@ static inline int start_podman(void **state) {
     return 0;
   }
   free(program);
+  lock_storage();
   (void)find_program(runtimes, &podman.runtime);
   const char *cache = getenv("PGSEAL_TEST_CACHE");
   podman.cache = memory_strdup(cache ? cache : "/var/cache/pgseal");
@@ -106,6 +118,7 @@ static inline int stop_podman(void **state) {
   assert_true(podman_run(remove));
   process_kill(&podman.service);
   process_release(&podman.service);
+  close(podman.lock);
   assert_status_ok(file_remove_tree(podman.directory, err));
   char *owned[] = {podman.cache, podman.directory, podman.socket, podman.runtime, podman.storage, podman.runroot};
   for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
