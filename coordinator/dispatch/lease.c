@@ -160,6 +160,8 @@ static Status choose_anew(Dispatch *dispatch, Taker *taker, OpenJob **chosen, Er
   status = open_jobs(dispatch, &first, err);
   if (status != STATUS_OK)
     return status;
+  limits_release(&taker->limits); /* reckoned by what was known before */
+  taker->first = first;
   OpenJob *open = open_jobs_find(dispatch, id);
   *chosen = open && open->job.state == JOB_QUEUED && may_take(taker, open) ? open : NULL;
   return STATUS_OK;
