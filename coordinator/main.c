@@ -17,6 +17,7 @@
 #include "coordinator/gateway/gateway.h"
 #include "coordinator/init.h"
 #include "coordinator/ledger/ledger.h"
+#include "coordinator/overview/overview.h"
 #include "coordinator/retention/retention.h"
 #include "coordinator/rotation/run.h"
 #include "coordinator/schedule/schedule.h"
@@ -59,6 +60,7 @@ typedef struct Coordinator {
   Gateway *gateway;
   Api *api;
   Schedule *schedule;
+  Overview *overview;
   bool stopping, overdue;
 } Coordinator;
 
@@ -160,6 +162,9 @@ static Status open_all(Coordinator *coordinator, Error *err) {
     status = schedule_open(coordinator->dispatch, coordinator->ledger, &coordinator->schedule, err);
   if (status != STATUS_OK)
     return status;
+  coordinator->overview = overview_open(coordinator->dispatch, coordinator->ledger);
+  overview_schedule(coordinator->overview, coordinator->schedule);
+  overview_warm(coordinator->overview);
   coordinator->rotation = rotation_open(&coordinator->loop, coordinator->dispatch, coordinator->ledger);
   handles_init(coordinator);
   status = gateway_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
@@ -173,6 +178,7 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   }
   api_rotation(coordinator->api, coordinator->rotation);
   api_show_schedule(coordinator->api, coordinator->schedule);
+  api_show_overview(coordinator->api, coordinator->overview);
   uv_timer_start(&coordinator->due, on_due, 0, 0);
   return STATUS_OK;
 }
@@ -185,6 +191,7 @@ static bool close_all(Coordinator *coordinator) {
     uv_close((uv_handle_t *)&coordinator->limit, NULL);
     uv_run(&coordinator->loop, clean ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
   }
+  overview_close(coordinator->overview);
   schedule_close(coordinator->schedule);
   if (clean) { /* else somebody may still refer to them: the process ends anyway */
     rotation_close(coordinator->rotation);

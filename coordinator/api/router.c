@@ -30,6 +30,7 @@ static const Route routes[] = {
     {"POST", "/api/v1/jobs/{}/approve", ROLE_OPERATES, jobs_approve, REACH_SCOPE, 0},
     {"POST", "/api/v1/jobs/{}/cancel", ROLE_ASKS, jobs_cancel, REACH_SCOPE, 0},
     {"POST", "/api/v1/jobs/{}/tunnel", ROLE_ASKS, jobs_tunnel, REACH_SCOPE, API_LARGE_LIMIT},
+    {"GET", "/api/v1/overview", ROLE_LOOKS, overview_show, REACH_SCOPE, 0},
     {"GET", "/api/v1/databases", ROLE_LOOKS, database_list, REACH_SCOPE, 0},
     {"GET", "/api/v1/databases/{}/retention", ROLE_READS, retention_show, REACH_SCOPE, 0},
     {"POST", "/api/v1/databases/{}/prune", ROLE_OPERATES, retention_create, REACH_SCOPE, 0},

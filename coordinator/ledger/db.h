@@ -9,7 +9,7 @@
  *   schema.c      numbered migrations
  *   chain.c       the hash chain of events
  *   records.c     freeing records
- *   checkpoint.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  fleet.c  schedule.c
+ *   checkpoint.c  newest.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  fleet.c  schedule.c
  *   the statements
  *
  * How statements are written: in the SQL that SQLite and PostgreSQL share. Parameters are ? in their order or ?1, ?2

@@ -147,6 +147,21 @@ typedef struct LedgerSchedule {
   int64_t skipped_us, skipped_count; /* the same of those that were skipped since one was under way */
 } LedgerSchedule;
 
+/* What is newest of one database. */
+typedef struct LedgerNewest {
+  char *database;
+  char *id, *tag; /* of its newest checkpoint */
+  CheckpointState state;
+  char *restore_drill, *error_code; /* or NULL */
+  int64_t created_us, finished_us;
+  int64_t failures;             /* that failed or errored since the newest sealed one */
+  char *sealed_id, *sealed_tag; /* of the newest one that is sealed and kept; NULL: there is none, the rest is 0 */
+  int64_t sealed_created_us, sealed_us, proven_us /* the newest proof */;
+  int64_t size_bytes, archive_bytes, tables, rows, omissions;
+  int server_major;
+  double seconds, dump_seconds, drill_seconds; /* to its end; what its dump, and its newest proof's drill took */
+} LedgerNewest;
+
 typedef struct CheckpointFilter {
   const char *database, *tag, *state;
   const char *before_id;
@@ -208,6 +223,12 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
                               Error *err) MUST_CHECK;
 void checkpoint_release(Checkpoint *checkpoint);
 void checkpoint_list_free(Checkpoint *items, size_t count);
+/* Of all databases that have checkpoints; or (after >= 0) of those that events with higher sequences name. Each
+ * checkpoint's change of state comes with such an event. In no order. */
+Status ledger_newest_list(Ledger *ledger, int64_t after, LedgerNewest **items, size_t *count, Error *err) MUST_CHECK;
+void ledger_newest_release(LedgerNewest *row);
+void ledger_newest_list_free(LedgerNewest *items, size_t count);
+Status ledger_sequence(Ledger *ledger, int64_t *sequence, Error *err) MUST_CHECK; /* of the last event; 0: none yet */
 Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) MUST_CHECK;
 
 /* Told of every job that is written, as it is now. NULL: what was told of the transaction that was open is void. */

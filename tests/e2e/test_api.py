@@ -83,7 +83,7 @@ def test_every_route_is_documented_and_every_documented_path_is_answered(stack):
 def test_answers_are_as_documented(stack):
     sealed = stack.seal("shop", "documented")
     identity = sealed["id"]
-    for path in ("/api/v1/checkpoints", "/api/v1/drills", "/api/v1/databases", "/api/v1/agents", "/api/v1/ledger", "/api/v1/ledger/verify",
+    for path in ("/api/v1/checkpoints", "/api/v1/drills", "/api/v1/databases", "/api/v1/overview", "/api/v1/agents", "/api/v1/ledger", "/api/v1/ledger/verify",
                  "/api/v1/tokens", "/healthz", "/readyz", "/metrics", "/"):
         assert call(stack, "GET", path)[0] == 200
     assert call(stack, "GET", "/api/v1/checkpoints/{id}", f"/api/v1/checkpoints/{identity}")[0] == 200

@@ -45,7 +45,7 @@ def checkpoints(stack, tag):
 
 
 def test_every_example_is_run_here():
-    assert set(BLOCKS) == {"blocking", "error", "github", "gitlab", "seal", "poll", "follow", "token"}
+    assert set(BLOCKS) == {"blocking", "error", "github", "gitlab", "seal", "poll", "follow", "attention", "token"}
     assert PAGE.count("```") == 2 * len(BLOCKS)
 
 
@@ -133,6 +133,11 @@ def test_stopping_says_so(api, server):
     answer = json.loads(out)
     assert asked.returncode == 22 and answer["error"]["code"] == "unavailable" and "state" not in answer
     assert api.wait_final(answer["id"])["state"] == "sealed"
+
+
+def test_attention(api):
+    done = bash(api, BLOCKS["attention"], options="-eo pipefail -c")
+    assert done.returncode == 0 and done.stdout.startswith("prod-api\t"), done.stdout + done.stderr
 
 
 def test_poll(api):

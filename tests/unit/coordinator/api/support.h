@@ -23,6 +23,7 @@ typedef struct Server {
   Fixture *f;
   uv_loop_t loop;
   Api *api;
+  Overview *overview;
   char http[32], token_file[96];
 } Server;
 
@@ -59,6 +60,8 @@ static inline void server_open(Server *s) {
   OK(uv_loop_init(&s->loop));
   OK(api_open(&s->loop, &s->f->config, s->f->dispatch, s->f->ledger, &s->api, &s->f->err));
   assert_in_range(api_port(s->api), 1, 65535);
+  s->overview = overview_open(s->f->dispatch, s->f->ledger);
+  api_show_overview(s->api, s->overview);
 }
 
 static inline void server_close(Server *s) {
@@ -67,6 +70,7 @@ static inline void server_close(Server *s) {
   api_close(s->api);
   s->api = NULL;
   uv_run(&s->loop, UV_RUN_DEFAULT);
+  overview_close(s->overview);
   assert_int_equal(uv_loop_close(&s->loop), 0);
 }
 

@@ -40,6 +40,7 @@ static const Row rows[] = {
     {"POST", "/api/v1/jobs/{}/approve", "oa", false, WORK},
     {"POST", "/api/v1/jobs/{}/cancel", "coa", false, WORK},
     {"POST", "/api/v1/jobs/{}/tunnel", "coa", false, WORK},
+    {"GET", "/api/v1/overview", "cvoa", false, LIST},
     {"GET", "/api/v1/databases", "cvoa", false, LIST},
     {"GET", "/api/v1/databases/{}/retention", "voa", false, OF},
     {"POST", "/api/v1/databases/{}/prune", "oa", false, OF},

@@ -336,6 +336,7 @@ static inline Status drill_says(Fixture *f, int agent, const Pgseal__Job *job, i
   free(statement);
   char *key = memory_format("%sproofs/%s.json.cms", prefix, job->drill->drill_id);
   drill.manifest_sha256 = (char *)manifest;
+  result.stages_json = (char *)"{\"restore\": 2.5}";
   drill.proof_sha256 = (char *)PROOF;
   drill.verdict_signature = (ProtobufCBinaryData){sizeof signature, signature};
   drill.verdict = (char *)said;

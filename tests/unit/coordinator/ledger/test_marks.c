@@ -1,4 +1,4 @@
-/* Retention's marks, and what is held back, in every database that a ledger may be kept in. */
+/* Retention's marks, what is held back, and what is newest, in every database that a ledger may be kept in. */
 #include "support.h"
 
 #include <string.h>
@@ -79,8 +79,91 @@ static void test_holds(void **state) {
   ledger_hold_list_free(items, count);
 }
 
+/* One more of the database, older than those after it; with an event, as dispatch does it. */
+static void put_checkpoint(Fixture *f, const char *id, const char *database, CheckpointState state,
+                           const char *detail) {
+  Checkpoint c = sample(id, database, id);
+  c.state = state;
+  c.finished_us = c.created_us + 1000000;
+  c.manifest_sha256 = c.proof_sha256 = (char *)"m";
+  c.size_bytes = 10;
+  c.seconds = 1.5;
+  c.detail = detail ? json_loads(detail, 0, NULL) : NULL;
+  LedgerEvent event = {.kind = (char *)"checkpoint.done", .checkpoint_id = c.id, .database = c.database};
+  OK(ledger_begin(f->ledger, &f->err));
+  OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
+  OK(ledger_event_append(f->ledger, &event, &f->err));
+  OK(ledger_commit(f->ledger, &f->err));
+  json_decref(c.detail);
+}
+
+static LedgerNewest *newest_of(LedgerNewest *items, size_t count, const char *database) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(items[i].database, database) == 0)
+      return &items[i];
+  fail_msg("nothing of %s", database);
+  return NULL;
+}
+
+static void test_newest(void **state) {
+  Fixture *f = *state;
+  LedgerNewest *items = NULL;
+  size_t count = 9;
+  int64_t sequence = 9, later;
+  OK(ledger_newest_list(f->ledger, -1, &items, &count, &f->err));
+  OK(ledger_sequence(f->ledger, &sequence, &f->err));
+  assert_true(count == 0 && sequence == 0);
+  put_checkpoint(f, "a1", "a", CHECKPOINT_FAILED, NULL); /* before one that sealed: no failure any more */
+  put_checkpoint(f, "a2", "a", CHECKPOINT_SEALED,
+                 "{\"proven_us\": 1800000000000000, \"stages\": {\"dump\": {\"x\": 1, \"y\": 0.5},"
+                 " \"drill\": {\"restore\": 7}}, \"omissions\": [1, 2]}");
+  put_checkpoint(f, "b1", "b", CHECKPOINT_ERRORED, NULL);
+  put_checkpoint(f, "a3", "a", CHECKPOINT_FAILED, NULL);
+  put_checkpoint(f, "b2", "b", CHECKPOINT_CANCELED, NULL);
+  put_checkpoint(f, "a4", "a", CHECKPOINT_ERRORED, NULL);
+  put_checkpoint(f, "a5", "a", CHECKPOINT_DUMPING, NULL);
+  put_checkpoint(f, "c\xc3\xa9", "c", CHECKPOINT_SEALED, NULL);
+  OK(ledger_newest_list(f->ledger, -1, &items, &count, &f->err));
+  assert_int_equal(count, 3);
+  const LedgerNewest *a = newest_of(items, count, "a"), *b = newest_of(items, count, "b"),
+                     *c = newest_of(items, count, "c");
+  assert_string_equal(a->id, "a5");
+  assert_int_equal(a->state, CHECKPOINT_DUMPING);
+  assert_string_equal(a->sealed_id, "a2");
+  assert_int_equal(a->failures, 2);
+  assert_true(a->proven_us == 1800000000000000 && a->sealed_us < a->proven_us && a->omissions == 2);
+  assert_true(a->dump_seconds == 1.5 && a->drill_seconds == 7 && a->seconds == 1.5 && a->size_bytes == 10);
+  assert_string_equal(b->id, "b2");
+  assert_null(b->sealed_id);
+  assert_true(b->failures == 1 && b->sealed_us == 0 && b->proven_us == 0);
+  assert_string_equal(c->sealed_tag, "c\xc3\xa9");
+  assert_true(c->failures == 0 && c->proven_us == c->sealed_us);
+  ledger_newest_list_free(items, count);
+
+  OK(ledger_sequence(f->ledger, &sequence, &f->err));
+  Checkpoint sealed = {0};
+  OK(ledger_checkpoint_get(f->ledger, "a2", &sealed, &f->err));
+  sealed.pruning_us = 5; /* it goes: what is left of the database is not sealed */
+  OK(ledger_checkpoint_update(f->ledger, &sealed, &f->err));
+  checkpoint_release(&sealed);
+  LedgerEvent event = {.kind = (char *)"prune.requested", .database = (char *)"a"},
+              other = {.kind = (char *)"fleet.applied"};
+  OK(ledger_event_append(f->ledger, &event, &f->err));
+  OK(ledger_event_append(f->ledger, &other, &f->err));
+  OK(ledger_newest_list(f->ledger, sequence, &items, &count, &f->err));
+  assert_int_equal(count, 1);
+  assert_string_equal(items[0].database, "a");
+  assert_null(items[0].sealed_id);
+  assert_int_equal(items[0].failures, 3);
+  ledger_newest_list_free(items, count);
+  OK(ledger_sequence(f->ledger, &later, &f->err));
+  assert_true(later == sequence + 2);
+  OK(ledger_newest_list(f->ledger, later, &items, &count, &f->err));
+  assert_int_equal(count, 0);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-  const struct CMUnitTest tests[] = {T(test_checkpoints), T(test_holds)};
+  const struct CMUnitTest tests[] = {T(test_checkpoints), T(test_holds), T(test_newest)};
   return LEDGER_TESTS(tests);
 }

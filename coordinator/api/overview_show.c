@@ -1,0 +1,137 @@
+/* The overview: every database in the scope, with what is known of it right now. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/memory.h"
+#include "coordinator/api/internal.h"
+
+enum { OVERVIEW_LIMIT = 100000 };
+
+void api_show_overview(Api *api, Overview *overview) {
+  api->overview = overview;
+}
+
+static json_t *tenths(double value) {
+  return json_real(round(value * 10) / 10);
+}
+
+static json_t *known(int64_t seconds) {
+  return seconds >= 0 ? json_integer((json_int_t)seconds) : json_null();
+}
+
+static json_t *objective(int64_t seconds) {
+  return seconds > 0 ? json_integer((json_int_t)seconds) : json_null();
+}
+
+static json_t *render_newest(const LedgerNewest *newest) {
+  return newest
+             ? json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o}", "id", newest->id, "tag", render_text(newest->tag),
+                         "state", checkpoint_state_name(newest->state), "restore_drill",
+                         render_text(newest->restore_drill), "created_at", render_time(newest->created_us),
+                         "finished_at", render_time(newest->finished_us), "error_code", render_text(newest->error_code))
+             : json_null();
+}
+
+static json_t *render_sealed(const LedgerNewest *newest) {
+  if (!newest || !newest->sealed_id)
+    return json_null();
+  return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:o, s:o, s:o}", "id", newest->sealed_id,
+                   "tag", render_text(newest->sealed_tag), "created_at", render_time(newest->sealed_created_us),
+                   "sealed_at", render_time(newest->sealed_us), "proven_at", render_time(newest->proven_us),
+                   "size_bytes", (json_int_t)newest->size_bytes, "archive_bytes", (json_int_t)newest->archive_bytes,
+                   "tables", (json_int_t)newest->tables, "rows", (json_int_t)newest->rows, "omissions",
+                   (json_int_t)newest->omissions, "server_major", newest->server_major, "seconds",
+                   tenths(newest->seconds), "dump_seconds", tenths(newest->dump_seconds), "drill_seconds",
+                   tenths(newest->drill_seconds));
+}
+
+static json_t *render_attention(unsigned attention) {
+  json_t *list = json_array();
+  for (int i = 0; i < OVERVIEW_ATTENTIONS; i++)
+    if (attention & 1u << i)
+      json_array_append_new(list, json_string(overview_attention_name((OverviewAttention)(1u << i))));
+  return list;
+}
+
+static json_t *render_row(Api *api, const OverviewRow *row) {
+  const ConfigDatabase *database = &row->database->config;
+  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "database", database->name,
+                   "environment", database->environment, "owner", database->owner, "attention",
+                   render_attention(row->attention), "newest", render_newest(row->newest), "sealed",
+                   render_sealed(row->newest), "failures", (json_int_t)(row->newest ? row->newest->failures : 0),
+                   "proof_age_seconds", known(row->proof_age_seconds), "proof_age_objective_seconds",
+                   objective(row->proof_age_objective_seconds), "data_age_seconds", known(row->data_age_seconds),
+                   "data_loss_objective_seconds", objective(row->data_loss_objective_seconds),
+                   "restore_objective_seconds", objective(row->restore_objective_seconds), "next_run_at",
+                   render_time(row->next_run_us), "cordoned",
+                   row->cordoned ? render_held(api, HOLD_DATABASE, database->name) : json_null());
+}
+
+/* What needs attention first: by the weightiest reason, then by how many there are. */
+static int by_attention(const void *a, const void *b) {
+  const OverviewRow *left = *(const OverviewRow *const *)a, *right = *(const OverviewRow *const *)b;
+  unsigned of_left = left->attention, of_right = right->attention;
+  unsigned most_left = of_left & (0u - of_left), most_right = of_right & (0u - of_right);
+  if (most_left != most_right)
+    return !most_right || (most_left && most_left < most_right) ? -1 : 1;
+  int count_left = __builtin_popcount(of_left), count_right = __builtin_popcount(of_right);
+  if (count_left != count_right)
+    return count_left > count_right ? -1 : 1;
+  return strcmp(left->database->config.name, right->database->config.name);
+}
+
+static Status ask_order(Request *request, bool *attention_first, Error *err) {
+  const char *order = query_text(request, "order");
+  *attention_first = order && strcmp(order, "attention") == 0;
+  if (order && !*attention_first && strcmp(order, "name") != 0)
+    return error_set(err, ERR_INVALID_ARGUMENT, "order is 'name' or 'attention'");
+  return STATUS_OK;
+}
+
+static json_t *count_attention(const OverviewRow *const *rows, size_t count) {
+  json_t *counts = json_object();
+  size_t any = 0;
+  for (size_t i = 0; i < count; i++)
+    any += rows[i]->attention != 0;
+  json_object_set_new(counts, "databases", json_integer((json_int_t)count));
+  json_object_set_new(counts, "any", json_integer((json_int_t)any));
+  for (int bit = 0; bit < OVERVIEW_ATTENTIONS; bit++) {
+    size_t with = 0;
+    for (size_t i = 0; i < count; i++)
+      with += (rows[i]->attention & 1u << bit) != 0;
+    json_object_set_new(counts, overview_attention_name((OverviewAttention)(1u << bit)),
+                        json_integer((json_int_t)with));
+  }
+  return counts;
+}
+
+enum MHD_Result overview_show(Request *request) {
+  Api *api = request->api;
+  const OverviewRow *rows = NULL;
+  size_t count = 0, seen = 0;
+  int64_t limit = 0;
+  bool attention_first = false;
+  const char *name = query_text(request, "database");
+  Error err;
+  Status status = query_number(request, "limit", OVERVIEW_LIMIT, 1, OVERVIEW_LIMIT, &limit, &err);
+  if (!status)
+    status = ask_order(request, &attention_first, &err);
+  if (!status && api->overview)
+    status = overview_read(api->overview, &rows, &count, &err);
+  if (status)
+    return respond_failure(request, &err);
+  CLEANUP_FREE const OverviewRow **shown = memory_alloc((count + 1) * sizeof *shown);
+  for (size_t i = 0; i < count; i++) {
+    const char *database = rows[i].database->config.name;
+    if (scope_sees(&request->scope, database) && (!name || strcmp(name, database) == 0))
+      shown[seen++] = &rows[i];
+  }
+  if (attention_first)
+    qsort(shown, seen, sizeof *shown, by_attention);
+  json_t *list = json_array(), *counts = count_attention(shown, seen);
+  for (size_t i = 0; i < seen && i < (size_t)limit; i++)
+    json_array_append_new(list, render_row(api, shown[i]));
+  return respond_json(request, MHD_HTTP_OK, json_pack("{s:o, s:o}", "attention", counts, "databases", list));
+}
