@@ -254,7 +254,7 @@ ExitCode command_restore(Cli *cli, int argc, char **argv) {
       {"run-script", OPTION_TEXT, &wish.run_script, "JOB", "run the script that this job made, as it was shown"},
       {"rows", OPTION_INTEGER, &wish.rows, "N", "as many rows the script will touch; else it is asked"},
       {"new-database", OPTION_TEXT, &wish.new_database, "NAME", "all of it, into a new database on the same server"},
-      {"roles", OPTION_FLAG, &wish.roles, NULL, "with --new-database: make the roles that are missing"},
+      {"roles", OPTION_FLAG, &wish.roles, NULL, "with --new-database: make the roles that are missing, as they were"},
       {"yes-i-mean", OPTION_TEXT, &wish.yes_i_mean, "NAME", "the database's name, for scripts: nobody is asked"},
       {"unproven", OPTION_FLAG, &wish.unproven, NULL, "the checkpoint need not be sealed"},
       {"other-database", OPTION_FLAG, &wish.other_database, NULL,

@@ -12,7 +12,7 @@
 
 /* ---- what it is to become ---- */
 
-static bool is_of_database(const ArchiveEntry *entry) {
+bool new_database_is_of_it(const ArchiveEntry *entry) {
   static const char *const descs[] = {"DATABASE", "DATABASE PROPERTIES", "ENCODING", "STDSTRINGS", "SEARCHPATH"};
   for (size_t i = 0; i < ARRAY_SIZE(descs); i++)
     if (restore_is(entry, descs[i]))
@@ -36,7 +36,7 @@ static void take_all(Restore *restore) {
   restore->order = memory_alloc((toc->entry_count + 1) * sizeof *restore->order);
   for (size_t i = 0; i < toc->entry_count; i++) {
     const ArchiveEntry *entry = &toc->entries[i];
-    if (is_of_database(entry))
+    if (new_database_is_of_it(entry))
       continue;
     restore->resolution.take[i] = true;
     restore->order[restore->order_count++] = (long)i;
@@ -81,34 +81,6 @@ static const char *owner_of(const ArchiveToc *toc) {
     if (restore_is(&toc->entries[i], "DATABASE"))
       return toc->entries[i].owner;
   return "";
-}
-
-/* ---- roles ---- */
-
-static Status make_roles(NewDatabase *new, Error *err) {
-  Restore *restore = new->restore;
-  if (!restore->roles)
-    return restore_check_roles(restore, err);
-  char **names = NULL, **missing = NULL;
-  size_t count = 0, missing_count = 0;
-  CLEANUP(restore_names_release) RestoreNames made = {0};
-  for (size_t i = 0; i < restore->order_count; i++)
-    restore_roles_of(restore_entry(restore, restore->order[i]), &names, &count);
-  Status status = restore_roles_missing(restore, names, count, &missing, &missing_count, err);
-  for (size_t i = 0; i < missing_count && status == STATUS_OK; i++) {
-    CLEANUP_FREE char *name = sql_name(missing[i]);
-    status = restore_runf(restore, NULL, err, "CREATE ROLE %s NOLOGIN", name);
-    if (status != STATUS_OK)
-      error_prefix(err, "making role %s", name);
-    else
-      restore_names_add(&made, name);
-  }
-  if (made.count > 0)
-    restore_note(restore, "Roles were made, which may not log in and are members of none: %s.",
-                 restore_names_text(&made));
-  restore_texts_release(names, count);
-  restore_texts_release(missing, missing_count);
-  return status == STATUS_OK ? restore_check_roles(restore, err) : status;
 }
 
 /* ---- the database ---- */
@@ -206,7 +178,7 @@ static Status dress(NewDatabase *new, Error *err) {
   for (size_t i = 0; i < toc->entry_count && status == STATUS_OK; i++) {
     const ArchiveEntry *entry = &toc->entries[i];
     Error failure;
-    if (!is_of_database(entry) || !is_dress(entry))
+    if (!new_database_is_of_it(entry) || !is_dress(entry))
       continue;
     CLEANUP_FREE char *sql = renamed_sql(entry->defn, new->quoted);
     status = restore_run(restore, NULL, &failure, sql);
@@ -245,37 +217,67 @@ static Status verify(NewDatabase *new, Error *err) {
 }
 
 /* What did not become whole is not left behind for somebody to trust. */
-static void drop(NewDatabase *new, Error *err) {
+static bool drop(NewDatabase *new, PGconn *admin) {
   DumpRun *live = &new->restore->run.live;
-  PGconn *admin = new->admin ? new->admin : live->sessions[0];
-  Error failure, before = *err;
+  Error failure;
+  if (!new->created)
+    return true;
   if (new->admin)
     postgres_close(&live->sessions[0]);
   CLEANUP_FREE char *sql =
       memory_format("DROP DATABASE %s%s", new->quoted, live->source.major >= 13 ? " WITH (FORCE)" : "");
-  bool gone = postgres_query(admin, NULL, &failure, sql) == STATUS_OK;
-  if (!gone)
-    log_failure(LOG_LEVEL_WARN, "the half restored database cannot be dropped", &failure);
-  error_set(err, before.status, "%s; the database %s %s", before.message, new->quoted,
-            gone ? "was dropped again: nothing is left" : "is there, not complete: drop it");
+  if (postgres_query(admin, NULL, &failure, sql) == STATUS_OK)
+    return true;
+  log_failure(LOG_LEVEL_WARN, "the half restored database cannot be dropped", &failure);
+  return false;
+}
+
+static void undo(NewDatabase *new, Error *err) {
+  Error before = *err;
+  PGconn *admin = new->admin ? new->admin : restore_session(new->restore);
+  bool gone = drop(new, admin), without_roles = new_database_drop_roles(new, admin);
+  new->restore->committed = false;
+  CLEANUP_FREE char *database = !new->created ? memory_strdup("")
+                                              : memory_format("; the database %s %s", new->quoted,
+                                                              !gone           ? "is there, not complete: drop it"
+                                                              : without_roles ? "was dropped again: nothing is left"
+                                                                              : "was dropped again");
+  error_set(err, before.status, "%s%s%s", before.message, database,
+            without_roles ? "" : "; roles that were made are left (`notes` names them)");
   error_remedy(err, "%s", before.remedy);
   error_object(err, "%s", before.object);
-  new->restore->committed = false;
 }
 
 static void new_database_release(NewDatabase *new) {
   postgres_close(&new->admin);
+  new_database_release_roles(new);
   free(new->quoted);
 }
 
+/* One at a time of each database that is restored from, since they make the same roles; and one in the database that is
+ * filled, as of other restores. Sessions hold them, to their end. */
+static Status be_alone(Restore *restore, const char *key, Error *err) {
+  Status status = restore_runf(restore, NULL, err, "SELECT pg_catalog.pg_advisory_lock(%s)", key);
+  if (status != ERR_LOCK_TIMEOUT)
+    return status;
+  error_set(err, ERR_CONFLICT, "another restore into a new database is at work");
+  error_remedy(err, "Wait until it ends (`pgseal jobs`), then ask again. One that no job is known of is a session "
+                    "pgseal-... in pg_stat_activity.");
+  return err->status;
+}
+
 static Status make(NewDatabase *new, Error *err) {
-  Status status = find(new, err);
+  Status status = be_alone(new->restore, "123589619966317", err);
   if (status == STATUS_OK)
-    status = make_roles(new, err);
+    status = find(new, err);
+  if (status == STATUS_OK)
+    status = new_database_roles(new, err);
   if (status == STATUS_OK)
     status = create(new, err);
   if (status == STATUS_OK)
     status = enter(new, err);
+  if (status == STATUS_OK)
+    status = be_alone(new->restore, RESTORE_ADVISORY_LOCK, err);
   if (status == STATUS_OK)
     status = check_empty(new, err);
   if (status == STATUS_OK)
@@ -291,7 +293,7 @@ Status restore_new_database(Restore *restore, Error *err) {
   new.quoted = sql_name(new.name);
   take_all(restore);
   Status status = make(&new, err);
-  if (status != STATUS_OK && new.created && !restore->committed)
-    drop(&new, err);
+  if (status != STATUS_OK && !restore->committed)
+    undo(&new, err);
   return status;
 }

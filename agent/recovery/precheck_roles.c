@@ -7,7 +7,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
-static void add_role(char ***names, size_t *count, const char *name) {
+void restore_roles_add(char ***names, size_t *count, const char *name) {
   for (size_t i = 0; i < *count; i++)
     if (strcmp((*names)[i], name) == 0)
       return;
@@ -32,7 +32,7 @@ static const char *take_roles(const char *at, const char *end, char ***names, si
     if (!sql_take_name(&at, end, &name))
       return at;
     if (!special)
-      add_role(names, count, name);
+      restore_roles_add(names, count, name);
     free(name);
     at = skip_space(at, end);
     if (at >= end || *at != ',')
@@ -55,7 +55,7 @@ static void take_behind(const char *sql, const char *const *words, size_t word_c
 }
 
 /* A constraint has its table's owner, and none that it is given to. */
-static bool has_owner(const ArchiveEntry *entry) {
+bool restore_has_owner(const ArchiveEntry *entry) {
   CLEANUP_FREE char *statement = archive_owner_statement(entry, entry->owner);
   return statement != NULL && !archive_is_data(entry);
 }
@@ -63,13 +63,16 @@ static bool has_owner(const ArchiveEntry *entry) {
 void restore_roles_of(const ArchiveEntry *entry, char ***names, size_t *count) {
   static const char *const grants[] = {"TO", "FROM", "SESSION AUTHORIZATION", "FOR ROLE"};
   static const char *const policies[] = {"TO"};
+  static const char *const settings[] = {"ROLE"}; /* ALTER ROLE a IN DATABASE ... SET */
   bool acl = restore_is(entry, "ACL") || restore_is(entry, "DEFAULT ACL");
-  if (has_owner(entry))
-    add_role(names, count, entry->owner);
+  if (restore_has_owner(entry))
+    restore_roles_add(names, count, entry->owner);
   if (acl)
     take_behind(entry->defn, grants, ARRAY_SIZE(grants), names, count);
   else if (restore_is(entry, "POLICY"))
     take_behind(entry->defn, policies, ARRAY_SIZE(policies), names, count);
+  else if (restore_is(entry, "DATABASE PROPERTIES"))
+    take_behind(entry->defn, settings, ARRAY_SIZE(settings), names, count);
 }
 
 Status restore_roles_missing(Restore *restore, char *const *names, size_t count, char ***missing, size_t *missing_count,
@@ -95,7 +98,7 @@ Status restore_roles_missing(Restore *restore, char *const *names, size_t count,
   return status;
 }
 
-static Status refuse_missing(char *const *missing, size_t count, Error *err) {
+Status restore_roles_refuse(Restore *restore, char *const *missing, size_t count, Error *err) {
   CLEANUP(restore_names_release) RestoreNames named = {0};
   CLEANUP(buffer_release) Buffer remedy = {0};
   for (size_t i = 0; i < count; i++) {
@@ -106,7 +109,8 @@ static Status refuse_missing(char *const *missing, size_t count, Error *err) {
   }
   error_set(err, ERR_ROLE_MISSING, "the target has not the role%s that the checkpoint's owners and grants name: %s",
             count == 1 ? "" : "s", restore_names_text(&named));
-  error_remedy(err, "Make them on the target's server first:%s", buffer_text(&remedy));
+  error_remedy(err, "Make them on the target's server first%s:%s",
+               restore->mode == RESTORE_NEW_DATABASE ? ", or have them made (`roles`)" : "", buffer_text(&remedy));
   error_object(err, "%s", missing[0]);
   return err->status;
 }
@@ -143,12 +147,12 @@ Status restore_check_roles(Restore *restore, Error *err) {
   for (size_t i = 0; i < restore->order_count; i++) {
     const ArchiveEntry *entry = restore_entry(restore, restore->order[i]);
     restore_roles_of(entry, &names, &count);
-    if (has_owner(entry))
-      add_role(&owners, &owner_count, entry->owner);
+    if (restore_has_owner(entry))
+      restore_roles_add(&owners, &owner_count, entry->owner);
   }
   Status status = restore_roles_missing(restore, names, count, &missing, &missing_count, err);
   if (status == STATUS_OK && missing_count > 0)
-    status = refuse_missing(missing, missing_count, err);
+    status = restore_roles_refuse(restore, missing, missing_count, err);
   if (status == STATUS_OK)
     status = check_member(restore, owners, owner_count, err);
   restore_texts_release(names, count);

@@ -27,6 +27,9 @@
 
 enum { RESTORE_NAMED_LIMIT = 20 /* of a kind in one message */, RESTORE_NAME_SIZE = 64 /* of a PostgreSQL name */ };
 
+/* Held in a database that is written to. The number is anybody's: "pgseal" in ASCII. */
+#define RESTORE_ADVISORY_LOCK "123589619966316"
+
 typedef enum RestoreMode { RESTORE_IN_PLACE, RESTORE_BESIDE, RESTORE_SCRIPT, RESTORE_NEW_DATABASE } RestoreMode;
 
 typedef struct RestoreMoved { /* names in the database's encoding */
@@ -128,8 +131,13 @@ bool restore_is_displaced(const Restore *restore, const char *schema, const char
 /* precheck_roles.c */
 /* ERR_ROLE_MISSING: all that owners and grants of what is taken name and the server has not. */
 Status restore_check_roles(Restore *restore, Error *err) MUST_CHECK;
-/* Names of roles that an entry names: its owner, whom it grants to, whom a policy is for. *names grows. Pure. */
+/* Names of roles that an entry names: its owner, whom it grants to, whom a policy or a setting is for. *names grows.
+ * Pure. */
 void restore_roles_of(const ArchiveEntry *entry, char ***names, size_t *count);
+void restore_roles_add(char ***names, size_t *count, const char *name); /* unless it is there */
+bool restore_has_owner(const ArchiveEntry *entry);                      /* one that it is given to */
+/* ERR_ROLE_MISSING, which names them. */
+Status restore_roles_refuse(Restore *restore, char *const *missing, size_t count, Error *err) MUST_CHECK;
 /* Those of `names` that the server has not; *missing and its strings are freed by the caller. */
 Status restore_roles_missing(Restore *restore, char *const *names, size_t count, char ***missing, size_t *missing_count,
                              Error *err) MUST_CHECK;

@@ -95,9 +95,9 @@ Status restore_settle(Restore *restore, Error *err) {
 }
 
 /* Should the coordinator have lost sight of an earlier one, and somebody ask anew, this one waits for it, and no longer
- * than for other locks. The number is anybody's: "pgseal" in ASCII. */
+ * than for other locks. */
 static Status be_alone(Restore *restore, Error *err) {
-  Status status = restore_run(restore, NULL, err, "SELECT pg_catalog.pg_advisory_xact_lock(123589619966316)");
+  Status status = restore_run(restore, NULL, err, "SELECT pg_catalog.pg_advisory_xact_lock(" RESTORE_ADVISORY_LOCK ")");
   if (status != ERR_LOCK_TIMEOUT)
     return status;
   error_set(err, ERR_CONFLICT, "another restore is at work in this database");

@@ -356,6 +356,9 @@ def test_other_majors(make_stack, servers, engine, major):
     server = servers(major)
     server.create("shop")
     server.sql("shop", SCHEMA)
+    options = "WITH ADMIN OPTION" if major < 16 else "WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+    server.sql("postgres", f"CREATE ROLE team; CREATE ROLE app LOGIN CONNECTION LIMIT 7 SUPERUSER; GRANT team TO app {options}")
+    server.sql("shop", "GRANT SELECT ON orders TO app")
     stack = make_stack({"shop": server.conninfo("shop")}, engine=engine, images={major: engine.image(major)}, agents=("dump+drill+restore",))
     of = ["--checkpoint", stack.seal("shop", "before")["id"]]
     content = rows(server, "SELECT * FROM orders ORDER BY id", "shop")
@@ -374,7 +377,13 @@ def test_other_majors(make_stack, servers, engine, major):
     assert restore(stack, "--run-script", job, "--rows", "2000").returncode == 0
     assert rows(server, "SELECT count(*) FROM invoices", "shop") == [(3000,)]
     assert restore(stack, *of, "--table", "orders", "--replace").returncode == 0
-    done = restore(stack, *of, "--new-database", "shop_back")
-    assert done.returncode == 0, done.stdout + done.stderr
+    roles = "SELECT m.*, r.rolcanlogin, r.rolsuper, r.rolconnlimit FROM pg_roles r JOIN pg_auth_members m ON m.member = r.oid WHERE rolname = 'app'"
+    roles = roles.replace("m.*", "admin_option" + (", inherit_option, set_option" if major >= 16 else ""))
+    server.sql("shop", "DROP OWNED BY app; DROP SCHEMA IF EXISTS " + ", ".join(n for n, in rows(server, "SELECT nspname FROM pg_namespace WHERE nspname ~ '^pgseal_'", "shop")) + " CASCADE")
+    server.sql("postgres", "DROP ROLE app, team")
+    done = restore(stack, *of, "--new-database", "shop_back", "--roles")
+    assert done.returncode == 0 and "Role app was made" in done.stdout, done.stdout + done.stderr
     assert rows(server, "SELECT * FROM orders ORDER BY id", "shop_back") == content
+    assert rows(server, roles, "shop") == [(True, *((False, False) if major >= 16 else ()), True, False, 7)]
+    server.sql("shop", "GRANT SELECT ON orders TO app")
     assert stack.cli("plan", "shop").returncode == 0

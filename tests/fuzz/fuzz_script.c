@@ -1,9 +1,10 @@
 /* SQL scripts: any bytes are taken apart to their end, into pieces that follow each other; outlines keep their limit.
- */
+ * A checkpoint's roles are such a script, too. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/archive/roles.h"
 #include "common/archive/script.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,5 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   if (script.at != (const char *)data + size)
     abort();
+  RoleList roles = {0};
+  roles_parse((const char *)data, size, &roles);
+  roles_release(&roles);
   return 0;
 }

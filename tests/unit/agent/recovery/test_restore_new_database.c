@@ -92,26 +92,70 @@ static void test_dress(void **state) {
   sql(fixture, "postgres", "DROP ROLE \"Owner of\"");
 }
 
+static void expect_note(const json_t *report, const char *text, bool expected) {
+  CLEANUP_FREE char *notes = json_dumps(json_object_get(report, "notes"), JSON_INDENT(1) | JSON_ENCODE_ANY);
+  if ((strstr(notes, text) != NULL) != expected)
+    fail_msg("%s is %s: %s", text, expected ? "missing" : "told", notes);
+}
+
+/* The last ones to be dropped: what the others are members of. */
+static const char drop_roles[] = "DROP ROLE IF EXISTS \"Lost\", \"Visitor\", \"Group\", power, login_only";
+
+static const char lost_sql[] =
+    "CREATE ROLE power CREATEROLE; CREATE ROLE \"Group\" NOINHERIT; GRANT \"Group\" TO reader;"
+    "CREATE ROLE \"Lost\" LOGIN SUPERUSER BYPASSRLS NOINHERIT CONNECTION LIMIT 3 VALID UNTIL '2040-01-01' PASSWORD 'x';"
+    "ALTER ROLE \"Lost\" SET search_path = 'a', 'b''s'; ALTER ROLE \"Lost\" SET log_statement = 'none';"
+    "COMMENT ON ROLE \"Lost\" IS 'it''s gone'; CREATE ROLE login_only LOGIN; GRANT \"Lost\" TO login_only;"
+    "GRANT \"Group\" TO \"Lost\" WITH ADMIN OPTION; GRANT power, pg_monitor TO \"Lost\"; CREATE ROLE \"Visitor\";"
+    "GRANT CONNECT ON DATABASE shop TO \"Visitor\"";
+
+/* What of a role is here: attributes, settings, comment, password, memberships. */
+static const char lost_is[] =
+    "SELECT concat_ws('|', r.rolcanlogin, r.rolsuper, r.rolbypassrls, r.rolinherit, r.rolconnlimit,"
+    " r.rolvaliduntil AT TIME ZONE 'UTC', r.rolconfig, shobj_description(r.oid, 'pg_authid'), a.rolpassword IS NULL,"
+    " (SELECT string_agg(m.roleid::regrole || ' ' || m.admin_option, ',' ORDER BY m.roleid) FROM pg_auth_members m"
+    "  WHERE m.member = r.oid)) FROM pg_roles r JOIN pg_authid a ON a.oid = r.oid WHERE r.rolname = 'Lost'";
+
+/* Roles come back as they were, with nothing that reaches beyond the database. */
 static void test_roles(void **state) {
   Fixture *fixture = *state;
   Error err;
-  sql(fixture, "postgres", "CREATE ROLE \"Lost\" LOGIN");
+  sql(fixture, "postgres", lost_sql);
   run_sql(fixture, "GRANT SELECT ON orders TO \"Lost\"");
   CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
-  run_sql(fixture, "REVOKE SELECT ON orders FROM \"Lost\"");
-  sql(fixture, "postgres", "DROP ROLE \"Lost\"");
+  run_sql(fixture, "REVOKE SELECT ON orders FROM \"Lost\"; REVOKE CONNECT ON DATABASE shop FROM \"Visitor\"");
+  sql(fixture, "postgres", "DROP ROLE \"Lost\", \"Visitor\", \"Group\", login_only");
   expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"other\"}", ERR_ROLE_MISSING,
-                 "\"Lost\"", &err);
+                 "\"Visitor\"", &err);
+  assert_non_null(strstr(err.message, "\"Lost\""));
   expect_no_database(fixture, "other");
   json_t *report = restored(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"other\",\"roles\":true}");
   expect_flag(report, "verified", true);
+  expect_note(report, "It has no password", true);
+  expect_note(report, "SUPERUSER, BYPASSRLS, SET log_statement, member of pg_monitor (", true);
+  expect_note(report, "member of power (which reaches beyond the database)", true);
+  expect_note(report, "members of the roles above: login_only", true);
+  expect_note(report, "are not any more: reader (of \\\"Group\\\")", true);
   json_decref(report);
-  assert_int_equal(sql_number(fixture, "SELECT count(*) FROM pg_roles WHERE rolname = 'Lost' AND NOT rolcanlogin"), 1);
+  expect_in(fixture, "other", lost_is,
+            "t|f|f|f|3|2040-01-01 00:00:00|{\"search_path=a, \\\"b's\\\"\"}|it's gone|t|\"Group\" true");
   expect_in(fixture, "other", "SELECT has_table_privilege('Lost', 'orders', 'SELECT')", "t");
+  expect_in(fixture, "other", "SELECT datacl::text ~ 'Visitor' FROM pg_database WHERE datname = 'other'", "t");
+  expect_in(fixture, "other", "SELECT rolcanlogin OR rolinherit FROM pg_roles WHERE rolname = 'Group'", "f");
   expect_refused_as(fixture, &sealed, "reader", "{\"mode\":\"new_database\",\"target_name\":\"third\"}", ERR_FORBIDDEN,
                     "create databases", &err);
   sql(fixture, "postgres", "DROP DATABASE other");
-  sql(fixture, "postgres", "DROP ROLE \"Lost\"");
+  /* what is there stays as it is */
+  sql(fixture, "postgres", "DROP ROLE \"Visitor\"; ALTER ROLE \"Lost\" NOLOGIN INHERIT VALID UNTIL 'infinity'");
+  report = restored(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"other\",\"roles\":true}");
+  expect_note(report, "SUPERUSER, BYPASSRLS, NOINHERIT, LOGIN, VALID UNTIL '2040", true);
+  expect_note(report, "', SET log_statement TO 'none', member of pg_monitor, member of power.", true);
+  expect_note(report, "SET search_path", false);
+  expect_note(report, "Role \\\"Visitor\\\" was made", true);
+  json_decref(report);
+  expect_in(fixture, "other", "SELECT rolcanlogin OR rolsuper FROM pg_roles WHERE rolname = 'Lost'", "f");
+  sql(fixture, "postgres", "DROP DATABASE other");
+  sql(fixture, "postgres", drop_roles);
 }
 
 static Status cancel_hook(JobChannel *channel, Error *err) {
@@ -121,11 +165,59 @@ static Status cancel_hook(JobChannel *channel, Error *err) {
 static void test_half(void **state) {
   Fixture *fixture = *state;
   Error err;
+  sql(fixture, "postgres", "CREATE ROLE \"Lost\"");
+  run_sql(fixture, "GRANT SELECT ON orders TO \"Lost\"");
   CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "REVOKE SELECT ON orders FROM \"Lost\"; DROP ROLE \"Lost\"");
   fixture->channel.hook = cancel_hook;
-  expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"half\"}", ERR_CANCELED,
+  expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"half\",\"roles\":true}", ERR_CANCELED,
                  "nothing is left", &err);
   expect_no_database(fixture, "half");
+  assert_int_equal(sql_number(fixture, "SELECT count(*) FROM pg_roles WHERE rolname = 'Lost'"), 0);
+}
+
+/* Who is no superuser makes the owners, and is a member of them from then on. */
+static void test_maker(void **state) {
+  Fixture *fixture = *state;
+  json_t *report = NULL;
+  Error err;
+  sql(fixture, "postgres", "CREATE ROLE maker LOGIN CREATEDB CREATEROLE; CREATE ROLE mine LOGIN");
+  sql(fixture, "postgres", "CREATE DATABASE small OWNER mine");
+  sql(fixture, "small", "CREATE TABLE t AS SELECT 7 AS v; ALTER TABLE t OWNER TO mine");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "small");
+  sql(fixture, "postgres", "DROP DATABASE small");
+  sql(fixture, "postgres", "DROP ROLE mine");
+  if (run_restore_as(fixture, &sealed, "maker", "postgres",
+                     "{\"mode\":\"new_database\",\"target_name\":\"small\",\"roles\":true,\"other_database\":true}",
+                     &report, &err) != STATUS_OK)
+    fail_msg("%s (%s)", err.message, err.remedy);
+  expect_flag(report, "verified", true);
+  expect_note(report, "maker, is a member of it now", true);
+  json_decref(report);
+  expect_in(fixture, "small", "SELECT tableowner || v FROM pg_tables, t WHERE tablename = 't'", "mine7");
+  sql(fixture, "postgres", "DROP DATABASE small");
+  sql(fixture, "postgres", "DROP ROLE mine, maker");
+}
+
+/* Another one is at work: in the database that is restored from, or in the one that is filled. */
+static void test_alone(void **state) {
+  Fixture *fixture = *state;
+  Error err;
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  static const struct {
+    const char *database, *lock;
+  } places[] = {{"shop", "SELECT pg_advisory_lock(123589619966317)"},
+                {"empty", "SELECT pg_advisory_lock(123589619966316)"}};
+  sql(fixture, "postgres", "CREATE DATABASE empty TEMPLATE template0");
+  for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+    PGconn *other = connect_to(fixture, places[i].database, "postgres");
+    PQclear(PQexec(other, places[i].lock));
+    expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"empty\",\"replace\":true}",
+                   ERR_CONFLICT, "another restore", &err);
+    PQfinish(other);
+  }
+  expect_in(fixture, "empty", "SELECT count(*) FROM pg_class WHERE relname = 'orders'", "0");
+  sql(fixture, "postgres", "DROP DATABASE empty");
 }
 
 static Status spoil_hook(JobChannel *channel, Error *err) {
@@ -220,9 +312,9 @@ static void test_versions(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_whole),    cmocka_unit_test(test_dress), cmocka_unit_test(test_large_objects),
-      cmocka_unit_test(test_roles),    cmocka_unit_test(test_half),  cmocka_unit_test(test_fails),
-      cmocka_unit_test(test_versions),
+      cmocka_unit_test(test_whole), cmocka_unit_test(test_dress), cmocka_unit_test(test_large_objects),
+      cmocka_unit_test(test_roles), cmocka_unit_test(test_alone), cmocka_unit_test(test_maker),
+      cmocka_unit_test(test_half),  cmocka_unit_test(test_fails), cmocka_unit_test(test_versions),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }
