@@ -17,6 +17,7 @@
 #include "coordinator/gateway/gateway.h"
 #include "coordinator/init.h"
 #include "coordinator/ledger/ledger.h"
+#include "coordinator/metrics/metrics.h"
 #include "coordinator/overview/overview.h"
 #include "coordinator/retention/retention.h"
 #include "coordinator/rotation/run.h"
@@ -61,6 +62,7 @@ typedef struct Coordinator {
   Api *api;
   Schedule *schedule;
   Overview *overview;
+  Metrics *metrics;
   bool stopping, overdue;
 } Coordinator;
 
@@ -165,6 +167,7 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   coordinator->overview = overview_open(coordinator->dispatch, coordinator->ledger);
   overview_schedule(coordinator->overview, coordinator->schedule);
   overview_warm(coordinator->overview);
+  coordinator->metrics = metrics_open(coordinator->dispatch, coordinator->ledger, coordinator->overview);
   coordinator->rotation = rotation_open(&coordinator->loop, coordinator->dispatch, coordinator->ledger);
   handles_init(coordinator);
   status = gateway_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
@@ -179,6 +182,8 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   api_rotation(coordinator->api, coordinator->rotation);
   api_show_schedule(coordinator->api, coordinator->schedule);
   api_show_overview(coordinator->api, coordinator->overview);
+  metrics_rotation(coordinator->metrics, coordinator->rotation);
+  api_show_metrics(coordinator->api, coordinator->metrics);
   uv_timer_start(&coordinator->due, on_due, 0, 0);
   return STATUS_OK;
 }
@@ -191,11 +196,12 @@ static bool close_all(Coordinator *coordinator) {
     uv_close((uv_handle_t *)&coordinator->limit, NULL);
     uv_run(&coordinator->loop, clean ? UV_RUN_DEFAULT : UV_RUN_NOWAIT);
   }
-  overview_close(coordinator->overview);
   schedule_close(coordinator->schedule);
   if (clean) { /* else somebody may still refer to them: the process ends anyway */
     rotation_close(coordinator->rotation);
     dispatch_close(coordinator->dispatch);
+    metrics_close(coordinator->metrics);
+    overview_close(coordinator->overview);
   }
   ledger_close(coordinator->ledger);
   return uv_loop_close(&coordinator->loop) == 0 && clean;

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "coordinator/dispatch/dispatch.h"
+#include "coordinator/metrics/metrics.h"
 #include "coordinator/overview/overview.h"
 #include "coordinator/rotation/run.h"
 #include "coordinator/schedule/schedule.h"
@@ -21,6 +22,7 @@ void api_rotation(Api *api, Rotation *rotation); /* what it shows; it outlives t
 /* Has to outlive the Api. Without one there is none to show. */
 void api_show_schedule(Api *api, Schedule *schedule);
 void api_show_overview(Api *api, Overview *overview);
+void api_show_metrics(Api *api, Metrics *metrics);
 int api_port(const Api *api);
 /* Loads the certificate anew (SIGHUP); if that cannot be, it is logged and the one before stays. Open connections stay.
  */

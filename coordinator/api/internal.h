@@ -125,6 +125,7 @@ struct Api {
   Ledger *ledger;
   Schedule *schedule; /* or NULL */
   Overview *overview; /* or NULL */
+  Metrics *metrics;   /* or NULL */
   struct MHD_Daemon *daemon;
   uv_poll_t poll;
   uv_timer_t timer, heartbeat, sweep;
@@ -258,7 +259,7 @@ Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, tok
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;
 Handler fleet_apply, fleet_show, schedule_show;
-Handler health_alive, health_ready, health_metrics, health_home, events_all, events_checkpoint;
+Handler health_alive, health_ready, metrics_show, health_home, events_all, events_checkpoint;
 
 /* ---- waiting and streams ---- */
 void request_suspend(Request *request);

@@ -59,7 +59,7 @@ static const Route routes[] = {
     {"DELETE", "/api/v1/tokens/{}", ROLE_ADMIN, token_revoke, REACH_FLEET, 0},
     {"GET", "/healthz", ROLE_NONE, health_alive, REACH_SCOPE, 0},
     {"GET", "/readyz", ROLE_NONE, health_ready, REACH_SCOPE, 0},
-    {"GET", "/metrics", ROLE_READS, health_metrics, REACH_FLEET, 0},
+    {"GET", "/metrics", ROLE_READS, metrics_show, REACH_FLEET, 0},
     {"GET", "/", ROLE_NONE, health_home, REACH_SCOPE, 0},
 };
 

@@ -226,3 +226,12 @@ bool dispatch_agent_live(Dispatch *dispatch, const char *agent) {
       known && agent_admitted(known) && known->index < dispatch->seen_count ? dispatch->seen_us[known->index] : 0;
   return seen > 0 && dispatch->monotonic_us() - seen <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
 }
+
+Status dispatch_walk_jobs(Dispatch *dispatch, void (*visit)(void *user, const LedgerJob *job), void *user, Error *err) {
+  OpenJob *first = NULL;
+  Status status = open_jobs(dispatch, &first, err);
+  for (OpenJob *open = status == STATUS_OK ? first : NULL; open; open = open->after)
+    if (!open->over)
+      visit(user, &open->job);
+  return status;
+}

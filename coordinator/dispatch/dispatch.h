@@ -177,6 +177,10 @@ Status dispatch_progress(Dispatch *dispatch, const char *agent, const Pgseal__Pr
 Status dispatch_result(Dispatch *dispatch, const char *agent, const Pgseal__Result *result, bool *accepted,
                        const char **reason, Error *err) MUST_CHECK;
 
+/* Each open job, the oldest first, without its errors and progress; as it is known here, without asking the ledger. */
+Status dispatch_walk_jobs(Dispatch *dispatch, void (*visit)(void *user, const LedgerJob *job), void *user,
+                          Error *err) MUST_CHECK;
+
 /* Call every second: expired leases, no_agent, backoff that has run out. */
 void dispatch_tick(Dispatch *dispatch);
 

@@ -21,6 +21,13 @@ Rotation *rotation_open(uv_loop_t *loop, Dispatch *dispatch, Ledger *ledger);
 void rotation_close(Rotation *rotation); /* after the loop has ended; NULL is fine */
 /* Every second; of several coordinators, the one that leads. */
 void rotation_tick(Rotation *rotation);
+typedef struct RotationNumbers {
+  double load; /* share of the budget that all objectives need */
+  size_t late, running;
+  size_t missed;        /* databases that will miss an objective, by the last forecast */
+  bool known, foreseen; /* every database was looked at; there is a forecast */
+} RotationNumbers;
+RotationNumbers rotation_numbers(const Rotation *rotation);
 /* {"budget", "load", "items", "running", "late", "queue", "forecast"}: docs/openapi.yaml. New reference. */
 json_t *rotation_show(Rotation *rotation);
 

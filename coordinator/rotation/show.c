@@ -167,3 +167,21 @@ json_t *rotation_show(Rotation *rotation) {
                    (json_int_t)rotation->running, "late", (json_int_t)late, "queued", (json_int_t)queued, "queue",
                    queue, "forecast", forecast_of(rotation));
 }
+
+RotationNumbers rotation_numbers(const Rotation *rotation) {
+  int64_t now_us = clock_wall_us();
+  CLEANUP_FREE RotationItem *items = NULL;
+  CLEANUP_FREE const RotationEntry **entries = NULL;
+  RotationNumbers numbers = {.running = rotation->running,
+                             .known = rotation->complete &&
+                                      rotation->fleet_changes == dispatch_fleet_changes(rotation->dispatch),
+                             .foreseen = rotation->forecast_us != 0,
+                             .missed = rotation->forecast.databases};
+  if (!numbers.known)
+    return numbers;
+  size_t count = rotation_items(rotation, &items, &entries);
+  for (size_t i = 0; i < count; i++)
+    numbers.late += rotation_urgency(&items[i], now_us) > 1;
+  numbers.load = rotation_load(items, count, &rotation->budget).share;
+  return numbers;
+}

@@ -24,6 +24,7 @@ typedef struct Server {
   uv_loop_t loop;
   Api *api;
   Overview *overview;
+  Metrics *metrics;
   char http[32], token_file[96];
 } Server;
 
@@ -62,6 +63,8 @@ static inline void server_open(Server *s) {
   assert_in_range(api_port(s->api), 1, 65535);
   s->overview = overview_open(s->f->dispatch, s->f->ledger);
   api_show_overview(s->api, s->overview);
+  s->metrics = metrics_open(s->f->dispatch, s->f->ledger, s->overview);
+  api_show_metrics(s->api, s->metrics);
 }
 
 static inline void server_close(Server *s) {
@@ -70,6 +73,7 @@ static inline void server_close(Server *s) {
   api_close(s->api);
   s->api = NULL;
   uv_run(&s->loop, UV_RUN_DEFAULT);
+  metrics_close(s->metrics);
   overview_close(s->overview);
   assert_int_equal(uv_loop_close(&s->loop), 0);
 }

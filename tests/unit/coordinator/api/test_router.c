@@ -26,6 +26,46 @@ static void test_known_paths(void **state) {
   }
 }
 
+/* Of a fleet of some size, in chunks: all of it comes, and others are answered meanwhile. */
+static void test_many_metrics(void **state) {
+  Server *s = *state;
+  CLEANUP(buffer_release) Buffer fleet = {0}, body = {0};
+  buffer_append_text(&fleet, "databases:\n");
+  for (int i = 0; i < 3000; i++)
+    buffer_append_format(&fleet, "  - name: db-%d\n", i);
+  json_t *report = NULL;
+  OK(dispatch_apply_fleet(s->f->dispatch, "fleet.yaml", buffer_text(&fleet), fleet.size, &me, false, &report,
+                          &s->f->err));
+  json_decref(report);
+  static const char get[] = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" BEARER "\r\n";
+  CLIENT client = client_open(s);
+  assert_true(client_send(s, &client, get, sizeof get - 1));
+  for (int i = 0; i < 5; i++) { /* before the first client has read anything */
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    ANSWERED(ask(s, "GET", "/healthz", NULL), 200);
+  }
+  int64_t until = clock_monotonic_us() + ANSWER_MS * 1000;
+  while (!client.closed && clock_monotonic_us() < until)
+    turn(s, &client);
+  buffer_append_byte(&client.in, 0);
+  const char *at = strstr((const char *)client.in.data, "\r\n\r\n");
+  assert_non_null(at);
+  assert_non_null(strstr((const char *)client.in.data, "chunked"));
+  for (at += 4;;) {
+    char *end;
+    size_t size = strtoul(at, &end, 16);
+    assert_true(strncmp(end, "\r\n", 2) == 0);
+    if (size == 0)
+      break;
+    buffer_append(&body, end + 2, size);
+    at = end + 2 + size + 2;
+  }
+  assert_true(body.size > 500000);
+  assert_non_null(strstr(buffer_text(&body), "\npgseal_databases 3002\n"));
+  assert_non_null(
+      strstr(buffer_text(&body), "\npgseal_database_checkpoints_total{database=\"shop\",outcome=\"canceled\"} 0\n"));
+}
+
 static void test_head_has_no_body(void **state) {
   Server *s = *state;
   static const char two[] = "HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -282,6 +322,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, api_setup, api_teardown)
       T(test_known_paths),
+      T(test_many_metrics),
       T(test_head_has_no_body),
       T(test_unknown_paths),
       T(test_empty_hole_is_no_checkpoint),
