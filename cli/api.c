@@ -8,6 +8,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/id.h"
+#include "common/base/json_clean.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
@@ -53,34 +54,6 @@ Status api_connect(Cli *cli, Error *err) {
   return http_open(url, cli->token, ca_file && *ca_file ? ca_file : NULL, &cli->http, err);
 }
 
-/* What others wrote (tags, messages) is not to steer this terminal. */
-static void api_clean(json_t *json) {
-  const char *key;
-  json_t *value;
-  size_t index;
-  if (json_is_object(json)) {
-    json_object_foreach(json, key, value) {
-      api_clean(value);
-    }
-  } else if (json_is_array(json)) {
-    json_array_foreach(json, index, value) {
-      api_clean(value);
-    }
-  } else if (json_is_string(json)) {
-    CLEANUP(buffer_release) Buffer clean = {0};
-    for (const char *line = json_string_value(json); line;) { /* line by line: line breaks may stay */
-      size_t length = strcspn(line, "\n");
-      CLEANUP_FREE char *raw = memory_strndup(line, length);
-      CLEANUP_FREE char *text = memory_alloc(length + 1);
-      buffer_append_text(&clean, text_clean(raw, text, length + 1));
-      line = line[length] ? line + length + 1 : NULL;
-      if (line)
-        buffer_append_byte(&clean, '\n');
-    }
-    json_string_set(json, buffer_text(&clean));
-  }
-}
-
 Status api_call(Cli *cli, const char *method, const char *path, const json_t *body, const char *idempotency_key,
                 json_t **json, Error *err) {
   Status status = api_connect(cli, err);
@@ -89,7 +62,7 @@ Status api_call(Cli *cli, const char *method, const char *path, const json_t *bo
   HttpRequest request = {.method = method, .path = path, .body = body, .idempotency_key = idempotency_key};
   status = http_call(cli->http, &request, json, err);
   if (status == STATUS_OK && !cli->json)
-    api_clean(*json);
+    json_clean(*json); /* what others wrote (tags, messages) is not to steer this terminal */
   return status;
 }
 
@@ -100,7 +73,7 @@ Status api_put_text(Cli *cli, const char *path, const Buffer *text, const char *
   HttpRequest request = {.method = "PUT", .path = path, .text = text, .type = type};
   status = http_call(cli->http, &request, json, err);
   if (status == STATUS_OK && !cli->json)
-    api_clean(*json);
+    json_clean(*json); /* what others wrote (tags, messages) is not to steer this terminal */
   return status;
 }
 

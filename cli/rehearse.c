@@ -140,6 +140,15 @@ static ExitCode write_summary(Cli *cli, const char *path, const json_t *job) {
   return cli_fail(cli, &err);
 }
 
+/* A report that only whoever has the secret can have made, for this very request; or none of a rehearsal that is not
+ * done. */
+static Status believe(const RehearsalSecret *secret, const json_t *body, const json_t *job, Error *err) {
+  const json_t *report = json_object_get(job, "report");
+  if (!json_is_object(report) && strcmp(api_text(job, "state"), "done") != 0)
+    return STATUS_OK;
+  return rehearsal_report_check(secret, api_text(body, "nonce"), report, err);
+}
+
 static ExitCode tell(Cli *cli, const Wish *wish, const json_t *job) {
   const json_t *report = json_object_get(job, "report");
   ExitCode code = json_is_object(report) ? verdict_code(cli, report) : recovery_end(cli, job);
@@ -185,6 +194,8 @@ static ExitCode rehearse(Cli *cli, const Wish *wish, const RehearsalSecret *secr
     api_suggest_database(cli, wish->database, &err);
     return cli_fail(cli, &err);
   }
+  if (believe(secret, body, job, &err) != STATUS_OK)
+    return cli_fail(cli, &err);
   ExitCode code = tell(cli, wish, job);
   return code == EXIT_DONE && exit_status != 0 ? EXIT_FAILED : code;
 }

@@ -12,6 +12,7 @@
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/json_clean.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/crypto/authority.h"
@@ -90,14 +91,30 @@ static void append(Buffer *message, const char *text) {
   buffer_append(message, text, strlen(text) + 1);
 }
 
+/* All members but "mac", whatever their order and the blanks between them. json is taken. */
+static void append_json(Buffer *message, json_t *json, size_t flags) {
+  json_object_del(json, "mac");
+  CLEANUP_FREE char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | flags);
+  json_decref(json);
+  append(message, text ? text : "");
+}
+
 void rehearsal_request_mac(const RehearsalSecret *secret, const json_t *request, char out[REHEARSAL_MAC_SIZE]) {
   CLEANUP(buffer_release) Buffer message = {0};
-  json_t *signed_part = json_copy((json_t *)request);
-  json_object_del(signed_part, "mac");
-  CLEANUP_FREE char *text = json_dumps(signed_part, JSON_COMPACT | JSON_SORT_KEYS);
-  json_decref(signed_part);
   append(&message, "pgseal rehearse request");
-  append(&message, text ? text : "");
+  append_json(&message, json_copy((json_t *)request), 0);
+  mac(secret, &message, out);
+}
+
+/* A client cleans what it reads before anything else. */
+void rehearsal_report_mac(const RehearsalSecret *secret, const char *nonce, const json_t *report,
+                          char out[REHEARSAL_MAC_SIZE]) {
+  CLEANUP(buffer_release) Buffer message = {0};
+  json_t *clean = json_deep_copy(report);
+  json_clean(clean);
+  append(&message, "pgseal rehearse report");
+  append(&message, nonce);
+  append_json(&message, clean, JSON_REAL_PRECISION(6));
   mac(secret, &message, out);
 }
 
@@ -128,6 +145,19 @@ Status rehearsal_request_check(const RehearsalSecret *secret, const json_t *requ
     return refuse(err, "it was asked for more than 15 minutes ago, or clocks differ",
                   "Ask for it again; set the clocks of the agent's machine and of this one.");
   return STATUS_OK;
+}
+
+Status rehearsal_report_check(const RehearsalSecret *secret, const char *nonce, const json_t *report, Error *err) {
+  char expected[REHEARSAL_MAC_SIZE];
+  const char *found = json_string_value(json_object_get(report, "mac"));
+  rehearsal_report_mac(secret, nonce, report, expected);
+  if (found && rehearsal_mac_equal(found, expected))
+    return STATUS_OK;
+  error_set(err, ERR_FORBIDDEN, "the report is %s: it says nothing of the migration",
+            found ? "not the one that the agent made" : "not vouched for by an agent");
+  error_remedy(err, "Look who has been at the coordinator, or at what stands before it%s.",
+               found ? "" : "; an agent that is older than this `pgseal` vouches for none: upgrade it");
+  return err->status;
 }
 
 void rehearsal_offer_mac(const RehearsalSecret *secret, const char *job_id, const char *certificate, const char *role,

@@ -36,6 +36,14 @@ Status rehearsal_request_check(const RehearsalSecret *secret, const json_t *requ
 /* Over what a TunnelOffer says, and the job that it is of. */
 void rehearsal_offer_mac(const RehearsalSecret *secret, const char *job_id, const char *certificate, const char *role,
                          const char *database, char out[REHEARSAL_MAC_SIZE]);
+/* Over a report, all members but its "mac", and the nonce of the request that it answers: nobody in between alters it,
+ * or has another one's in its place. Numbers count by six digits, as reports have them;
+ * texts as json_clean leaves them. */
+void rehearsal_report_mac(const RehearsalSecret *secret, const char *nonce, const json_t *report,
+                          char out[REHEARSAL_MAC_SIZE]);
+/* Its "mac" is right. ERR_FORBIDDEN. */
+Status rehearsal_report_check(const RehearsalSecret *secret, const char *nonce, const json_t *report,
+                              Error *err) MUST_CHECK;
 bool rehearsal_mac_equal(const char *a, const char *b); /* in constant time */
 /* Of the role that a TunnelOffer names, on the copy of that job. */
 void rehearsal_password(const RehearsalSecret *secret, const char *job_id, char out[REHEARSAL_MAC_SIZE]);

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
 
 #include "cli/restore.h"
 #include "tests/unit/cli/support.h"
@@ -12,13 +14,17 @@
 #define ID "01arz3ndektsv4rrffq69g5fav"
 
 typedef struct Job {
-  const char *json; /* of the job */
+  const char *json;        /* of the job */
+  const char *environment; /* NULL: test */
+  char asked[1024];        /* the last that was posted */
+  char databases[128];
 } Job;
 
 static const char *answer(void *user, const char *request, int *status) {
-  const Job *job = user;
+  Job *job = user;
   if (strncmp(request, "POST ", 5) == 0) {
     *status = 202;
+    snprintf(job->asked, sizeof job->asked, "%s", strstr(request, "\r\n\r\n") + 4);
     return "{\"id\": \"" ID "\"}";
   }
   if (strncmp(request, "GET /api/v1/jobs/", 17) == 0)
@@ -28,17 +34,23 @@ static const char *answer(void *user, const char *request, int *status) {
                ? "{\"checkpoints\": [{\"id\": \"" ID
                  "\", \"tag\": \"t\", \"database\": \"shop\", \"state\": \"sealed\"}]}"
                : "{\"id\": \"" ID "\", \"tag\": \"t\", \"database\": \"shop\", \"state\": \"sealed\"}";
-  return "{\"databases\": [{\"name\": \"shop\", \"environment\": \"test\"}]}";
+  snprintf(job->databases, sizeof job->databases, "{\"databases\": [{\"name\": \"shop\", \"environment\": \"%s\"}]}",
+           job->environment ? job->environment : "test");
+  return job->databases;
 }
 
-static Run with_job(const char *json, const char *command, const char *const *words) {
-  Job job = {json};
+static Run run_with(Job *job, const char *command, const char *const *words) {
   Server server;
-  server_start(&server, answer, &job);
+  server_start(&server, answer, job);
   setenv("PGSEAL_TOKEN", "pgseal_secret", 1);
   Run run = run_command(server.url, command, words);
   server_stop(&server);
   return run;
+}
+
+static Run with_job(const char *json, const char *command, const char *const *words) {
+  Job job = {.json = json};
+  return run_with(&job, command, words);
 }
 
 #define WITH(json, command, ...) with_job(json, command, (const char *const[]){__VA_ARGS__, NULL})
@@ -110,6 +122,84 @@ static void test_what_is_left(void **state) {
          "is committed");
 }
 
+/* In production nothing is done before the name was typed: at a terminal, or by an option. What is meant is said
+ * before. */
+static void test_asked(void **state) {
+  (void)state;
+  static const char done[] = "{\"id\": \"" ID "\", \"kind\": \"restore\", \"database\": \"shop\", \"state\": \"done\", "
+                             "\"report\": {\"committed\": true, \"verified\": true}}";
+  static const struct {
+    const char *words[10], *said;
+  } cases[] = {
+      {{"shop", "--checkpoint", ID, "--new-database", "copy", "--roles"},
+       "makes         a new database \"copy\" on the server of shop"},
+      {{"shop", "--checkpoint", ID, "--new-database", "copy", "--roles"}, "roles that the server lacks are made"},
+      {{"shop", "--checkpoint", ID, "--new-database", "copy", "--replace"},
+       "fills         the empty database \"copy\""},
+      {{"shop", "--checkpoint", ID, "--table", "t", "--replace"}, "to schema pgseal_displaced_q69g5fav"},
+      {{"shop", "--checkpoint", ID, "--table", "t", "--foreign-keys", "not-valid"}, "come back NOT VALID"},
+      {{"shop", "--checkpoint", ID, "--table", "t", "--beside"}, "into schema pgseal_rescue_q69g5fav"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    Job job = {.json = done, .environment = "production"};
+    Run run = run_with(&job, "restore", cases[i].words);
+    assert_string_equal(job.asked, "");
+    assert_non_null(strstr(run.err, "nobody can be asked"));
+    assert_non_null(strstr(run.err, "--yes-i-mean shop"));
+    expect(run, EXIT_USAGE, NULL, cases[i].said);
+    const char *words[12] = {0};
+    memcpy(words, cases[i].words, sizeof cases[i].words);
+    size_t count = 0;
+    while (words[count])
+      count++;
+    words[count] = "--yes-i-mean";
+    words[count + 1] = "shop";
+    run = run_with(&job, "restore", words);
+    assert_non_null(strstr(job.asked, "\"confirm\":\"shop\""));
+    expect(run, EXIT_DONE, NULL, cases[i].said);
+    words[count + 1] = "shop2";
+    *job.asked = 0;
+    expect(run_with(&job, "restore", words), EXIT_USAGE, NULL, "--yes-i-mean names shop2");
+    assert_string_equal(job.asked, "");
+  }
+}
+
+/* What a plan shows: what is gone first, no more than can be read, and nothing that is as it was. */
+static void test_plan_shown(void **state) {
+  (void)state;
+  static const char json[] = DONE(
+      "{\"damage\": \"lost\", \"advice\": \"look\", \"objects\": [{\"change\": \"missing\", \"desc\": \"VIEW\", "
+      "\"schema\": \"public\", \"name\": \"v\", \"because_of\": \"public.t\"}, {\"change\": \"added\", \"name\": "
+      "\"n\"}], "
+      "\"columns\": [{\"change\": \"retyped\", \"schema\": \"s\", \"table\": \"t\", \"column\": \"c\", \"was\": "
+      "\"int\", \"is\": \"text\"}], \"renames\": [{\"desc\": \"TABLE\", \"schema\": \"s\", \"table\": \"\", \"from\": "
+      "\"a\", \"to\": \"b\"}], \"tables\": [{\"schema\": \"s\", \"name\": \"gone\", \"state\": \"missing\", \"lost\": "
+      "true, "
+      "\"rows_then\": 7}, {\"schema\": \"s\", \"name\": \"less\", \"state\": \"fewer\", \"lost\": true, \"rows_then\": "
+      "9, "
+      "\"rows_now\": 2, \"rows_missing\": 8, \"rows_changed\": 1, \"rows_new\": 3}, {\"schema\": \"s\", \"name\": "
+      "\"as_it_was\", "
+      "\"state\": \"same\", \"rows_then\": 5, \"rows_now\": 5}], \"ways\": [{\"way\": \"roll_forward\", \"possible\": "
+      "false}]}");
+  static const char *const lines[] = {
+      "SOMETHING IS LOST. look\n",
+      "  1 object that the checkpoint does not have\n",
+      "  retyped column s.t.c: was int, is text\n",
+      "  renamed TABLE s.a to b, as it seems\n",
+      "  LOST    s.gone: 7 rows then, gone now\n",
+      "  LOST    s.less: 9 rows then, 2 now (8 missing, 1 changed, 3 new since)\n",
+      "  1 table with as many rows as then\n",
+      ": not this time\n",
+  };
+  Run run = WITH(json, "plan", "shop");
+  for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+    if (!strstr(run.out, lines[i]))
+      fail_msg("no %s in %s", lines[i], run.out);
+  assert_null(strstr(run.out, "as_it_was"));
+  assert_non_null(strstr(run.out, "(with public.t)\n"));
+  run_release(&run);
+}
+
 static void test_script_rows(void **state) {
   (void)state;
   static const struct {
@@ -132,10 +222,11 @@ static void test_script_rows(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_verdicts),
-      cmocka_unit_test(test_rollback_plan),
-      cmocka_unit_test(test_what_is_left),
-      cmocka_unit_test(test_script_rows),
+      cmocka_unit_test(test_verdicts), cmocka_unit_test(test_rollback_plan), cmocka_unit_test(test_what_is_left),
+      cmocka_unit_test(test_asked),    cmocka_unit_test(test_plan_shown),    cmocka_unit_test(test_script_rows),
   };
+  int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC); /* nobody is to be asked while tests run */
+  if (terminal >= 0 && (ioctl(terminal, TIOCNOTTY) != 0 || close(terminal) != 0))
+    return 1;
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,8 +20,30 @@ typedef struct Script {
   const char *verdict; /* NULL: it offers a copy, with this mac */
   const char *mac;
   atomic_bool canceled;
+  enum { HONEST, ALTERED, ANOTHER, UNSIGNED } report; /* another: of an earlier rehearsal */
   char answer[4096], body[4096];
 } Script;
+
+/* What the agent makes of it, as the coordinator passes it on. */
+static void vouch(Script *script) {
+  RehearsalSecret *secret = NULL;
+  Error err;
+  char mac[REHEARSAL_MAC_SIZE];
+  json_t *job = json_loads(script->answer, 0, NULL), *report = json_object_get(job, "report"),
+         *body = json_loads(script->body, 0, NULL);
+  const char *nonce = script->report == ANOTHER ? "n" : json_string_value(json_object_get(body, "nonce"));
+  assert_int_equal(rehearsal_secret_parse(SECRET, &secret, &err), STATUS_OK);
+  rehearsal_report_mac(secret, nonce, report, mac);
+  if (script->report != UNSIGNED)
+    json_object_set_new(report, "mac", json_string(mac));
+  if (script->report == ALTERED)
+    json_object_set_new(report, "verdict", json_string("clean"));
+  CLEANUP_FREE char *text = json_dumps(job, JSON_REAL_PRECISION(15));
+  snprintf(script->answer, sizeof script->answer, "%s", text);
+  rehearsal_secret_free(secret);
+  json_decref(job);
+  json_decref(body);
+}
 
 static const char *answer(void *user, const char *request, int *status) {
   Script *script = user;
@@ -48,6 +70,8 @@ static const char *answer(void *user, const char *request, int *status) {
         "{\"danger\": true, \"kind\": \"object_lost\", \"object\": \"TABLE public.\\\"a|b<i>\\\"\", \"detail\": "
         "\"gone\\u001b[2J\", \"remedy\": \"see\"}]}}",
         script->verdict);
+  if (script->verdict)
+    vouch(script);
   return script->answer;
 }
 
@@ -106,6 +130,23 @@ static void test_verdicts(void **state) {
     json_decref(body);
     assert_null(strstr(run.out, "\x1b"));
     assert_null(strstr(script.body, SECRET));
+  }
+}
+
+/* A coordinator that is not to be trusted: the step does not pass, and nothing of such a report is shown. */
+static void test_a_report_of_somebody_else(void **state) {
+  Place *place = *state;
+  for (int report = ALTERED; report <= UNSIGNED; report++) {
+    Script script = {.verdict = report == ALTERED ? "dangerous" : "clean", .report = report};
+    Server server;
+    server_start(&server, answer, &script);
+    CLEANUP(run_release)
+    Run run = RUN(server.url, "rehearse", "shop", "--sql", place->sql, "--summary", place->summary);
+    server_stop(&server);
+    assert_int_equal(run.code, EXIT_UNREACHABLE);
+    assert_non_null(strstr(run.err, "it says nothing of the migration"));
+    assert_string_equal(run.out, "");
+    assert_false(file_exists(place->summary));
   }
 }
 
@@ -175,9 +216,7 @@ static void test_usage(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-      T(test_verdicts),
-      T(test_summary),
-      T(test_an_offer_of_somebody_else),
+      T(test_verdicts), T(test_a_report_of_somebody_else), T(test_summary), T(test_an_offer_of_somebody_else),
       T(test_usage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

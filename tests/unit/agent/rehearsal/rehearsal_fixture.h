@@ -147,6 +147,9 @@ static inline Rehearse rehearse(const Shop *shop, json_t *more) {
   rehearse_init(shop, request, &it);
   json_decref(request);
   rehearse_run(&it);
+  Error err;
+  if (it.report && rehearsal_report_check(shop->secret, "n", it.report, &err) != STATUS_OK)
+    fail_msg("%s", err.message);
   return it;
 }
 

@@ -110,6 +110,28 @@ static void test_request(void **state) {
   rehearsal_secret_free(secret);
 }
 
+static void test_report(void **state) {
+  (void)state;
+  Error err;
+  RehearsalSecret *secret = parse(SECRET);
+  json_t *report =
+      json_pack("{s:s, s:f, s:f, s:[]}", "verdict", "clean", "seconds", 0.123457, "huge", 1.23457e300, "findings");
+  char mac[REHEARSAL_MAC_SIZE];
+  assert_int_equal(rehearsal_report_check(secret, "n", report, &err), ERR_FORBIDDEN);
+  rehearsal_report_mac(secret, "n", report, mac);
+  json_object_set_new(report, "mac", json_string(mac));
+  CLEANUP_FREE char *text = json_dumps(report, JSON_INDENT(3) | JSON_REAL_PRECISION(15));
+  json_t *passed_on = json_loads(text, 0, NULL);
+  assert_int_equal(rehearsal_report_check(secret, "n", passed_on, &err), STATUS_OK);
+  assert_int_equal(rehearsal_report_check(secret, "another", passed_on, &err), ERR_FORBIDDEN);
+  json_object_set_new(passed_on, "findings", json_pack("[s]", "x"));
+  assert_int_equal(rehearsal_report_check(secret, "n", passed_on, &err), ERR_FORBIDDEN);
+  assert_int_equal(rehearsal_report_check(secret, "n", NULL, &err), ERR_FORBIDDEN);
+  json_decref(passed_on);
+  json_decref(report);
+  rehearsal_secret_free(secret);
+}
+
 static void test_offer(void **state) {
   (void)state;
   RehearsalSecret *secret = parse(SECRET);
@@ -131,6 +153,7 @@ int main(void) {
       cmocka_unit_test(test_what_is_none),
       cmocka_unit_test(test_file),
       cmocka_unit_test(test_request),
+      cmocka_unit_test(test_report),
       cmocka_unit_test(test_offer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
