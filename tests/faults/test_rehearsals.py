@@ -34,6 +34,12 @@ def kill_agent(stack, client):
     stack.start_agent(name)
 
 
+def restart_coordinator(stack, client):
+    """The tunnel's two ends find each other in its memory alone: it breaks, and the command sees its connections closed."""
+    stack.kill("coordinator")
+    stack.start_coordinator()
+
+
 def cancel(stack, client):
     job = stack.api("GET", "/api/v1/jobs?kind=rehearse&limit=1")[1]["jobs"][0]
     assert stack.api("POST", f"/api/v1/jobs/{job['id']}/cancel")[0] in (200, 202)
@@ -48,7 +54,8 @@ def kill_client(stack, client):
 COMMAND = "while /usr/lib/postgresql/15/bin/psql -Xqc 'SELECT 1' >/dev/null; do touch %s; sleep 0.2; done; exit 7"
 
 
-@pytest.mark.parametrize("fault", [kill_job, kill_agent, pytest.param(cancel, marks=pytest.mark.long),
+@pytest.mark.parametrize("fault", [kill_job, kill_agent, pytest.param(restart_coordinator, marks=pytest.mark.long),
+                                   pytest.param(cancel, marks=pytest.mark.long),
                                    pytest.param(kill_client, marks=pytest.mark.long)])
 def test_nothing_is_left(stack, fault):
     started = stack.dir / "started"

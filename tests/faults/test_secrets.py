@@ -1,6 +1,8 @@
 """Checkpoints, good ones and failing ones, with every secret in use known; then all that was written, said or shown meanwhile is
 searched for each of them."""
 import base64
+import hashlib
+import hmac
 import os
 import pathlib
 import re
@@ -172,7 +174,7 @@ def fleet(make_stack, server, s3, bucket, secrets):
                  "garbled": server.conninfo("s3_secrets", user="keeper") + f" password = {secrets.make('a password in a garbled string')} x y"}
     environment = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token,
                    "PGPASSWORD": secrets.make("PGPASSWORD of the agent")}
-    stack = make_stack(databases, start=False, join=True, s3=bucket, agent_environment=environment, segment_mb=1)
+    stack = make_stack(databases, start=False, join=True, s3=bucket, agents=("dump+drill+rehearse",), agent_environment=environment, segment_mb=1)
     secrets.add("the admin's token", stack.token)
     place = bucket.config("", acl="bucket-owner-full-control", bandwidth_mb=1)
     del place["credentials_file"]
@@ -189,8 +191,22 @@ def learn(stack, secrets):
             secrets.add(f"the key {path.relative_to(stack.dir)}", secret)
     for path in stack.dir.glob("*.invitation"):
         secrets.add("an invitation", path.read_text().strip().split("_", 2)[2])
-    return {*keys, stack.dir / "token", stack.dir / "deployment/token", *stack.dir.glob("*.invitation"), *stack.dir.glob("databases/*"),
+    shared = (stack.dir / "keys/rehearse.secret").read_text().strip()
+    secrets.add("the rehearsals' secret", shared)
+    secrets.add("the rehearsals' secret, as bytes", base64.b64decode(shared))
+    return {*keys, stack.dir / "keys/rehearse.secret", stack.dir / "token", stack.dir / "deployment/token", *stack.dir.glob("*.invitation"), *stack.dir.glob("databases/*"),
             stack.dir / "keys/bucket"}
+
+
+def rehearse(stack, secrets):
+    """A command through the tunnel: its password is made of the secret, and travels nowhere. What was said of it."""
+    secret = stack.dir / "keys/rehearse.secret"
+    done = stack.cli("rehearse", "shop", "--secret-file", secret, "--command", "/usr/lib/postgresql/15/bin/psql -Xqc 'CREATE TABLE made (v int)'", check=False)
+    assert done.returncode == 0 and "made" not in done.stderr, done
+    job, = stack.api("GET", "/api/v1/jobs?kind=rehearse")[1]["jobs"]
+    password = hmac.new(base64.b64decode(secret.read_text()), b"pgseal rehearse password\0" + job["id"].encode() + b"\0", hashlib.sha256)
+    secrets.add("a copy's password", password.hexdigest())
+    return {"rehearse": done.stdout + done.stderr, "its job": str(stack.api("GET", f"/api/v1/jobs/{job['id']}")[1])}
 
 
 @pytest.fixture
@@ -216,6 +232,7 @@ def test_no_secret_gets_out(make_stack, server, s3, bucket, core_dumps):
         asked = {name: stack.api("POST", "/api/v1/checkpoints", {"database": name, "tag": "t", "wait": False}, token=made["token"])[1]["id"]
                  for name in stack.databases}
         ended = {name: stack.wait_final(identity, timeout=150) for name, identity in asked.items()}
+        rehearsed = rehearse(stack, secrets)
     finally:
         watch.stop()
     assert ended["shop"]["state"] == "sealed", ended["shop"]
@@ -233,8 +250,8 @@ def test_no_secret_gets_out(make_stack, server, s3, bucket, core_dumps):
     assert not watch.wrong, sorted(watch.wrong)
     assert {"pg_dump", "pg_restore", "postgres"} <= watch.tools and len(watch.own) >= 2, (watch.tools, watch.own)
     found = {}
-    said = dict(answers(stack, asked["shop"]))
-    for words in (["status"], ["show", asked["gated"]], ["ledger"], ["agents"], ["doctor", "--config", stack.dir / "dump-drill.yaml"]):
+    said = dict(answers(stack, asked["shop"])) | rehearsed
+    for words in (["status"], ["show", asked["gated"]], ["ledger"], ["agents"], ["doctor", "--config", stack.dir / "dump-drill-rehearse.yaml"]):
         done = stack.cli(*words, check=False)
         said[" ".join(map(str, words))] = done.stdout + done.stderr
     said |= {p: p.read_bytes() for p in stack.dir.rglob("*") if p.is_file() and p not in homes}
@@ -244,7 +261,7 @@ def test_no_secret_gets_out(make_stack, server, s3, bucket, core_dumps):
             found[str(where)] = within
     assert not found, found
     written = {p.name for p in said if isinstance(p, pathlib.Path)}
-    assert {"ledger.db", "ledger.db-wal", "coordinator.log", "dump-drill.log"} <= written, written
+    assert {"ledger.db", "ledger.db-wal", "coordinator.log", "dump-drill-rehearse.log"} <= written, written
     assert any("segment" in k or k.endswith(".zst.cms") for k in map(str, said)), "objects are among it"
 
 
