@@ -65,6 +65,7 @@ unit-some: some-binaries
 
 test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
 	@$(MAKE) --no-print-directory deps
+	@make/deps prometheus
 	@$(MAKE) --no-print-directory -j2 all
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(FAULTS)
