@@ -23,7 +23,7 @@
 #include "coordinator/rotation/run.h"
 #include "coordinator/schedule/schedule.h"
 
-enum { TICK_MS = 1000, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2, HOSTS_LIMIT = 32 };
+enum { TICK_MS = 1000, FOLLOW_MS = 200, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2, HOSTS_LIMIT = 32 };
 
 static const char usage_text[] =
     "Usage: pgseal-coordinator [COMMAND] --config FILE\n"
@@ -51,7 +51,7 @@ static const char usage_text[] =
 
 typedef struct Coordinator {
   uv_loop_t loop;
-  uv_timer_t tick, due, limit;
+  uv_timer_t tick, follow, due, limit;
   uv_signal_t signals[2], reload;
   CoordinatorConfig *config;
   Ledger *ledger;
@@ -63,7 +63,7 @@ typedef struct Coordinator {
   Schedule *schedule;
   Overview *overview;
   Metrics *metrics;
-  bool stopping, overdue;
+  bool stopping, overdue, scheduling;
 } Coordinator;
 
 static int complain(const Error *err) {
@@ -78,14 +78,26 @@ static int complain(const Error *err) {
 static void on_tick(uv_timer_t *timer) {
   Coordinator *coordinator = timer->data;
   dispatch_tick(coordinator->dispatch);
+  if (!dispatch_leads(coordinator->dispatch))
+    return;
   retention_tick(&coordinator->retention, coordinator->dispatch, coordinator->ledger);
   rotation_tick(coordinator->rotation);
 }
 
+/* What is due is the leader's to ask for; what another one asked for while it led is in the ledger. */
 static void on_due(uv_timer_t *timer) {
   Coordinator *coordinator = timer->data;
-  int64_t wait_us = schedule_run(coordinator->schedule);
+  bool leads = dispatch_leads(coordinator->dispatch);
+  if (leads && !coordinator->scheduling)
+    schedule_forget(coordinator->schedule);
+  coordinator->scheduling = leads;
+  int64_t wait_us = leads ? schedule_run(coordinator->schedule) : TICK_MS * 1000;
   uv_timer_start(timer, on_due, (uint64_t)(wait_us + 999) / 1000, 0);
+}
+
+static void on_follow(uv_timer_t *timer) {
+  Coordinator *coordinator = timer->data;
+  dispatch_follow(coordinator->dispatch);
 }
 
 /* Something still holds the loop: what is acknowledged is in the ledger, so ending anyway loses nothing. */
@@ -107,6 +119,7 @@ static void stop(Coordinator *coordinator) {
   coordinator->stopping = true;
   uv_close((uv_handle_t *)&coordinator->tick, NULL);
   uv_close((uv_handle_t *)&coordinator->due, NULL);
+  uv_close((uv_handle_t *)&coordinator->follow, NULL);
   for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++)
     uv_close((uv_handle_t *)&coordinator->signals[i], NULL);
   uv_close((uv_handle_t *)&coordinator->reload, NULL);
@@ -144,7 +157,8 @@ static void handles_init(Coordinator *coordinator) {
   uv_timer_init(&coordinator->loop, &coordinator->tick);
   uv_timer_init(&coordinator->loop, &coordinator->due);
   uv_timer_init(&coordinator->loop, &coordinator->limit);
-  coordinator->tick.data = coordinator->due.data = coordinator->limit.data = coordinator;
+  uv_timer_init(&coordinator->loop, &coordinator->follow);
+  coordinator->tick.data = coordinator->follow.data = coordinator->due.data = coordinator->limit.data = coordinator;
   for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++) {
     uv_signal_init(&coordinator->loop, &coordinator->signals[i]);
     coordinator->signals[i].data = coordinator;
@@ -154,6 +168,8 @@ static void handles_init(Coordinator *coordinator) {
   coordinator->reload.data = coordinator;
   uv_signal_start(&coordinator->reload, on_reload, SIGHUP);
   uv_timer_start(&coordinator->tick, on_tick, TICK_MS, TICK_MS);
+  if (ledger_shared(coordinator->ledger))
+    uv_timer_start(&coordinator->follow, on_follow, FOLLOW_MS, FOLLOW_MS);
 }
 
 static Status open_all(Coordinator *coordinator, Error *err) {

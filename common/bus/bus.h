@@ -14,7 +14,7 @@
 #include "common/base/buffer.h"
 #include "common/base/error.h"
 
-enum { BUS_MESSAGE_LIMIT = 4 << 20 };
+enum { BUS_MESSAGE_LIMIT = 4 << 20, BUS_PATIENCE_MS = 1000 };
 
 /* What a side of tls+tcp:// shows and whom it admits: PEM texts. TLS 1.2, both sides with a certificate of one
  * authority (mutual; mbedTLS inside nng). It admits a connection and no more: nng 1.5.2 does not say whose certificate
@@ -57,8 +57,10 @@ typedef struct BusClient BusClient;
 /* err is NULL on success; ERR_UNAVAILABLE or ERR_TIMEOUT otherwise. Called exactly once per request. */
 typedef void BusReplyCallback(void *user, const Error *err, const uint8_t *data, size_t size);
 
-/* urls: one or more coordinators; connections are made and made again in the background, REQ resends after resend_ms.
- * tls: as for the server; needed when one of the urls is tls+tcp. */
+/* urls: one or more coordinators. One of them is talked to at a time, the first one at first, since sessions are
+ * theirs; another one once there is no connection to it for BUS_PATIENCE_MS, or once it did not answer a request in its
+ * time. The connection is made and made again in the background, REQ resends after resend_ms. tls: as for the server;
+ * needed when one of the urls is tls+tcp. */
 Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_count, const BusTls *tls, int resend_ms,
                        BusClient **out, Error *err) MUST_CHECK;
 /* New connections with this certificate, then the old ones are closed. Requests under way are sent again by the new

@@ -2,6 +2,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
@@ -25,17 +26,18 @@ typedef struct Call {
   struct Call *previous, *next;
 } Call;
 
-/* The dialers of one certificate. */
-typedef struct Dialers {
-  size_t count;
-  nng_dialer items[];
-} Dialers;
+enum { LOOK_MS = 250 };
 
 struct BusClient {
   nng_socket socket;
   char **urls;
-  size_t url_count;
-  Dialers *dialers;
+  size_t url_count, current;
+  nng_tls_config *tls; /* NULL: no url wants it */
+  nng_dialer dialer;   /* of the current url */
+  bool dialed;
+  atomic_int connections; /* by nng's threads */
+  int64_t missed_us;      /* monotonic: since when there is none; 0: there is one, or it is not known yet */
+  uv_timer_t look;        /* with more than one url */
   Queue queue;
   Call *calls;
   void (*closed)(void *user);
@@ -77,6 +79,8 @@ static void finish(Call *call, int rc, nng_msg *message) {
   free(call);
 }
 
+static void move_on(BusClient *client);
+
 static void on_event(void *user, QueueItem *item) {
   (void)user;
   Call *call = (Call *)item;
@@ -93,72 +97,100 @@ static void on_event(void *user, QueueItem *item) {
     nng_msg_free(message);
     message = NULL;
   }
+  if (rc == NNG_ETIMEDOUT)
+    move_on(call->client);
   finish(call, rc, message);
 }
 
 /* ---- dialing ---- */
 
-static void *close_dialers(void *arg) {
-  Dialers *dialers = arg;
-  for (size_t i = 0; i < dialers->count; i++)
-    nng_dialer_close(dialers->items[i]);
-  free(dialers);
+static void *close_dialer(void *arg) {
+  nng_dialer *dialer = arg;
+  nng_dialer_close(*dialer);
+  free(dialer);
   return NULL;
 }
 
 /* On a thread of its own, as a socket is closed (closing.h): it may wait for a connection that is being made. */
-static void drop_dialers(Dialers *dialers) {
+static void drop_dialer(nng_dialer dialer) {
   pthread_t thread;
-  if (pthread_create(&thread, NULL, close_dialers, dialers) == 0)
+  nng_dialer *copy = memory_dup(&dialer, sizeof dialer);
+  if (pthread_create(&thread, NULL, close_dialer, copy) == 0)
     pthread_detach(thread);
   else
-    close_dialers(dialers);
+    close_dialer(copy);
 }
 
-static int dial_one(BusClient *client, const char *url, nng_tls_config *tls, Dialers *dialers) {
+/* A new connection to the current coordinator; the one there was is closed. */
+static Status dial(BusClient *client, nng_tls_config *tls, Error *err) {
   nng_dialer dialer;
+  const char *url = client->urls[client->current];
   int rc = nng_dialer_create(&dialer, client->socket, url);
+  if (!rc) {
+    rc = bus_address_secure(url) ? nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls) : 0;
+    rc = rc ? rc : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
+    if (rc)
+      drop_dialer(dialer);
+  }
   if (rc)
-    return rc;
-  dialers->items[dialers->count++] = dialer;
-  if (bus_address_secure(url))
-    rc = nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls);
-  return rc ? rc : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
+    return error_set(err, ERR_UNAVAILABLE, "cannot dial the coordinator: %s", nng_strerror(rc));
+  if (client->dialed)
+    drop_dialer(client->dialer);
+  client->dialer = dialer;
+  client->dialed = true;
+  client->missed_us = 0;
+  return STATUS_OK;
 }
 
-static Status dial(BusClient *client, const BusTls *tls, Error *err) {
+Status bus_client_admit(BusClient *client, const BusTls *tls, Error *err) {
   nng_tls_config *config = NULL;
   bool secure = false;
   for (size_t i = 0; i < client->url_count; i++)
     secure = secure || bus_address_secure(client->urls[i]);
   Status status = secure ? bus_tls_config(tls, NNG_TLS_MODE_CLIENT, &config, err) : STATUS_OK;
-  if (status)
-    return status;
-  Dialers *dialers = memory_alloc(sizeof *dialers + client->url_count * sizeof *dialers->items);
-  int rc = 0;
-  for (size_t i = 0; i < client->url_count && !rc; i++)
-    rc = dial_one(client, client->urls[i], config, dialers);
-  if (config)
-    nng_tls_config_free(config);
-  if (rc) {
-    drop_dialers(dialers);
-    return error_set(err, ERR_UNAVAILABLE, "cannot dial the coordinator: %s", nng_strerror(rc));
-  }
-  if (client->dialers)
-    drop_dialers(client->dialers);
-  client->dialers = dialers;
-  return STATUS_OK;
+  if (!status)
+    status = dial(client, config, err);
+  nng_tls_config *old = status ? config : client->tls;
+  if (!status)
+    client->tls = config;
+  if (old)
+    nng_tls_config_free(old);
+  return status;
 }
 
-Status bus_client_admit(BusClient *client, const BusTls *tls, Error *err) {
-  return dial(client, tls, err);
+/* To the next coordinator. */
+static void move_on(BusClient *client) {
+  Error ignored; /* then the old one is dialed on, and this is tried again */
+  if (client->url_count < 2)
+    return;
+  client->current = (client->current + 1) % client->url_count;
+  if (dial(client, client->tls, &ignored))
+    client->missed_us = 0;
+}
+
+static void on_look(uv_timer_t *timer) {
+  BusClient *client = timer->data;
+  int64_t now = clock_monotonic_us();
+  if (atomic_load(&client->connections) > 0)
+    client->missed_us = 0;
+  else if (!client->missed_us)
+    client->missed_us = now;
+  else if (now - client->missed_us >= BUS_PATIENCE_MS * 1000)
+    move_on(client);
+}
+
+static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg) {
+  (void)pipe;
+  BusClient *client = arg;
+  atomic_fetch_add(&client->connections, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
 static void free_client(BusClient *client) {
   for (size_t i = 0; i < client->url_count; i++)
     free(client->urls[i]);
   free(client->urls);
-  free(client->dialers);
+  if (client->tls)
+    nng_tls_config_free(client->tls);
   free(client);
 }
 
@@ -181,7 +213,9 @@ Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_coun
   nng_socket_set_ms(client->socket, NNG_OPT_REQ_RESENDTIME, resend_ms);
   nng_socket_set_ms(client->socket, NNG_OPT_RECONNMINT, 100);
   nng_socket_set_ms(client->socket, NNG_OPT_RECONNMAXT, 3000);
-  Status status = dial(client, tls, err);
+  nng_pipe_notify(client->socket, NNG_PIPE_EV_ADD_POST, on_pipe, client);
+  nng_pipe_notify(client->socket, NNG_PIPE_EV_REM_POST, on_pipe, client);
+  Status status = bus_client_admit(client, tls, err);
   if (!status && queue_open(&client->queue, loop, on_event, client) != 0)
     status = error_set(err, ERR_INTERNAL, "the event loop takes no more");
   if (status) {
@@ -189,6 +223,10 @@ Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_coun
     free_client(client);
     return status;
   }
+  uv_timer_init(loop, &client->look);
+  client->look.data = client;
+  if (url_count > 1)
+    uv_timer_start(&client->look, on_look, LOOK_MS, LOOK_MS);
   *out = client;
   return STATUS_OK;
 }
@@ -235,6 +273,9 @@ static void on_socket_closed(void *user) {
 void bus_client_close(BusClient *client, void (*closed)(void *user), void *user) {
   client->closed = closed;
   client->closed_user = user;
+  uv_close((uv_handle_t *)&client->look, NULL);
+  nng_pipe_notify(client->socket, NNG_PIPE_EV_ADD_POST, NULL, NULL);
+  nng_pipe_notify(client->socket, NNG_PIPE_EV_REM_POST, NULL, NULL);
   while (client->calls) {
     Call *call = client->calls;
     nng_aio_stop(call->aio); /* after this nothing pushes it any more */

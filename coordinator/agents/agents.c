@@ -110,6 +110,64 @@ static Status write_change(Agents *agents, const LedgerEnrollment *row, const Ag
   return status ? status : ledger_event_append(agents->ledger, &event, err);
 }
 
+static bool same_text(const char *a, const char *b) {
+  return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool same_row(const LedgerEnrollment *a, const LedgerEnrollment *b) {
+  return a->state == b->state && same_text(a->public_key, b->public_key) && same_text(a->serial, b->serial) &&
+         strcmp(a->token_hash, b->token_hash) == 0 && strcmp(a->spent_hash, b->spent_hash) == 0 &&
+         a->invited_us == b->invited_us && a->token_expires_us == b->token_expires_us &&
+         a->enrolled_us == b->enrolled_us && a->issued_us == b->issued_us && a->expires_us == b->expires_us &&
+         a->revoked_us == b->revoked_us;
+}
+
+static void tell(const Agents *agents, const Agent *agent) {
+  for (size_t i = 0; i < agents->observer_count; i++)
+    agents->observers[i].changed(agents->observers[i].user, agent);
+}
+
+/* Inside the transaction: what this change was made from must be what the ledger has; another coordinator may have
+ * changed it, such as revoked the agent. */
+static Status check_unchanged(const Agents *agents, const char *name, Error *err) {
+  CLEANUP(ledger_enrollment_release) LedgerEnrollment now = {0};
+  const Agent *known = find(agents, name);
+  Error missing;
+  if (!ledger_shared(agents->ledger) || (known && known->listed))
+    return STATUS_OK;
+  Status status = ledger_enrollment_get(agents->ledger, name, &now, &missing);
+  if (status && status != ERR_NOT_FOUND) {
+    *err = missing;
+    return status;
+  }
+  if (known ? !status && same_row(&known->row, &now) : status == ERR_NOT_FOUND)
+    return STATUS_OK;
+  error_set(err, ERR_UNAVAILABLE, "agent %s was changed by another coordinator at the same time", name);
+  error_remedy(err, "Look at it again (`pgseal agents`), and try once more.");
+  return ERR_UNAVAILABLE;
+}
+
+void agents_refresh(Agents *agents) {
+  LedgerEnrollment *rows = NULL;
+  size_t count = 0;
+  Error err;
+  if (ledger_enrollment_list(agents->ledger, &rows, &count, &err)) {
+    log_failure(LOG_LEVEL_ERROR, "the agents could not be read again; it is tried with the next change", &err);
+    return;
+  }
+  for (size_t i = 0; i < count; i++) {
+    Agent *agent = find(agents, rows[i].name);
+    if (agent && (agent->listed || same_row(&agent->row, &rows[i]))) {
+      ledger_enrollment_release(&rows[i]);
+      continue;
+    }
+    agent = agent ? agent : add(agents, rows[i].name);
+    assign(agent, &rows[i]);
+    tell(agents, agent);
+  }
+  free(rows);
+}
+
 Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *given, const Agent **out, Error *err) {
   AgentsChange whole = *given, *change = &whole;
   if (change->address) {
@@ -117,6 +175,8 @@ Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *gi
     json_object_set_new(change->detail, "address", json_string(change->address));
   }
   Status status = ledger_begin(agents->ledger, err);
+  if (!status)
+    status = check_unchanged(agents, row->name, err);
   if (!status)
     status = write_change(agents, row, change, err);
   if (!status)
@@ -132,8 +192,7 @@ Status agents_save(Agents *agents, LedgerEnrollment *row, const AgentsChange *gi
   if (!agent)
     agent = add(agents, row->name);
   assign(agent, row);
-  for (size_t i = 0; i < agents->observer_count; i++)
-    agents->observers[i].changed(agents->observers[i].user, agent);
+  tell(agents, agent);
   if (out)
     *out = agent;
   return STATUS_OK;

@@ -41,6 +41,8 @@ typedef struct Agent {
 /* ERR_CONFIG: an agent is listed in coordinator.yaml, and invited or enrolled as well. ERR_KEY_UNREADABLE: bus_tls. */
 Status agents_open(const CoordinatorConfig *config, Ledger *ledger, Agents **out, Error *err) MUST_CHECK;
 void agents_close(Agents *agents); /* NULL is fine */
+/* Another coordinator on the same ledger changed one or more: they are read again, and observers are told. */
+void agents_refresh(Agents *agents);
 /* Called after an agent was added, or gained or lost what it may do. */
 void agents_observe(Agents *agents, void (*changed)(void *user, const Agent *agent), void *user);
 

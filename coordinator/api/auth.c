@@ -38,7 +38,7 @@ static void note_use(Api *api, LedgerToken *token) {
   Error err;
   Status status = ledger_begin(api->ledger, &err);
   if (!status)
-    status = ledger_token_update(api->ledger, token, &err);
+    status = ledger_token_used(api->ledger, token->id, now, &err);
   if (!status)
     status = ledger_commit(api->ledger, &err);
   if (status) {

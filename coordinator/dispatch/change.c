@@ -53,18 +53,24 @@ void change_finished(Change *change, const char *checkpoint_id) {
   ARRAY_PUSH(change->finished, change->finished_count, memory_strdup(checkpoint_id));
 }
 
+void observers_event(const Dispatch *dispatch, const LedgerEvent *event) {
+  for (size_t i = 0; i < dispatch->observer_count; i++) {
+    if (dispatch->observers[i].event)
+      dispatch->observers[i].event(dispatch->observers[i].user, event);
+  }
+}
+
 static void notify(const Change *change) {
-  const Dispatch *dispatch = change->dispatch;
+  Dispatch *dispatch = change->dispatch;
   for (size_t i = 0; i < change->event_count; i++) {
     const LedgerEvent *event = &change->events[i];
     log_info(event->kind, "database", event->database ? event->database : "", "checkpoint",
              event->checkpoint_id ? event->checkpoint_id : "", "job", event->job_id ? event->job_id : "", "agent",
              event->agent ? event->agent : "", NULL);
-    for (size_t j = 0; j < dispatch->observer_count; j++) {
-      if (dispatch->observers[j].event)
-        dispatch->observers[j].event(dispatch->observers[j].user, event);
-    }
+    if (!ledger_shared(dispatch->ledger))
+      observers_event(dispatch, event);
   }
+  beside_pull(dispatch, change->event_count); /* in the order of the chain, others' too */
   for (size_t j = 0; j < dispatch->observer_count; j++) {
     const DispatchObserver *observer = &dispatch->observers[j];
     for (size_t i = 0; observer->finished && i < change->finished_count; i++)

@@ -32,7 +32,9 @@ Status dispatch_open(const CoordinatorConfig *config, Ledger *ledger, Dispatch *
     return status;
   agents_observe(dispatch->agents, dispatch_agent_changed, dispatch);
   dispatch->tunnels = tunnels_new(ledger);
-  status = open_jobs(dispatch, &first, err);
+  status = beside_open(dispatch, err);
+  if (status == STATUS_OK)
+    status = open_jobs(dispatch, &first, err);
   if (status != STATUS_OK)
     return status;
   for (OpenJob *open = first; open; open = open->after)
@@ -56,6 +58,9 @@ void dispatch_close(Dispatch *dispatch) {
   open_jobs_close(dispatch);
   free(dispatch->observers);
   free(dispatch->seen_us);
+  free(dispatch->told_us);
+  free(dispatch->id);
+  json_decref(dispatch->beats);
   free(dispatch->offers);
   free(dispatch->majors);
   agents_close(dispatch->agents);
@@ -173,6 +178,8 @@ static const Agent *remember(Dispatch *dispatch, const char *agent) {
     size_t too = count;
     ARRAY_PUSH(dispatch->offers, count, 0);
     ARRAY_PUSH(dispatch->majors, too, 0);
+    too = dispatch->seen_count;
+    ARRAY_PUSH(dispatch->told_us, too, 0);
     ARRAY_PUSH(dispatch->seen_us, dispatch->seen_count, 0);
   }
   return known;
@@ -182,6 +189,17 @@ void dispatch_agent_seen(Dispatch *dispatch, const char *agent) {
   const Agent *known = remember(dispatch, agent);
   if (known)
     dispatch->seen_us[known->index] = dispatch->monotonic_us();
+}
+
+void dispatch_agent_told(Dispatch *dispatch, const char *agent, int64_t heard_us, uint32_t offers, uint64_t majors) {
+  const Agent *known = remember(dispatch, agent);
+  if (!known || dispatch->told_us[known->index] >= heard_us)
+    return;
+  dispatch->told_us[known->index] = heard_us;
+  if (dispatch->seen_us[known->index] >= heard_us)
+    return;
+  dispatch->offers[known->index] = offers;
+  dispatch->majors[known->index] = majors;
 }
 
 void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *capabilities, size_t count) {
@@ -222,8 +240,10 @@ bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind ki
 
 bool dispatch_agent_live(Dispatch *dispatch, const char *agent) {
   const Agent *known = agents_find(dispatch->agents, agent);
-  int64_t seen =
-      known && agent_admitted(known) && known->index < dispatch->seen_count ? dispatch->seen_us[known->index] : 0;
+  int64_t seen = 0;
+  if (known && agent_admitted(known) && known->index < dispatch->seen_count)
+    seen = dispatch->seen_us[known->index] > dispatch->told_us[known->index] ? dispatch->seen_us[known->index]
+                                                                             : dispatch->told_us[known->index];
   return seen > 0 && dispatch->monotonic_us() - seen <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
 }
 

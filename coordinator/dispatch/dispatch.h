@@ -181,6 +181,12 @@ Status dispatch_result(Dispatch *dispatch, const char *agent, const Pgseal__Resu
 Status dispatch_walk_jobs(Dispatch *dispatch, void (*visit)(void *user, const LedgerJob *job), void *user,
                           Error *err) MUST_CHECK;
 
+/* Several coordinators may share a ledger (ledger_shared). Each serves requests and agents; one leads: it alone does
+ * what time demands (expired leases, nobody to take a job, schedules). Observers are told of what the others do, too,
+ * in the order of the chain. Call dispatch_follow up to five times a second; it costs nothing where there is nothing
+ * new. */
+void dispatch_follow(Dispatch *dispatch);
+bool dispatch_leads(const Dispatch *dispatch); /* as of the last tick */
 /* Call every second: expired leases, no_agent, backoff that has run out. */
 void dispatch_tick(Dispatch *dispatch);
 

@@ -22,6 +22,7 @@
  *   hold.c      what operators hold back
  *   scheduled.c  requests that the schedule makes
  *   limits.c    how many dumps may run at once
+ *   beside.c    other coordinators on the same ledger: what they do, who leads
  *   gone.c      an agent that may nothing any more: its jobs go to others
  *   tick.c      time: expired leases, nobody to take a job, backoff that ran out
  */
@@ -44,8 +45,10 @@ typedef struct Track {
   int64_t lease_until_us; /* what counts; the ledger's copy is for display */
   int64_t capable_us;     /* the last time a live agent could have taken it, or since when it waits */
   bool waiting;           /* capable_us runs */
-  bool held;              /* its result came before the dump's; it will come again */
-  size_t taker;           /* index of the agent that could have taken it last */
+  int64_t written_until_us; /* the ledger's lease_until_us as this coordinator wrote it last, */
+  int64_t seen_until_us;    /* and as it saw it last: another value is a renewal, by whichever coordinator */
+  bool held;                /* its result came before the dump's; it will come again */
+  size_t taker;             /* index of the agent that could have taken it last */
 } Track;
 
 typedef struct OpenJobs OpenJobs;
@@ -66,6 +69,7 @@ struct Dispatch {
   uint64_t fleet_stamp, fleet_seen; /* of the file that is watched: as it was read, as it was last tick */
   char *fleet_problem;
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
+  int64_t *told_us; /* the same, as other coordinators heard of it */
   uint32_t *offers; /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
   uint64_t *majors; /* of the same: bit 0: it knows of trials; others: it has the tools of that major version */
   size_t seen_count;
@@ -73,6 +77,14 @@ struct Dispatch {
   size_t hold_count;
   int64_t ticked_us; /* wall clock of the last tick */
   int64_t awake_us;  /* its monotonic time; before the first one: when this was opened */
+  /* Of a ledger that is shared (beside.c): */
+  char *id;            /* this coordinator's */
+  bool leads;          /* as of the last tick; always, if it is not shared */
+  int64_t followed;    /* the last event that the observers were told of */
+  int64_t followed_us; /* monotonic, as the next one */
+  int64_t present_us;  /* when it last told the others whom it hears of */
+  int64_t beat;
+  json_t *beats; /* of the others, by their id, as last seen */
   int64_t (*wall_us)(void);
   int64_t (*monotonic_us)(void);
 };
@@ -85,6 +97,8 @@ bool job_suits(const Dispatch *dispatch, const ConfigAgent *agent, const LedgerJ
 bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind);
 Track *track_find(const Dispatch *dispatch, const char *job_id); /* NULL: not an open job, or nothing is known yet */
 Track *track_get(Dispatch *dispatch, const LedgerJob *job);      /* made if need be; valid until the next call */
+/* Another coordinator heard of it at that (monotonic) time, and was told what it does. */
+void dispatch_agent_told(Dispatch *dispatch, const char *agent, int64_t heard_us, uint32_t offers, uint64_t majors);
 void track_remove(Dispatch *dispatch, const char *job_id);
 int64_t dispatch_lease_us(const Dispatch *dispatch);
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database);
@@ -136,6 +150,18 @@ Status change_note(Change *change, const char *kind, const char *database, const
 void change_finished(Change *change, const char *checkpoint_id); /* tell after commit that it is in a final state */
 Status change_commit(Change *change, Error *err) MUST_CHECK;     /* durable, then the observers are called */
 void change_release(Change *change);
+
+void observers_event(const Dispatch *dispatch, const LedgerEvent *event);
+
+/* beside.c. Nothing of it does anything if the ledger is not shared. */
+Status beside_open(Dispatch *dispatch, Error *err) MUST_CHECK;
+/* Tells the observers of what was appended since; own: how many events of it are this coordinator's. */
+void beside_pull(Dispatch *dispatch, size_t own);
+void beside_lead(Dispatch *dispatch); /* sets `leads`; who begins to lead gives every lease its whole time */
+/* Leases that other coordinators renewed have their whole time again here. */
+void beside_take_renewals(Dispatch *dispatch);
+/* The agent still holds the job: its lease must not run out elsewhere, either. */
+void beside_renew(Dispatch *dispatch, const LedgerJob *job);
 
 /* work.c */
 typedef struct Work {

@@ -232,8 +232,9 @@ static Status give_one_back(Dispatch *dispatch, const LedgerJob *job, Error *err
   Status status = change_begin(dispatch, &change, err);
   if (status == STATUS_OK)
     status = work_load(dispatch, job->checkpoint_id, &work, err);
-  if (status == STATUS_OK)
-    status = job_retry(&change, &work, work_job(&work, job->id), &cause, true, err);
+  LedgerJob *now = status == STATUS_OK ? work_job(&work, job->id) : NULL;
+  if (now && job_held(now) && now->fencing == job->fencing) /* another coordinator may have been faster */
+    status = job_retry(&change, &work, now, &cause, true, err);
   return status == STATUS_OK ? change_commit(&change, err) : status;
 }
 

@@ -155,7 +155,8 @@ Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work) {
   const json_t *progress = dump->progress;
   if (job_held(dump)) {
     const Track *track = track_get(dispatch, dump);
-    progress = track->progress ? track->progress : dump->progress;
+    bool newer = !ledger_shared(dispatch->ledger) || track->written_until_us == dump->lease_until_us;
+    progress = track->progress && newer ? track->progress : dump->progress;
     follow->state = PGSEAL__FOLLOW__STATE__DUMPING;
   } else if (dump->state == JOB_DONE && checkpoint->manifest_sha256) {
     follow->state = PGSEAL__FOLLOW__STATE__STORED;

@@ -14,8 +14,9 @@ static bool phase_changed(const LedgerJob *job, const json_t *progress) {
 }
 
 /* First progress and new phases are written at once; the rest once a second. */
-static Status write_progress(Dispatch *dispatch, LedgerJob *job, json_t *progress, bool *written, Error *err) {
-  const Track *track = track_get(dispatch, job);
+static Status write_progress(Dispatch *dispatch, LedgerJob *job, json_t *progress, bool *written, bool *held,
+                             Error *err) {
+  Track *track = track_get(dispatch, job);
   int64_t now = dispatch->monotonic_us();
   bool due = job->state == JOB_LEASED || now - track->written_us >= PROGRESS_WRITE_US || phase_changed(job, progress);
   *written = due;
@@ -26,7 +27,8 @@ static Status write_progress(Dispatch *dispatch, LedgerJob *job, json_t *progres
   json_decref(job->progress);
   job->progress = json_incref(progress);
   job->lease_until_us = dispatch->wall_us() + dispatch_lease_us(dispatch);
-  return ledger_job_update(dispatch->ledger, job, err); /* one statement: a transaction of its own */
+  track->written_until_us = job->lease_until_us;
+  return ledger_job_progress(dispatch->ledger, job, held, err); /* one statement: a transaction of its own */
 }
 
 static bool holds(const LedgerJob *job, const char *agent, uint64_t fencing) {
@@ -38,9 +40,10 @@ static Status take(Dispatch *dispatch, Work *work, LedgerJob *job, const Pgseal_
   json_t *progress = intake_progress(message);
   if (rehearsal_begun(dispatch, job))
     json_object_set_new(progress, "begun", json_true());
-  bool written = false;
-  Status status = write_progress(dispatch, job, progress, &written, err);
-  if (status != STATUS_OK) {
+  bool written = false, held = true;
+  Status status = write_progress(dispatch, job, progress, &written, &held, err);
+  if (status != STATUS_OK || !held) { /* it was held when it was read: another coordinator ended it since */
+    reply->lease_lost = !held;
     json_decref(progress);
     return status;
   }

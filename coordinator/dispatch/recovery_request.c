@@ -222,6 +222,10 @@ Status dispatch_request_recovery(Dispatch *dispatch, LedgerJobKind kind, json_t 
   CLEANUP(ledger_job_release)
   LedgerJob job = new_job(dispatch, kind, &checkpoint, request, actor, idempotency_key);
   status = insert(dispatch, &checkpoint, &job, requester, err);
+  if (status == ERR_CONFLICT && idempotency_key) { /* another coordinator was asked the same a moment ago */
+    Status again = join(dispatch, kind, request, actor, idempotency_key, out, joined, err);
+    return again == STATUS_OK && !*joined ? status : again;
+  }
   if (status != STATUS_OK)
     return status;
   *out = job;

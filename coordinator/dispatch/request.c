@@ -234,6 +234,13 @@ Status dispatch_request_checkpoint(Dispatch *dispatch, const char *database, con
   if (status == STATUS_OK)
     status =
         request_add_checkpoint(&change, database, tag, requester, idempotency_key, PRIORITY_ASKED, &checkpoint, err);
+  if (status == ERR_CONFLICT && idempotency_key) { /* another coordinator was asked the same a moment ago */
+    change_release(&change);
+    *joined = false;
+    Status again =
+        join(dispatch, database, tag, requester->name ? requester->name : "", idempotency_key, out, joined, err);
+    return again == STATUS_OK && !*joined ? status : again;
+  }
   if (status == STATUS_OK)
     status = change_commit(&change, err);
   if (status != STATUS_OK)

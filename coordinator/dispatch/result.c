@@ -120,8 +120,8 @@ static Status apply(Change *change, Work *work, LedgerJob *job, const Pgseal__Jo
 /* The ledger's copy of the progress may be a little old; a later drill follows what it says. */
 static void keep_progress(Dispatch *dispatch, LedgerJob *job) {
   const Track *track = track_get(dispatch, job);
-  if (!track->progress)
-    return;
+  if (!track->progress || (ledger_shared(dispatch->ledger) && track->written_until_us != job->lease_until_us))
+    return; /* or another coordinator heard of it later */
   json_decref(job->progress);
   job->progress = json_incref(track->progress);
 }
@@ -135,6 +135,8 @@ static Status take_result(Dispatch *dispatch, const LedgerJob *found, const Pgse
   if (status != STATUS_OK)
     return status;
   LedgerJob *job = work_job(&work, found->id);
+  if (!job || !job_held(job) || job->fencing != found->fencing) /* since: by this very result, told elsewhere too */
+    return STATUS_OK;
   keep_progress(dispatch, job);
   status = apply(&change, &work, job, message->result, err);
   if (status == STATUS_OK)
@@ -142,6 +144,8 @@ static Status take_result(Dispatch *dispatch, const LedgerJob *found, const Pgse
   if (status == ERR_UNAVAILABLE) { /* it will come again: the lease must not run out before */
     Track *track = track_get(dispatch, found);
     track->held = true;
+    change_release(&change);
+    beside_renew(dispatch, found);
     track->lease_until_us = dispatch->monotonic_us() + dispatch_lease_us(dispatch);
   }
   return status;

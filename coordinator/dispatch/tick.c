@@ -17,6 +17,14 @@ static void forget_ended(Dispatch *dispatch) {
   }
 }
 
+/* An earlier job of this tick may have ended it, or another coordinator given it to somebody, or renewed its lease. */
+static bool as_found(const Dispatch *dispatch, const LedgerJob *job, const LedgerJob *found) {
+  if (job_state_final(job->state) || job->fencing != found->fencing || job_held(job) != job_held(found))
+    return false;
+  const Track *track = job_held(job) && ledger_shared(dispatch->ledger) ? track_find(dispatch, job->id) : NULL;
+  return !track || job->lease_until_us == track->seen_until_us;
+}
+
 /* One job in one transaction: what goes wrong with it must not hold up the others. */
 static void end_attempt(Dispatch *dispatch, const LedgerJob *found, const Error *cause, bool give_up) {
   CLEANUP(change_release) Change change = {0};
@@ -26,7 +34,7 @@ static void end_attempt(Dispatch *dispatch, const LedgerJob *found, const Error 
   if (status == STATUS_OK)
     status = work_load(dispatch, found->checkpoint_id, &work, &err);
   LedgerJob *job = status == STATUS_OK ? work_job(&work, found->id) : NULL;
-  if (job && !job_state_final(job->state)) { /* an earlier job of this tick may have ended it */
+  if (job && as_found(dispatch, job, found)) {
     status = give_up ? job_fail(&change, &work, job, JOB_EVENT_GIVE_UP, cause, &err)
                      : job_retry(&change, &work, job, cause, true, &err);
   }
@@ -158,6 +166,8 @@ static void leave_out_standstill(Dispatch *dispatch) {
   for (size_t i = 0; i < dispatch->seen_count; i++) {
     if (dispatch->seen_us[i])
       dispatch->seen_us[i] = sooner(dispatch->seen_us[i] + late, now);
+    if (dispatch->told_us[i])
+      dispatch->told_us[i] = sooner(dispatch->told_us[i] + late, now);
   }
 }
 
@@ -166,7 +176,9 @@ void dispatch_tick(Dispatch *dispatch) {
   bool due = false; /* others may have something to do now */
   Error err;
   leave_out_standstill(dispatch);
-  agents_tick(dispatch->agents);
+  beside_lead(dispatch);
+  if (dispatch->leads)
+    agents_tick(dispatch->agents);
   fleet_tick(dispatch);
   hold_tick(dispatch);
   Status status = ledger_moved(dispatch->ledger, &due, &err);
@@ -176,17 +188,19 @@ void dispatch_tick(Dispatch *dispatch) {
     log_failure(LOG_LEVEL_ERROR, "open jobs could not be read", &err);
     return;
   }
+  beside_take_renewals(dispatch);
   int64_t now = dispatch->wall_us();
   forget_ended(dispatch);
   for (OpenJob *open = first; open; open = open->after) {
     const LedgerJob *job = &open->job;
-    if (open->over) /* an earlier one of this tick has ended it */
+    if (!job_held(job))
+      due = due || (job->not_before_us > dispatch->ticked_us && job->not_before_us <= now);
+    if (open->over || !dispatch->leads) /* an earlier one of this tick has ended it */
       continue;
     if (job_held(job)) {
       check_lease(dispatch, job);
       continue;
     }
-    due = due || (job->not_before_us > dispatch->ticked_us && job->not_before_us <= now);
     if (!check_approval(dispatch, job))
       check_taker(dispatch, job, must_have_agent(dispatch, job));
   }

@@ -9,6 +9,7 @@
  *   schema.c      numbered migrations
  *   chain.c       the hash chain of events
  *   records.c     freeing records
+ *   shared.c      what several coordinators on one ledger know of each other
  *   checkpoint.c  newest.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  fleet.c  schedule.c
  *   the statements
  *
@@ -49,6 +50,10 @@ typedef struct DbOps {
   int64_t (*read_integer)(void *statement, int at);  /* 0 for NULL */
   double (*read_real)(void *statement, int at);      /* 0 for NULL */
   void (*reset)(void *statement);                    /* ready to be bound again */
+
+  /* Of databases that several coordinators share; NULL of others. */
+  bool (*changed)(void *driver); /* somebody else committed since it was last asked, or may have */
+  Status (*lead)(void *driver, bool *leads, Error *err);
 
   Status (*version)(void *driver, int64_t *version, Error *err); /* of the schema; 0: none yet */
   /* Runs the migration and marks it as done, in one transaction. */

@@ -75,6 +75,20 @@ static Status read_row(DbStatement *s, LedgerEnrollment *out, Error *err) {
   return STATUS_OK;
 }
 
+Status ledger_enrollment_get(Ledger *ledger, const char *name, LedgerEnrollment *out, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, "SELECT " COLUMNS " FROM enrollment WHERE name = ?", &s, err);
+  int at = 1;
+  bool row = false;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, name);
+  status = db_step(ledger, s, &row, err);
+  if (status != STATUS_OK)
+    return status;
+  return row ? read_row(s, out, err) : error_set(err, ERR_NOT_FOUND, "the ledger has no agent %s", name);
+}
+
 Status ledger_enrollment_list(Ledger *ledger, LedgerEnrollment **items, size_t *count, Error *err) {
   STATEMENT(s);
   Status status = db_statement(ledger, "SELECT " COLUMNS " FROM enrollment ORDER BY name", &s, err);

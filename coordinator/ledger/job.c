@@ -110,6 +110,30 @@ Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) {
   return write_job(ledger, s, job, err);
 }
 
+Status ledger_job_progress(Ledger *ledger, const LedgerJob *job, bool *held, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "UPDATE job SET state = ?, progress = ?, lease_until_us = ? "
+                            "WHERE id = ? AND fencing = ? AND agent = ? AND state IN ('leased', 'running')";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, job_state_name(job->state));
+  db_bind_json(s, &at, job->progress);
+  db_bind_integer(s, &at, job->lease_until_us);
+  db_bind_text(s, &at, job->id);
+  db_bind_integer(s, &at, (int64_t)job->fencing);
+  db_bind_text(s, &at, job->agent);
+  Error none;
+  status = write_job(ledger, s, job, &none);
+  *held = status == STATUS_OK;
+  if (status != STATUS_OK && status != ERR_NOT_FOUND) {
+    *err = none;
+    return status;
+  }
+  return STATUS_OK;
+}
+
 /* The one row of a bound statement. */
 static Status read_one(Ledger *ledger, DbStatement *s, const char *name, LedgerJob *out, Error *err) {
   bool row = false;

@@ -206,6 +206,26 @@ Status ledger_conninfo_check(const char *conninfo, bool *password, Error *err) M
 const char *ledger_name(const Ledger *ledger); /* where it is, without secrets; valid while it is open */
 void ledger_close(Ledger *ledger);
 
+/* Several coordinators on one ledger. Can there be others? */
+bool ledger_shared(const Ledger *ledger);
+/* Somebody else wrote since this was last asked, or may have; costs nothing. False if it is not shared. */
+bool ledger_changed(Ledger *ledger);
+/* One of them leads: at most one is told so at a time, until it closes the ledger or loses its connection; whoever asks
+ * when nobody does is the next. What it writes is written on that very connection: once it has lost the lead, none of
+ * it is. Not shared: always this one. */
+Status ledger_lead(Ledger *ledger, bool *leads, Error *err) MUST_CHECK;
+/* What a coordinator tells the others. */
+typedef struct LedgerPresence {
+  char *id;
+  int64_t beat;    /* another one each time */
+  json_t *agents;  /* owned; whom it hears of: {name: [microseconds since, offers,
+                      majors]} */
+  int64_t seen_us; /* wall clock */
+} LedgerPresence;
+Status ledger_presence_put(Ledger *ledger, const LedgerPresence *presence, Error *err) MUST_CHECK; /* or update */
+Status ledger_presence_list(Ledger *ledger, LedgerPresence **items, size_t *count, Error *err) MUST_CHECK;
+void ledger_presence_list_free(LedgerPresence *items, size_t count);
+
 Status ledger_begin(Ledger *ledger, Error *err) MUST_CHECK;
 Status ledger_commit(Ledger *ledger, Error *err) MUST_CHECK;
 void ledger_rollback(Ledger *ledger); /* fine when nothing is open */
@@ -239,6 +259,15 @@ Status ledger_moved(Ledger *ledger, bool *moved, Error *err) MUST_CHECK;
 
 Status ledger_job_insert(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
 Status ledger_job_update(Ledger *ledger, const LedgerJob *job, Error *err) MUST_CHECK;
+/* state, progress and lease_until_us alone, of a job that is leased or running still, under this lease; else !*held. */
+Status ledger_job_progress(Ledger *ledger, const LedgerJob *job, bool *held, Error *err) MUST_CHECK;
+/* Of the jobs that are held. */
+typedef struct LedgerLease {
+  char *job_id;
+  int64_t until_us;
+} LedgerLease;
+Status ledger_job_leases(Ledger *ledger, LedgerLease **items, size_t *count, Error *err) MUST_CHECK;
+void ledger_lease_list_free(LedgerLease *items, size_t count);
 Status ledger_job_get(Ledger *ledger, const char *id, LedgerJob *out, Error *err) MUST_CHECK;
 /* Oldest first. Recovery jobs that are over are left out: there may be any number of them. */
 Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **items, size_t *count,
@@ -279,6 +308,8 @@ Status ledger_token_insert(Ledger *ledger, const LedgerToken *token,
 Status ledger_token_by_hash(Ledger *ledger, const char *hash, LedgerToken *out,
                             Error *err) MUST_CHECK; /* ERR_NOT_FOUND; revoked ones too */
 Status ledger_token_update(Ledger *ledger, const LedgerToken *token, Error *err) MUST_CHECK;
+/* last_used_us alone: what was read of the rest may be old. */
+Status ledger_token_used(Ledger *ledger, const char *id, int64_t now_us, Error *err) MUST_CHECK;
 Status ledger_token_list(Ledger *ledger, LedgerToken **items, size_t *count, Error *err) MUST_CHECK;
 void ledger_token_release(LedgerToken *token);
 void ledger_token_list_free(LedgerToken *items, size_t count);
@@ -288,6 +319,8 @@ Status ledger_agent_list(Ledger *ledger, LedgerAgent **items, size_t *count, Err
 void ledger_agent_list_free(LedgerAgent *items, size_t count);
 
 Status ledger_enrollment_put(Ledger *ledger, const LedgerEnrollment *row, Error *err) MUST_CHECK; /* insert or update */
+Status ledger_enrollment_get(Ledger *ledger, const char *name, LedgerEnrollment *out,
+                             Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
 Status ledger_enrollment_list(Ledger *ledger, LedgerEnrollment **items, size_t *count, Error *err) MUST_CHECK;
 void ledger_enrollment_release(LedgerEnrollment *row);
 /* Every signing key (hex) that an agent was enrolled with; never removed. Again: fine, if it is the same agent's and

@@ -89,6 +89,17 @@ Status ledger_token_update(Ledger *ledger, const LedgerToken *token, Error *err)
   return db_change(ledger, s, "token", token->name, err);
 }
 
+Status ledger_token_used(Ledger *ledger, const char *id, int64_t now_us, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, "UPDATE token SET last_used_us = ? WHERE id = ?", &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_integer(s, &at, now_us);
+  db_bind_text(s, &at, id);
+  return db_change(ledger, s, "token", id, err);
+}
+
 Status ledger_token_list(Ledger *ledger, LedgerToken **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT " TOKEN_COLUMNS " FROM token ORDER BY created_us, id";

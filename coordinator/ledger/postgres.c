@@ -8,6 +8,7 @@
 #include "common/base/memory.h"
 
 #define CONNECT_SECONDS "3"
+#define IDLE "10s"
 enum { RETRY_SECONDS = 2 };
 
 /* ---- what goes wrong ---- */
@@ -73,11 +74,16 @@ static Status settle(Postgres *postgres, Error *err) {
       "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', "
       "'local');"
       "SET default_transaction_isolation = 'read committed'; SET lock_timeout = '10s'; SET statement_timeout = '60s';"
-      "SET idle_in_transaction_session_timeout = '10s'; SET standard_conforming_strings = on";
+      "SET idle_in_transaction_session_timeout = '10s'; SET standard_conforming_strings = on;"
+      "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
+      "SET tcp_user_timeout = 10000";
   Status status = postgres_run(postgres, settings, err);
   if (status == STATUS_OK && postgres->read_only)
-    status = postgres_run(postgres, "SET default_transaction_read_only = on", err);
-  return status;
+    return postgres_run(postgres, "SET default_transaction_read_only = on", err);
+  if (status == STATUS_OK && postgres_server_major(postgres->connection) >= 14)
+    status = postgres_run(postgres, "SET idle_session_timeout = '" IDLE "'", err);
+  postgres->told = true; /* what was told meanwhile was not heard */
+  return status == STATUS_OK ? postgres_run(postgres, "LISTEN pgseal", err) : status;
 }
 
 static Status connect(Postgres *postgres, Error *err) {
@@ -100,8 +106,14 @@ static Status connect(Postgres *postgres, Error *err) {
 Status postgres_ready(Postgres *postgres, Error *err) {
   if (postgres->broken)
     return unavailable(postgres, "the transaction was lost", err);
+  if (postgres->connection)
+    PQconsumeInput(postgres->connection); /* a connection that the server ended says so now */
   if (postgres->connection && !postgres_lost(postgres))
     return STATUS_OK;
+  if (postgres->open) {
+    postgres->broken = true;
+    return unavailable(postgres, "the connection was lost", err);
+  }
   bool had = postgres->connection != NULL;
   Status status = connect(postgres, err);
   if (status == STATUS_OK && had)
@@ -144,7 +156,7 @@ static Status commit(void *driver, Error *err) {
     rollback(postgres);
     return unavailable(postgres, "the transaction was lost; nothing of it was written", err);
   }
-  Status status = postgres_run(postgres, "COMMIT", err);
+  Status status = postgres_run(postgres, "NOTIFY pgseal; COMMIT", err);
   if (status != STATUS_OK && postgres_lost(postgres))
     status = unavailable(postgres, "the connection was lost at the commit: whether it was written is not known", err);
   if (status != STATUS_OK)
@@ -156,6 +168,38 @@ static Status commit(void *driver, Error *err) {
 static bool in_transaction(const void *driver) {
   const Postgres *postgres = driver;
   return postgres->open;
+}
+
+/* ---- others ---- */
+
+static bool changed(void *driver) {
+  Postgres *postgres = driver;
+  if (!postgres->connection)
+    return false;
+  PQconsumeInput(postgres->connection);
+  for (PGnotify *notify; (notify = PQnotifies(postgres->connection));) {
+    postgres->told = postgres->told || notify->be_pid != PQbackendPID(postgres->connection);
+    PQfreemem(notify);
+  }
+  bool told = postgres->told;
+  postgres->told = false;
+  return told;
+}
+
+static Status lead(void *driver, bool *leads, Error *err) {
+  Postgres *postgres = driver;
+  Status status = postgres_ready(postgres, err);
+  *leads = status == STATUS_OK && postgres->leads == postgres->number;
+  if (status != STATUS_OK || *leads)
+    return status;
+  CLEANUP(postgres_clear)
+  PGresult *result =
+      PQexec(postgres->connection, "SELECT pg_try_advisory_lock(1885827948, 'tip'::regclass::oid::int)"); /* "pgsl" */
+  if (PQresultStatus(result) != PGRES_TUPLES_OK)
+    return postgres_failure(postgres, result, "read", err);
+  *leads = PQgetvalue(result, 0, 0)[0] == 't';
+  postgres->leads = *leads ? postgres->number : 0;
+  return STATUS_OK;
 }
 
 /* ---- opening ---- */
@@ -186,6 +230,8 @@ static const DbOps postgres_ops = {
     .read_integer = postgres_read_integer,
     .read_real = postgres_read_real,
     .reset = postgres_reset,
+    .changed = changed,
+    .lead = lead,
     .version = postgres_version,
     .migrate = postgres_migrate,
 };

@@ -10,6 +10,10 @@
  * needs the hash of the one before it: there is nothing beside it that could go on.) What a transaction read before it
  * began may be old by then.
  *
+ * Who leads holds an advisory lock of its session, the same one that it writes on: what it has not any more, it cannot
+ * use. Each commit notifies the others. The server ends sessions that say nothing for IDLE (PostgreSQL 14 and later): a
+ * coordinator that stands still leads no longer than that.
+ *
  * A connection that is lost is made anew at the next statement outside a transaction; a statement that only reads, and
  * the beginning of a transaction, are tried once more on it. Everything else is ERR_UNAVAILABLE, and rolled back,
  * unless it was the commit itself: then it is not known. While the server is away, each call is answered at once but
@@ -28,6 +32,8 @@ typedef struct Postgres {
   unsigned number;    /* of the connection: statements are prepared on each */
   unsigned statements;
   bool read_only, open /* a transaction */, broken /* it is lost: only a rollback ends it */;
+  bool told;        /* somebody else may have written */
+  unsigned leads;   /* the number of the connection that has the lead; 0: none */
   int64_t retry_us; /* monotonic: no attempt to connect before that */
 } Postgres;
 

@@ -280,6 +280,14 @@ static const char migration_0010[] = "ALTER TABLE job ADD COLUMN priority INTEGE
 
 #define BOTH(migration)                                                                                                \
   { migration, migration }
+/* Coordinators that share this ledger. */
+static const char migration_0011[] = "CREATE TABLE coordinator ("
+                                     "  id TEXT PRIMARY KEY,"
+                                     "  beat INTEGER NOT NULL,"
+                                     "  agents TEXT NOT NULL,"
+                                     "  seen_us INTEGER NOT NULL"
+                                     ") STRICT;";
+
 static const struct Migration {
   const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
 } migrations[] = {
@@ -293,6 +301,7 @@ static const struct Migration {
     BOTH(migration_0008),
     BOTH(migration_0009),
     BOTH(migration_0010),
+    BOTH(migration_0011),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

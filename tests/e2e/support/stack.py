@@ -140,7 +140,7 @@ class Stack:
             drill["images"] = [{"major": m, "image": i} for m, i in self.images.items()]
         majors = set(self.images) | {NATIVE}
         config = {
-            "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{o.get('bus', self.bus)}"], "data": f"agent-{name}",
+            "agent": {"name": name, "coordinators": [f"tcp://127.0.0.1:{p}" for p in o.get("buses", [o.get("bus", self.bus)])], "data": f"agent-{name}",
                       "signing_key": f"keys/agent-{name}.key", "capabilities": self.agents[name],
                       "slots": o.get("slots", {"dump": 2, "drill": 2, "restore": 2})},
             "repository": {"file" if self.bucket else "directory": str(self.repository)},

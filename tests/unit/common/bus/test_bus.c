@@ -405,6 +405,64 @@ static void test_addresses_are_checked(void **state) {
   assert_non_null(strstr(err.message, f->url));
 }
 
+static void count_down(uv_timer_t *timer) {
+  --*(size_t *)timer->data;
+}
+
+static void let_pass(Fixture *f, int ms) {
+  size_t left = 1;
+  uv_timer_t timer = {.data = &left};
+  uv_timer_init(&f->loop, &timer);
+  uv_timer_start(&timer, count_down, (uint64_t)ms, 0);
+  while (left)
+    uv_run(&f->loop, UV_RUN_ONCE);
+  uv_close((uv_handle_t *)&timer, NULL);
+  uv_run(&f->loop, UV_RUN_NOWAIT);
+}
+
+/* Sessions are one coordinator's: all is asked of one, as long as it is there; what was under way is asked of the next.
+ */
+static void test_one_of_several_at_a_time(void **state) {
+  Fixture *f = *state;
+  Fixture second = {.wrong_answer = false};
+  Error err;
+  snprintf(second.url, sizeof second.url, "tcp://127.0.0.1:%d", free_port());
+  open_server(f, 64);
+  assert_int_equal(bus_server_open(&f->loop, second.url, NULL, 64, on_request, &second, &second.server, &err),
+                   STATUS_OK);
+  const char *urls[] = {f->url, second.url};
+  assert_int_equal(bus_client_open(&f->loop, urls, 2, NULL, 60000, &f->client, &err), STATUS_OK);
+  for (size_t i = 1; i <= 20; i++) {
+    ask(f, "x", 10000);
+    until(f, &f->answered, i);
+    if (i == 10)
+      let_pass(f, BUS_PATIENCE_MS + 600);
+  }
+  assert_true(f->served == 20 && second.served == 0);
+  ask(f, "parked", 20000);
+  until(f, &f->parked_count, 1);
+  close_server(f);
+  until(f, &second.parked_count, 1);
+  bus_request_reply(second.parked[0], "y", 1);
+  until(f, &f->answered, 21);
+  open_server(f, 64); /* which does not take it back */
+  let_pass(f, BUS_PATIENCE_MS + 600);
+  ask(f, "x", 10000);
+  until(f, &f->answered, 22);
+  assert_true(f->served == 21 && second.served == 2);
+  /* One that is there, but does not answer in time, is left. */
+  ask(f, "parked", 1000);
+  until(f, &f->failed, 1);
+  assert_int_equal(f->last_failure, ERR_TIMEOUT);
+  ask(f, "x", 10000);
+  until(f, &f->answered, 23);
+  assert_int_equal(f->served, 22);
+  close_client(f);
+  bus_server_close(second.server, on_closed, &second.server);
+  while (second.server)
+    uv_run(&f->loop, UV_RUN_ONCE);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_close_in_the_middle, setup, teardown),
@@ -413,6 +471,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_parked_requests_do_not_hold_up_others, setup, teardown),
       cmocka_unit_test_setup_teardown(test_dropped_is_resent, setup, teardown),
       cmocka_unit_test_setup_teardown(test_server_comes_later_and_again, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_one_of_several_at_a_time, setup, teardown),
       cmocka_unit_test_setup_teardown(test_timeout_is_one_bound, setup, teardown),
       cmocka_unit_test_setup_teardown(test_gone_client_is_noticed, setup, teardown),
       cmocka_unit_test_setup_teardown(test_all_places_taken, setup, teardown),
