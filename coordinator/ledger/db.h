@@ -87,6 +87,8 @@ void db_job_written(Ledger *ledger, const LedgerJob *job);
 extern const char schema_postgres_0007[]; /* postgres_schema.c */
 /* Brings an open database up to this version. ERR_CONFIG if it is of a newer pgseal. */
 Status schema_migrate(Ledger *ledger, Error *err) MUST_CHECK;
+Status schema_migrate_to(Ledger *ledger, int64_t version, Error *err) MUST_CHECK; /* for tests: no further */
+int64_t schema_latest(void);
 Status schema_check_version(Ledger *ledger, Error *err) MUST_CHECK; /* ERR_CONFIG unless it is exactly this version's */
 
 /* ---- statements ---- */

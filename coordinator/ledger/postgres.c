@@ -259,7 +259,7 @@ static void ledger_cleanup(Ledger **ledger) {
   ledger_close(*ledger);
 }
 
-Status ledger_open_postgres(const char *text, bool read_only, Ledger **out, Error *err) {
+Status postgres_open(const char *text, bool read_only, Ledger **out, Error *err) {
   Conninfo *conninfo = NULL;
   Status status = conninfo_parse(text, &conninfo, err);
   if (status != STATUS_OK)
@@ -269,6 +269,14 @@ Status ledger_open_postgres(const char *text, bool read_only, Ledger **out, Erro
   *postgres = (Postgres){.conninfo = conninfo, .name = name_of(conninfo), .read_only = read_only};
   CLEANUP(ledger_cleanup) Ledger *ledger = db_new(&postgres_ops, postgres, postgres->name);
   status = postgres_ready(postgres, err);
+  if (status == STATUS_OK)
+    *out = STEAL(ledger);
+  return status;
+}
+
+Status ledger_open_postgres(const char *text, bool read_only, Ledger **out, Error *err) {
+  CLEANUP(ledger_cleanup) Ledger *ledger = NULL;
+  Status status = postgres_open(text, read_only, &ledger, err);
   if (status == STATUS_OK)
     status = read_only ? schema_check_version(ledger, err) : schema_migrate(ledger, err);
   if (status == STATUS_OK && !read_only)

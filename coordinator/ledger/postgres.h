@@ -37,6 +37,8 @@ typedef struct Postgres {
   int64_t retry_us; /* monotonic: no attempt to connect before that */
 } Postgres;
 
+/* Connects, and does no more: for ledger_open_postgres, and tests of the schema. */
+Status postgres_open(const char *conninfo, bool read_only, Ledger **out, Error *err) MUST_CHECK;
 /* A connection that seems to be there, made if need be. */
 Status postgres_ready(Postgres *postgres, Error *err) MUST_CHECK;
 /* What went wrong, of a result (or NULL: of the connection). Never STATUS_OK; what is lost is noted. */

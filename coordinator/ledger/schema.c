@@ -314,10 +314,14 @@ static Status read_version(Ledger *ledger, int64_t *version, Error *err) {
   return ERR_CONFIG;
 }
 
-Status schema_migrate(Ledger *ledger, Error *err) {
+int64_t schema_latest(void) {
+  return (int64_t)ARRAY_SIZE(migrations);
+}
+
+Status schema_migrate_to(Ledger *ledger, int64_t wanted, Error *err) {
   int64_t version = 0;
   Status status = read_version(ledger, &version, err);
-  for (size_t i = (size_t)version; status == STATUS_OK && i < ARRAY_SIZE(migrations); i++) {
+  for (size_t i = (size_t)version; status == STATUS_OK && i < (size_t)wanted; i++) {
     const char *sql = ledger->ops->postgres ? migrations[i].postgres : migrations[i].sqlite;
     if (!sql)
       continue;
@@ -326,6 +330,10 @@ Status schema_migrate(Ledger *ledger, Error *err) {
       return error_prefix(err, "ledger migration %zu", i + 1);
   }
   return status;
+}
+
+Status schema_migrate(Ledger *ledger, Error *err) {
+  return schema_migrate_to(ledger, schema_latest(), err);
 }
 
 Status schema_check_version(Ledger *ledger, Error *err) {

@@ -128,46 +128,12 @@ static void test_jobs_of_4(void **state) {
   ledger_close(ledger);
 }
 
-/* Schema 7 makes it anew once more, and a ledger of schema 6 has reports that refer to it. */
-static void test_reports_of_6(void **state) {
-  Fixture *f = *state;
-  Ledger *ledger = NULL;
-  json_t *request = json_pack("{s:s}", "database", "shop"), *report = NULL;
-  LedgerJob *items;
-  size_t count;
-  OK(ledger_open_sqlite(f->path, &ledger, &f->err));
-  OK(ledger_job_recent(ledger, &(JobFilter){.limit = 1}, &items, &count, &f->err));
-  LedgerJob plan = {.id = (char *)"plan",
-                    .checkpoint_id = items[0].checkpoint_id,
-                    .database = items[0].database,
-                    .kind = LEDGER_JOB_PLAN,
-                    .attempt = 1,
-                    .requested_by = (char *)"me",
-                    .request = request};
-  OK(ledger_job_insert(ledger, &plan, &f->err));
-  OK(ledger_job_report_put(ledger, &plan, request, &f->err));
-  ledger_close(ledger);
-  sqlite3 *db = NULL;
-  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-  assert_int_equal(sqlite3_exec(db, "DROP TABLE fleet;" UNDO_10 UNDO_9 "PRAGMA user_version = 6", NULL, NULL, NULL),
-                   SQLITE_OK);
-  assert_int_equal(sqlite3_close(db), SQLITE_OK);
-  OK(ledger_open_sqlite(f->path, &ledger, &f->err));
-  OK(ledger_job_report_get(ledger, "plan", &report, &f->err));
-  assert_true(json_equal(report, request));
-  ledger_close(ledger);
-  ledger_job_list_free(items, count);
-  json_decref(request);
-  json_decref(report);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup_version_1, teardown)
       T(test_from_1),
       T(test_tokens_of_2),
       T(test_jobs_of_4),
-      T(test_reports_of_6),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
