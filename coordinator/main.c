@@ -17,6 +17,7 @@
 #include "coordinator/gateway/gateway.h"
 #include "coordinator/init.h"
 #include "coordinator/ledger/ledger.h"
+#include "coordinator/ledger_command.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/overview/overview.h"
 #include "coordinator/retention/retention.h"
@@ -39,6 +40,8 @@ static const char usage_text[] =
     "                  given (default: this machine's), the first token, and coordinator.yaml\n"
     "  certificate     make a new key and certificate for this coordinator, with --name HOST ...; SIGHUP takes them\n"
     "  ledger verify   verify the ledger's chain of events and exit; may run beside a coordinator\n"
+    "  ledger export   write all of the ledger to stdout, as lines of JSON; may run beside a coordinator\n"
+    "  ledger import   fill a new ledger with an export from stdin, once its chain is verified\n"
     "\n"
     "Options:\n"
     "  -c, --config FILE   the coordinator's configuration (see coordinator.yaml in the documentation)\n"
@@ -287,24 +290,6 @@ static int check(const CoordinatorConfig *config) {
   return 0;
 }
 
-static void ledger_cleanup(Ledger **ledger) {
-  ledger_close(*ledger);
-}
-
-static int verify(const CoordinatorConfig *config) {
-  CLEANUP(ledger_cleanup) Ledger *ledger = NULL;
-  Error err;
-  int64_t events;
-  char tip[65];
-  Status status = ledger_open(config->ledger, true, &ledger, &err);
-  if (status == STATUS_OK)
-    status = ledger_chain_verify(ledger, &events, tip, &err);
-  if (status != STATUS_OK)
-    return complain(&err);
-  printf("%s: %lld events, chain intact, last hash %s\n", ledger_name(ledger), (long long)events, tip);
-  return 0;
-}
-
 static int usage_error(const char *message) {
   fprintf(stderr, "pgseal-coordinator: %s\n\n%s", message, usage_text);
   return EXIT_USAGE;
@@ -334,11 +319,11 @@ static int init(const Words *words) {
 }
 
 static int command(const Words *words) {
-  bool is_verify =
-      words->count == 2 && strcmp(words->commands[0], "ledger") == 0 && strcmp(words->commands[1], "verify") == 0;
+  bool of_ledger =
+      words->count == 2 && strcmp(words->commands[0], "ledger") == 0 && ledger_command_known(words->commands[1]);
   if (is(words, "init"))
     return init(words);
-  if (words->count > 0 && !is(words, "check") && !is(words, "certificate") && !is_verify)
+  if (words->count > 0 && !is(words, "check") && !is(words, "certificate") && !of_ledger)
     return usage_error("unknown command");
   if (!words->path)
     return usage_error("--config FILE is missing");
@@ -350,7 +335,9 @@ static int command(const Words *words) {
     return check(config);
   if (is(words, "certificate"))
     return coordinator_certificate(config, words->hosts, words->host_count, &err) ? complain(&err) : 0;
-  return is_verify ? verify(config) : run(config);
+  if (of_ledger)
+    return ledger_command(config, words->commands[1], &err) ? complain(&err) : 0;
+  return run(config);
 }
 
 int main(int argc, char **argv) {

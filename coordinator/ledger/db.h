@@ -10,6 +10,7 @@
  *   chain.c       the hash chain of events
  *   records.c     freeing records
  *   shared.c      what several coordinators on one ledger know of each other
+ *   transfer.c    all of a ledger as lines of JSON, and back
  *   checkpoint.c  newest.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  fleet.c  schedule.c
  *   the statements
  *
@@ -28,14 +29,17 @@ enum { LEDGER_HASH_SIZE = 65, DB_NO_LIMIT = INT32_MAX };
 
 /* ---- the driver ---- */
 
+typedef enum DbType { DB_NULL, DB_INTEGER, DB_REAL, DB_TEXT } DbType;
+
 /* A driver's statement is opaque. Parameters count from 1, columns from 0. A failed bind leaves NULL, which NOT NULL
  * and CHECK constraints catch where it counts. */
 typedef struct DbOps {
   bool postgres;               /* whose migrations */
   void (*close)(void *driver); /* rolls back what is open */
   Status (*begin)(void *driver, Error *err);
-  Status (*commit)(void *driver, Error *err); /* durable; rolls back if it fails */
-  void (*rollback)(void *driver);             /* fine when nothing is open */
+  Status (*commit)(void *driver, Error *err);   /* durable; rolls back if it fails */
+  Status (*snapshot)(void *driver, Error *err); /* begins to read what is there now, until a rollback */
+  void (*rollback)(void *driver);               /* fine when nothing is open */
   bool (*in_transaction)(const void *driver);
 
   /* A violated constraint is ERR_CONFLICT, a database that is not to be had ERR_UNAVAILABLE. */
@@ -44,11 +48,15 @@ typedef struct DbOps {
   void (*bind_text)(void *statement, int at, const char *text); /* copied; NULL binds NULL */
   void (*bind_integer)(void *statement, int at, int64_t value);
   void (*bind_real)(void *statement, int at, double value);
+  void (*bind_null)(void *statement, int at); /* of whatever type it is compared with */
   Status (*step)(void *driver, void *statement, bool *row, Error *err);
   int64_t (*changes)(void *driver, void *statement); /* rows that it wrote */
   const char *(*read_text)(void *statement, int at); /* NULL for NULL; valid until the next step or reset */
   int64_t (*read_integer)(void *statement, int at);  /* 0 for NULL */
   double (*read_real)(void *statement, int at);      /* 0 for NULL */
+  int (*columns)(void *statement);                   /* of a row */
+  const char *(*column)(void *statement, int at);    /* its name */
+  DbType (*type)(void *statement, int at);           /* of its value in this row */
   void (*reset)(void *statement);                    /* ready to be bound again */
 
   /* Of databases that several coordinators share; NULL of others. */
@@ -58,6 +66,7 @@ typedef struct DbOps {
   Status (*version)(void *driver, int64_t *version, Error *err); /* of the schema; 0: none yet */
   /* Runs the migration and marks it as done, in one transaction. */
   Status (*migrate)(void *driver, int64_t number, const char *sql, Error *err);
+  Status (*number_on)(void *driver, Error *err); /* rows came with their numbers: the next ones get others; or NULL */
 } DbOps;
 
 typedef struct DbStatement {

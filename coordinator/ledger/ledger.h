@@ -19,6 +19,7 @@
 
 #include <jansson.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/base/error.h"
 #include "coordinator/state/state.h"
@@ -298,6 +299,13 @@ void ledger_job_list_free(LedgerJob *items, size_t count);
 Status ledger_event_append(Ledger *ledger, LedgerEvent *event, Error *err) MUST_CHECK;
 Status ledger_event_list(Ledger *ledger, const EventFilter *filter, LedgerEvent **items, size_t *count,
                          Error *err) MUST_CHECK;
+/* All of the ledger as it is at one moment, as lines of JSON (docs/ledger.md), such as {"table": "event", "row":
+ * {...}}; *rows counts them. Tokens' hashes are in it, like in the ledger itself. */
+Status ledger_export(Ledger *ledger, FILE *out, int64_t *rows, Error *err) MUST_CHECK;
+/* Into a ledger in which nothing ever happened, all of it or nothing: it is committed once its chain is whole.
+ * ERR_CONFLICT: something did, or the chain is broken; ERR_CONFIG: it is of another schema; ERR_INVALID_ARGUMENT names
+ * the line. */
+Status ledger_import(Ledger *ledger, FILE *in, int64_t *rows, Error *err) MUST_CHECK;
 Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65],
                            Error *err) MUST_CHECK; /* ERR_CONFLICT names the first broken event */
 void ledger_event_release(LedgerEvent *event);

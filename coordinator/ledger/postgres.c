@@ -142,6 +142,15 @@ static Status begin(void *driver, Error *err) {
   return status;
 }
 
+static Status snapshot(void *driver, Error *err) {
+  Postgres *postgres = driver;
+  Status status = postgres_ready(postgres, err);
+  if (status == STATUS_OK)
+    status = postgres_run(postgres, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err);
+  postgres->open = status == STATUS_OK;
+  return status;
+}
+
 static void rollback(void *driver) {
   Postgres *postgres = driver;
   Error ignored;
@@ -217,6 +226,7 @@ static const DbOps postgres_ops = {
     .close = driver_close,
     .begin = begin,
     .commit = commit,
+    .snapshot = snapshot,
     .rollback = rollback,
     .in_transaction = in_transaction,
     .prepare = postgres_prepare,
@@ -224,16 +234,21 @@ static const DbOps postgres_ops = {
     .bind_text = postgres_bind_text,
     .bind_integer = postgres_bind_integer,
     .bind_real = postgres_bind_real,
+    .bind_null = postgres_bind_null,
     .step = postgres_step,
     .changes = postgres_changes,
     .read_text = postgres_read_text,
     .read_integer = postgres_read_integer,
     .read_real = postgres_read_real,
+    .columns = postgres_columns,
+    .column = postgres_column,
+    .type = postgres_type,
     .reset = postgres_reset,
     .changed = changed,
     .lead = lead,
     .version = postgres_version,
     .migrate = postgres_migrate,
+    .number_on = postgres_number_on,
 };
 
 /* A machine that is gone, or cut off, is noticed within seconds; of several servers, the one that takes writes. */

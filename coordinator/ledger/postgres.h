@@ -51,14 +51,19 @@ void postgres_release(void *statement);
 void postgres_bind_text(void *statement, int at, const char *text);
 void postgres_bind_integer(void *statement, int at, int64_t value);
 void postgres_bind_real(void *statement, int at, double value);
+void postgres_bind_null(void *statement, int at);
 Status postgres_step(void *driver, void *statement, bool *row, Error *err);
 int64_t postgres_changes(void *driver, void *statement);
 const char *postgres_read_text(void *statement, int at);
 int64_t postgres_read_integer(void *statement, int at);
 double postgres_read_real(void *statement, int at);
+int postgres_columns(void *statement);
+const char *postgres_column(void *statement, int at);
+DbType postgres_type(void *statement, int at);
 void postgres_reset(void *statement);
 
 Status postgres_version(void *driver, int64_t *version, Error *err);
+Status postgres_number_on(void *driver, Error *err);
 Status postgres_migrate(void *driver, int64_t number, const char *sql, Error *err);
 
 #endif

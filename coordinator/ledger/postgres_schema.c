@@ -227,6 +227,10 @@ static const char numbers_go_on[] =
     "EXECUTE format('SELECT setval(pg_get_serial_sequence(%L, %L), (SELECT coalesce(max(%I), 0) + 1 FROM %I), false)',"
     " quote_ident(c.t), c.n, c.n, c.t); END LOOP; END $numbers$";
 
+Status postgres_number_on(void *driver, Error *err) {
+  return postgres_run(driver, numbers_go_on, err);
+}
+
 static Status migrate(Postgres *postgres, int64_t number, const char *sql, Error *err) {
   int64_t version = 0; /* read under the lock: another coordinator may have been faster */
   Status status = postgres_version(postgres, &version, err);

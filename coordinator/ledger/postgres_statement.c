@@ -100,6 +100,10 @@ void postgres_bind_real(void *statement, int at, double value) {
   bind(statement, at, OID_FLOAT8, memory_format("%.17g", value));
 }
 
+void postgres_bind_null(void *statement, int at) {
+  bind(statement, at, 0, NULL);
+}
+
 /* ---- running ---- */
 
 static Status prepare_here(PostgresStatement *s, Error *err) {
@@ -155,6 +159,24 @@ int64_t postgres_changes(void *driver, void *statement) {
 const char *postgres_read_text(void *statement, int at) {
   const PostgresStatement *s = statement;
   return PQgetisnull(s->result, s->row, at) ? NULL : PQgetvalue(s->result, s->row, at);
+}
+
+int postgres_columns(void *statement) {
+  const PostgresStatement *s = statement;
+  return PQnfields(s->result);
+}
+
+const char *postgres_column(void *statement, int at) {
+  const PostgresStatement *s = statement;
+  return PQfname(s->result, at);
+}
+
+DbType postgres_type(void *statement, int at) {
+  const PostgresStatement *s = statement;
+  if (PQgetisnull(s->result, s->row, at))
+    return DB_NULL;
+  Oid type = PQftype(s->result, at);
+  return type == OID_INT8 ? DB_INTEGER : type == OID_FLOAT8 ? DB_REAL : DB_TEXT;
 }
 
 int64_t postgres_read_integer(void *statement, int at) {

@@ -58,6 +58,10 @@ static Status sqlite_begin(void *driver, Error *err) {
   return run(driver, "BEGIN IMMEDIATE", err);
 }
 
+static Status sqlite_snapshot(void *driver, Error *err) {
+  return run(driver, "BEGIN", err);
+}
+
 static Status sqlite_commit(void *driver, Error *err) {
   return run(driver, "COMMIT", err);
 }
@@ -92,6 +96,10 @@ static void sqlite_bind_real(void *statement, int at, double value) {
   sqlite3_bind_double(statement, at, value);
 }
 
+static void sqlite_bind_nothing(void *statement, int at) {
+  sqlite3_bind_null(statement, at);
+}
+
 static Status sqlite_step(void *driver, void *statement, bool *row, Error *err) {
   int rc = sqlite3_step(statement);
   if (rc != SQLITE_ROW && rc != SQLITE_DONE)
@@ -116,6 +124,19 @@ static int64_t sqlite_read_integer(void *statement, int at) {
 
 static double sqlite_read_real(void *statement, int at) {
   return sqlite3_column_double(statement, at);
+}
+
+static int sqlite_columns(void *statement) {
+  return sqlite3_column_count(statement);
+}
+
+static const char *sqlite_column(void *statement, int at) {
+  return sqlite3_column_name(statement, at);
+}
+
+static DbType sqlite_type(void *statement, int at) {
+  int type = sqlite3_column_type(statement, at);
+  return type == SQLITE_NULL ? DB_NULL : type == SQLITE_INTEGER ? DB_INTEGER : type == SQLITE_FLOAT ? DB_REAL : DB_TEXT;
 }
 
 static void sqlite_reset(void *statement) {
@@ -207,6 +228,7 @@ static const DbOps sqlite_ops = {
     .close = sqlite_close,
     .begin = sqlite_begin,
     .commit = sqlite_commit,
+    .snapshot = sqlite_snapshot,
     .rollback = sqlite_rollback,
     .in_transaction = sqlite_in_transaction,
     .prepare = sqlite_prepare,
@@ -214,11 +236,15 @@ static const DbOps sqlite_ops = {
     .bind_text = sqlite_bind_text,
     .bind_integer = sqlite_bind_integer,
     .bind_real = sqlite_bind_real,
+    .bind_null = sqlite_bind_nothing,
     .step = sqlite_step,
     .changes = sqlite_changes,
     .read_text = sqlite_read_text,
     .read_integer = sqlite_read_integer,
     .read_real = sqlite_read_real,
+    .columns = sqlite_columns,
+    .column = sqlite_column,
+    .type = sqlite_type,
     .reset = sqlite_reset,
     .version = sqlite_version,
     .migrate = sqlite_migrate,
