@@ -98,6 +98,7 @@ bench: all ## measurements, as ratios against something real in the same run
 	@$(MAKE) --no-print-directory -s some-binaries SOME=tests/unit/coordinator/rotation/test_month.c
 	@tests/bench/rotation $(BUILD)
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/surgical
+	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/ledger $(BUILD)
 
 profile: all ## where CPU time goes while a checkpoint is proven (perf)
 	@make/deps build run test profile

@@ -44,6 +44,14 @@ def test_ledger_in_postgresql(make_stack, server, ledger_server):
     assert stack.show(sealed["id"])["state"] == "sealed"
     verified = run([BIN / "pgseal-coordinator", "ledger", "verify", "--config", stack.dir / "coordinator.yaml"]).stdout
     assert "chain intact" in verified and "postgresql://" in verified
+    # All of it, into a file.
+    export = run([BIN / "pgseal-coordinator", "ledger", "export", "--config", stack.dir / "coordinator.yaml"]).stdout
+    config = json.loads((stack.dir / "coordinator.yaml").read_text())
+    (stack.dir / "file.yaml").write_text(json.dumps({**config, "ledger": "file.db"}))
+    (stack.dir / "export").write_text(export)
+    with open(stack.dir / "export") as lines:
+        imported = run([BIN / "pgseal-coordinator", "ledger", "import", "--config", stack.dir / "file.yaml"], stdin=lines).stdout
+    assert "chain intact" in imported and f"{len(export.splitlines()) - 2} rows" in imported
 
 
 def second_coordinator(stack, bus):

@@ -46,6 +46,7 @@ typedef struct Seen { /* by the observer */
 
 typedef struct Fixture {
   char dir[64], path[96];
+  const char *where; /* of the ledger; NULL: path */
   CoordinatorConfig config;
   ConfigDatabase databases[2];
   ConfigAgent agents[AGENTS];
@@ -84,7 +85,7 @@ static inline int64_t age_of(Fixture *f, const char *job_id) {
 }
 
 static inline void start(Fixture *f) {
-  OK(ledger_open_sqlite(f->path, &f->ledger, &f->err));
+  OK(ledger_open(f->where ? f->where : f->path, false, &f->ledger, &f->err));
   OK(dispatch_open(&f->config, f->ledger, &f->dispatch, &f->err));
   f->dispatch->wall_us = moved_wall_us;
   f->dispatch->monotonic_us = moved_monotonic_us;
