@@ -17,7 +17,7 @@ static const struct Table {
 } tables[] = {
     {"checkpoint", "number"}, {"job", "number"},     {"report", "job"}, {"enrollment", NULL}, {"certificate", NULL},
     {"signing_key", NULL},    {"event", "sequence"}, {"tip", NULL},     {"counter", NULL},    {"token", NULL},
-    {"agent", NULL},          {"fleet", "version"},  {"hold", NULL},
+    {"agent", NULL},          {"fleet", "version"},  {"hold", NULL},    {"schedule", NULL},
 };
 
 /* A statement that is not a literal: prepared for once. */

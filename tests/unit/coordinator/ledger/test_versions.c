@@ -72,6 +72,7 @@ static const Told told[] = {
     {6, "SELECT certificate FROM enrollment WHERE name = 'joined'", "PEM\n"},
     {8, "SELECT text FROM fleet WHERE version = 3", "databases: []\n"},
     {9, "SELECT reason FROM hold WHERE name = 'joined'", "maintenance\n"},
+    {10, "SELECT spec FROM schedule WHERE database = 'shop'", "0 3 * * *\n"},
     {9, "SELECT tag FROM checkpoint WHERE pinned_us = 9", "pre-deploy-1\n"},
 };
 
