@@ -35,9 +35,10 @@ struct BusClient {
   nng_tls_config *tls; /* NULL: no url wants it */
   nng_dialer dialer;   /* of the current url */
   bool dialed;
-  atomic_int connections; /* by nng's threads */
-  int64_t missed_us;      /* monotonic: since when there is none; 0: there is one, or it is not known yet */
-  uv_timer_t look;        /* with more than one url */
+  atomic_uint wanted; /* that dialer's number: others' connections are refused */
+  atomic_uint pipe;   /* its connection, by nng's threads; 0: there is none */
+  int64_t missed_us;  /* monotonic: since when there is none; 0: there is one, or it is not known yet */
+  uv_timer_t look;    /* with more than one url */
   Queue queue;
   Call *calls;
   void (*closed)(void *user);
@@ -127,10 +128,13 @@ static Status dial(BusClient *client, nng_tls_config *tls, Error *err) {
   const char *url = client->urls[client->current];
   int rc = nng_dialer_create(&dialer, client->socket, url);
   if (!rc) {
+    unsigned before = atomic_exchange(&client->wanted, (unsigned)nng_dialer_id(dialer));
     rc = bus_address_secure(url) ? nng_dialer_set_ptr(dialer, NNG_OPT_TLS_CONFIG, tls) : 0;
     rc = rc ? rc : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
-    if (rc)
+    if (rc) {
+      atomic_store(&client->wanted, before);
       drop_dialer(dialer);
+    }
   }
   if (rc)
     return error_set(err, ERR_UNAVAILABLE, "cannot dial the coordinator: %s", nng_strerror(rc));
@@ -158,20 +162,23 @@ Status bus_client_admit(BusClient *client, const BusTls *tls, Error *err) {
   return status;
 }
 
-/* To the next coordinator. */
+/* To the next coordinator. What is asked from now on is not asked of the old one, however long it takes to close. */
 static void move_on(BusClient *client) {
   Error ignored; /* then the old one is dialed on, and this is tried again */
+  nng_pipe pipe = {.id = atomic_load(&client->pipe)};
   if (client->url_count < 2)
     return;
   client->current = (client->current + 1) % client->url_count;
   if (dial(client, client->tls, &ignored))
     client->missed_us = 0;
+  else
+    nng_pipe_close(pipe);
 }
 
 static void on_look(uv_timer_t *timer) {
   BusClient *client = timer->data;
   int64_t now = clock_monotonic_us();
-  if (atomic_load(&client->connections) > 0)
+  if (atomic_load(&client->pipe))
     client->missed_us = 0;
   else if (!client->missed_us)
     client->missed_us = now;
@@ -180,9 +187,14 @@ static void on_look(uv_timer_t *timer) {
 }
 
 static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg) {
-  (void)pipe;
   BusClient *client = arg;
-  atomic_fetch_add(&client->connections, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
+  unsigned id = pipe.id;
+  if (event == NNG_PIPE_EV_REM_POST)
+    atomic_compare_exchange_strong(&client->pipe, &id, 0);
+  else if ((unsigned)nng_dialer_id(nng_pipe_dialer(pipe)) != atomic_load(&client->wanted))
+    nng_pipe_close(pipe); /* it came while the dialer was being closed */
+  else if (event == NNG_PIPE_EV_ADD_POST)
+    atomic_store(&client->pipe, id);
 }
 
 static void free_client(BusClient *client) {
@@ -213,6 +225,7 @@ Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_coun
   nng_socket_set_ms(client->socket, NNG_OPT_REQ_RESENDTIME, resend_ms);
   nng_socket_set_ms(client->socket, NNG_OPT_RECONNMINT, 100);
   nng_socket_set_ms(client->socket, NNG_OPT_RECONNMAXT, 3000);
+  nng_pipe_notify(client->socket, NNG_PIPE_EV_ADD_PRE, on_pipe, client);
   nng_pipe_notify(client->socket, NNG_PIPE_EV_ADD_POST, on_pipe, client);
   nng_pipe_notify(client->socket, NNG_PIPE_EV_REM_POST, on_pipe, client);
   Status status = bus_client_admit(client, tls, err);
@@ -274,6 +287,7 @@ void bus_client_close(BusClient *client, void (*closed)(void *user), void *user)
   client->closed = closed;
   client->closed_user = user;
   uv_close((uv_handle_t *)&client->look, NULL);
+  nng_pipe_notify(client->socket, NNG_PIPE_EV_ADD_PRE, NULL, NULL);
   nng_pipe_notify(client->socket, NNG_PIPE_EV_ADD_POST, NULL, NULL);
   nng_pipe_notify(client->socket, NNG_PIPE_EV_REM_POST, NULL, NULL);
   while (client->calls) {

@@ -101,7 +101,6 @@ def test_two_coordinators_one_killed(make_stack, server, ledger_server):
 
     # Asked for at the one, while the agents are the other's.
     status, body, _ = ask(other, "asked-at-the-second")
-    open("/tmp/lp-err","w").write(json.dumps(body)+stack.log("coordinator")+"\n=====\n"+stack.log("second")+"=====\n"+stack.log("drill"))
     assert status == 200 and body["ok"], (status, json.dumps(body))
 
     # Killed in the middle; the same request again, at the other.

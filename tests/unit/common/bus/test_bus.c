@@ -41,6 +41,7 @@ typedef struct Fixture {
   size_t last_size;
   bool wrong_answer;
   uv_timer_t guard;
+  struct Fixture *second; /* of a test that has two servers */
 } Fixture;
 
 static void on_guard(uv_timer_t *timer) {
@@ -106,6 +107,12 @@ static void close_client(Fixture *f) {
     uv_run(&f->loop, UV_RUN_ONCE);
 }
 
+static void close_beside(Fixture *f) {
+  bus_server_close(f->second->server, on_closed, &f->second->server);
+  while (f->second->server)
+    uv_run(&f->loop, UV_RUN_ONCE);
+}
+
 static int setup(void **state) {
   Fixture *f = memory_alloc(sizeof *f);
   uv_loop_init(&f->loop);
@@ -122,6 +129,9 @@ static int teardown(void **state) {
     close_client(f);
   if (f->server)
     close_server(f);
+  if (f->second && f->second->server)
+    close_beside(f);
+  free(f->second);
   uv_close((uv_handle_t *)&f->guard, NULL);
   uv_run(&f->loop, UV_RUN_DEFAULT);
   int left = uv_loop_close(&f->loop);
@@ -424,13 +434,13 @@ static void let_pass(Fixture *f, int ms) {
  */
 static void test_one_of_several_at_a_time(void **state) {
   Fixture *f = *state;
-  Fixture second = {.wrong_answer = false};
+  Fixture *second = f->second = memory_alloc(sizeof *second);
   Error err;
-  snprintf(second.url, sizeof second.url, "tcp://127.0.0.1:%d", free_port());
+  snprintf(second->url, sizeof second->url, "tcp://127.0.0.1:%d", free_port());
   open_server(f, 64);
-  assert_int_equal(bus_server_open(&f->loop, second.url, NULL, 64, on_request, &second, &second.server, &err),
+  assert_int_equal(bus_server_open(&f->loop, second->url, NULL, 64, on_request, second, &second->server, &err),
                    STATUS_OK);
-  const char *urls[] = {f->url, second.url};
+  const char *urls[] = {f->url, second->url};
   assert_int_equal(bus_client_open(&f->loop, urls, 2, NULL, 60000, &f->client, &err), STATUS_OK);
   for (size_t i = 1; i <= 20; i++) {
     ask(f, "x", 10000);
@@ -438,18 +448,18 @@ static void test_one_of_several_at_a_time(void **state) {
     if (i == 10)
       let_pass(f, BUS_PATIENCE_MS + 600);
   }
-  assert_true(f->served == 20 && second.served == 0);
+  assert_true(f->served == 20 && second->served == 0);
   ask(f, "parked", 20000);
   until(f, &f->parked_count, 1);
   close_server(f);
-  until(f, &second.parked_count, 1);
-  bus_request_reply(second.parked[0], "y", 1);
+  until(f, &second->parked_count, 1);
+  bus_request_reply(second->parked[0], "y", 1);
   until(f, &f->answered, 21);
   open_server(f, 64); /* which does not take it back */
   let_pass(f, BUS_PATIENCE_MS + 600);
   ask(f, "x", 10000);
   until(f, &f->answered, 22);
-  assert_true(f->served == 21 && second.served == 2);
+  assert_true(f->served == 21 && second->served == 2);
   /* One that is there, but does not answer in time, is left. */
   ask(f, "parked", 1000);
   until(f, &f->failed, 1);
@@ -457,10 +467,6 @@ static void test_one_of_several_at_a_time(void **state) {
   ask(f, "x", 10000);
   until(f, &f->answered, 23);
   assert_int_equal(f->served, 22);
-  close_client(f);
-  bus_server_close(second.server, on_closed, &second.server);
-  while (second.server)
-    uv_run(&f->loop, UV_RUN_ONCE);
 }
 
 int main(void) {
