@@ -8,7 +8,7 @@
 #include "common/base/memory.h"
 #include "common/repository/s3/internal.h"
 
-enum { CONNECT_SECONDS = 10, TIMEOUT_SECONDS = 60, RETRY_SECONDS = 120, PREFIX_LIMIT = 120, LOCK_DAYS_MAX = 36500 };
+enum { PREFIX_LIMIT = 120, LOCK_DAYS_MAX = 36500 };
 
 /* ---- the repository's functions ------------------------------------------------------------------- */
 
@@ -243,9 +243,9 @@ static S3 *make(const S3Options *options) {
   s3->trusted = !options->endpoint;
   s3->names_overlap = options->encryption_key != NULL;
   s3->checksum = !options->no_checksum;
-  s3->connect_seconds = options->connect_seconds ? options->connect_seconds : CONNECT_SECONDS;
-  s3->timeout_seconds = options->timeout_seconds ? options->timeout_seconds : TIMEOUT_SECONDS;
-  s3->retry_seconds = options->retry_seconds ? options->retry_seconds : RETRY_SECONDS;
+  s3->connect_seconds = options->connect_seconds ? options->connect_seconds : S3_CONNECT_SECONDS;
+  s3->timeout_seconds = options->timeout_seconds ? options->timeout_seconds : S3_TIMEOUT_SECONDS;
+  s3->retry_seconds = options->retry_seconds ? options->retry_seconds : S3_RETRY_SECONDS;
   put_header(s3, "x-amz-storage-class", options->storage_class);
   put_header(s3, "x-amz-server-side-encryption", options->encryption);
   put_header(s3, "x-amz-server-side-encryption-aws-kms-key-id", options->encryption_key);

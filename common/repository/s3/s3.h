@@ -44,6 +44,8 @@
 
 typedef enum S3Style { S3_STYLE_AUTO, S3_STYLE_PATH, S3_STYLE_VIRTUAL } S3Style;
 
+enum { S3_CONNECT_SECONDS = 10, S3_TIMEOUT_SECONDS = 60, S3_RETRY_SECONDS = 120 }; /* the defaults */
+
 /* NULL and 0 mean the default. Copied by s3_repository_open. */
 typedef struct S3Options {
   const char *bucket;   /* needed */
@@ -65,9 +67,9 @@ typedef struct S3Options {
   int lock_days;              /* 1.. with lock_mode: retained so long from the put on */
   bool no_checksum;           /* leave out x-amz-checksum-sha256, for servers that refuse it */
   int bandwidth_mb;           /* 10^6 bytes a second, up and down together, of this Repository; 0: unlimited */
-  int connect_seconds;        /* 10 */
-  int timeout_seconds;        /* 60: without progress, a try is given up */
-  int retry_seconds;          /* 120: no new try after so long */
+  int connect_seconds;
+  int timeout_seconds; /* without progress, a try is given up */
+  int retry_seconds;   /* no new try after so long */
 } S3Options;
 
 /* ERR_INVALID_ARGUMENT, with the object naming the option. */
