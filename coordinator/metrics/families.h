@@ -13,8 +13,9 @@
   X(PROCESS_MEMORY, "process_resident_memory_bytes", GAUGE, "", "Memory that the coordinator has resident.") \
   X(PROCESS_FILES, "process_open_fds", GAUGE, "", "File descriptors that the coordinator has open.") \
   X(LEDGER_EVENTS, "pgseal_ledger_events_total", COUNTER, "", "Events in the ledger: the sequence of the last one. Survives restarts.") \
-  X(EVENTS, "pgseal_events_total", COUNTER, "kind", "Events that this coordinator has written to the ledger since it was started, by kind (docs/ledger.md).") \
+  X(EVENTS, "pgseal_events_total", COUNTER, "kind", "Events that were written to the ledger since this coordinator was started, by kind (docs/ledger.md).") \
   X(DRILLS, "pgseal_drills_total", COUNTER, "outcome", "Drills that ended since this coordinator was started: proven, failed, errored or canceled.") \
+  X(LEADS, "pgseal_coordinator_leads", GAUGE, "", "1: of several coordinators over one ledger, this one leads: it runs schedules, rotation and retention.") \
   X(JOBS, "pgseal_jobs", GAUGE, "kind, state", "Jobs that are open: queued (also those that wait to be tried again), or running.") \
   X(JOBS_OLDEST, "pgseal_jobs_oldest_queued_age_seconds", GAUGE, "kind", "How long the oldest job of those that are queued has been open; 0: none is.") \
   X(JOBS_APPROVAL, "pgseal_jobs_awaiting_approval", GAUGE, "", "Restores that wait for a second person.") \

@@ -94,6 +94,7 @@ static bool is_kind(int kind) {
 
 static void write_jobs(const Metrics *metrics, const JobCounts *counts, Buffer *out) {
   int64_t now_us = dispatch_wall_us(metrics->dispatch);
+  one(out, METRICS_LEADS, dispatch_leads(metrics->dispatch));
   text_family(out, METRICS_JOBS);
   for (int kind = 0; kind < KINDS; kind++) {
     const char *name = ledger_job_kind_name((LedgerJobKind)kind);

@@ -6,7 +6,7 @@
  * wait for them. Scrapes within a second share what they are of. How many series there are follows from the fleet and
  * its agents alone: no label has a value that somebody may choose with a request.
  *
- * Counters begin at 0 with the process, where nothing else is said: of several coordinators each counts what it did.
+ * Counters begin at 0 with the process, where nothing else is said; of several coordinators each counts what all did.
  * Loop thread only.
  */
 #ifndef PGSEAL_COORDINATOR_METRICS_METRICS_H

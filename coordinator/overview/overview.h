@@ -29,7 +29,7 @@ typedef struct OverviewRow {
   int64_t proof_age_seconds;     /* since the newest proof of the newest sealed checkpoint; -1: there is none */
   int64_t data_age_seconds;      /* since that checkpoint was asked for: what a restore would lose; -1: there is none */
   int64_t proof_age_objective_seconds, restore_objective_seconds, data_loss_objective_seconds; /* 0: none */
-  int64_t next_run_us;            /* by schedule; 0: it has none */
+  int64_t next_run_us;            /* by schedule; 0: it has none, or another coordinator leads */
   const LedgerSchedule *schedule; /* how far it has come: missed and skipped runs, ...; NULL: it has none */
   const LedgerHold *cordoned;     /* NULL: it is not */
   unsigned attention;             /* OverviewAttention's */
