@@ -90,6 +90,26 @@ Status api_get(Cli *cli, json_t **json, Error *err, const char *path_format, ...
   return status;
 }
 
+Status api_databases(Cli *cli, json_t **json, Error *err) {
+  CLEANUP(api_release) json_t *all = NULL;
+  CLEANUP_FREE char *after = NULL;
+  Status status = api_get(cli, &all, err, "/api/v1/databases");
+  while (status == STATUS_OK && *api_text(all, "next")) {
+    CLEANUP(api_release) json_t *page = NULL;
+    free(after);
+    after = http_escape(api_text(all, "next"));
+    json_object_del(all, "next");
+    status = api_get(cli, &page, err, "/api/v1/databases?after=%s", after);
+    if (status != STATUS_OK || json_array_size(json_object_get(page, "databases")) == 0)
+      break;
+    json_array_extend(json_object_get(all, "databases"), json_object_get(page, "databases"));
+    json_object_set(all, "next", json_object_get(page, "next"));
+  }
+  if (status == STATUS_OK)
+    *json = STEAL(all);
+  return status;
+}
+
 static Status api_checkpoint_by_tag(Cli *cli, const char *tag, const char *database, json_t **json, Error *err) {
   CLEANUP_FREE char *escaped = http_escape(tag);
   CLEANUP_FREE char *where = http_escape(database ? database : "");
@@ -150,7 +170,7 @@ json_t *api_list(const OptionList *list) {
 void api_suggest_database(Cli *cli, const char *name, Error *err) {
   Error ignored;
   CLEANUP(api_release) json_t *json = NULL;
-  if (err->status != ERR_NOT_FOUND || api_get(cli, &json, &ignored, "/api/v1/databases") != STATUS_OK)
+  if (err->status != ERR_NOT_FOUND || api_databases(cli, &json, &ignored) != STATUS_OK)
     return;
   const json_t *databases = json_object_get(json, "databases"), *database;
   CLEANUP_FREE const char **names = memory_alloc((json_array_size(databases) + 1) * sizeof *names);

@@ -12,6 +12,8 @@ Status api_connect(Cli *cli, Error *err) MUST_CHECK;
 
 /* As http_call. Control characters in the answer's strings are replaced, unless it will be printed as JSON. */
 Status api_get(Cli *cli, json_t **json, Error *err, const char *path_format, ...) PRINTF_LIKE(4, 5) MUST_CHECK;
+/* All databases that the token sees, page by page: {"databases": [...]}. */
+Status api_databases(Cli *cli, json_t **json, Error *err) MUST_CHECK;
 Status api_call(Cli *cli, const char *method, const char *path, const json_t *body, const char *idempotency_key,
                 json_t **json, Error *err) MUST_CHECK;
 

@@ -63,7 +63,7 @@ static ExitCode check(const Cli *cli, RestoreWish *wish) {
 
 /* *environment: borrowed from *list. */
 static Status find_database(Cli *cli, const char *name, json_t **list, const char **environment, Error *err) {
-  Status status = api_get(cli, list, err, "/api/v1/databases");
+  Status status = api_databases(cli, list, err);
   if (status != STATUS_OK)
     return status;
   const json_t *database;

@@ -13,8 +13,28 @@ static void status_heading(Table *table, const char *const *heading) {
     table_add(table, "%s", heading[table->columns]);
 }
 
+/* Of what its policies want of it: what is not so. */
+static void status_objectives(Buffer *out, const Cli *cli, const json_t *objectives) {
+  static const struct {
+    const char *member, *missed;
+  } kinds[] = {{"restore_time_met", "restores too slow"},
+               {"data_loss_met", "data too old"},
+               {"schedule_meets_data_loss", "schedule too seldom"}};
+  bool any = false;
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    const json_t *is = json_object_get(objectives, kinds[i].member);
+    any |= json_is_boolean(is);
+    if (json_is_false(is))
+      buffer_append_format(out, "%s%s%s%s", out->size ? ", " : "", cli_style(cli->color_out, STYLE_WARN),
+                           kinds[i].missed, cli_reset(cli->color_out));
+  }
+  if (out->size == 0)
+    buffer_append_text(out, any ? "met" : "-");
+}
+
 static void status_databases(const Cli *cli, const json_t *json) {
-  static const char *const heading[] = {"DATABASE", "OWNER", "NEWEST CHECKPOINT", "TAG", "WHEN", "SIZE", NULL};
+  static const char *const heading[] = {"DATABASE", "OWNER", "NEWEST CHECKPOINT", "TAG",
+                                        "WHEN",     "SIZE",  "OBJECTIVES",        NULL};
   CLEANUP(table_release) Table table = {0};
   status_heading(&table, heading);
   const json_t *databases = json_object_get(json, "databases"), *database;
@@ -23,7 +43,7 @@ static void status_databases(const Cli *cli, const json_t *json) {
   json_array_foreach(databases, index, database) {
     const json_t *newest = json_object_get(database, "newest");
     const char *environment = api_text(database, "environment");
-    CLEANUP(buffer_release) Buffer name = {0}, state = {0};
+    CLEANUP(buffer_release) Buffer name = {0}, state = {0}, objectives = {0};
     format_database(&name, cli->color_out, api_text(database, "name"), environment);
     if (*environment && strcmp(environment, "production") != 0)
       buffer_append_format(&name, " (%s)", environment);
@@ -39,6 +59,8 @@ static void status_databases(const Cli *cli, const json_t *json) {
     table_add(&table, "%s", *api_text(newest, "tag") ? api_text(newest, "tag") : "-");
     table_add(&table, "%s", format_age(api_text(newest, "created_at"), age));
     table_add(&table, "%s", *api_text(newest, "size") ? api_text(newest, "size") : "-");
+    status_objectives(&objectives, cli, json_object_get(database, "objectives"));
+    table_add(&table, "%s", buffer_text(&objectives));
   }
   if (json_array_size(databases) == 0)
     printf("No databases: name them under `databases` in coordinator.yaml.\n");
@@ -96,13 +118,14 @@ static void status_agents(const Cli *cli, const json_t *json) {
 
 typedef void StatusPrint(const Cli *cli, const json_t *json);
 
+/* path: NULL: the databases. */
 static ExitCode status_one(Cli *cli, int argc, char **argv, const char *path, StatusPrint *print) {
   ExitCode code;
   if (!cli_parse(cli, NULL, 0, true, argc, argv, 0, 0, NULL, &code))
     return code;
   Error err;
   CLEANUP(api_release) json_t *json = NULL;
-  if (api_get(cli, &json, &err, "%s", path) != STATUS_OK)
+  if ((path ? api_get(cli, &json, &err, "%s", path) : api_databases(cli, &json, &err)) != STATUS_OK)
     return cli_fail(cli, &err);
   if (cli->json)
     cli_print_json(json);
@@ -112,11 +135,25 @@ static ExitCode status_one(Cli *cli, int argc, char **argv, const char *path, St
 }
 
 ExitCode command_databases(Cli *cli, int argc, char **argv) {
-  return status_one(cli, argc, argv, "/api/v1/databases", status_databases);
+  return status_one(cli, argc, argv, NULL, status_databases);
 }
 
 ExitCode command_agents(Cli *cli, int argc, char **argv) {
   return status_one(cli, argc, argv, "/api/v1/agents", status_agents);
+}
+
+/* It may be meant so: a bucket's lifecycle rules do it as well. */
+static void status_unpruned(Cli *cli) {
+  Error ignored;
+  CLEANUP(api_release) json_t *overview = NULL;
+  if (api_get(cli, &overview, &ignored, "/api/v1/overview?limit=1") != STATUS_OK)
+    return;
+  int64_t count = api_integer(overview, "unpruned");
+  if (count > 0)
+    printf("\n%sNobody prunes%s %" PRId64
+           " database%s whose policies say what is to be kept: no agent with the capability "
+           "`prune` is there.\n",
+           cli_style(cli->color_out, STYLE_WARN), cli_reset(cli->color_out), count, count == 1 ? "" : "s");
 }
 
 ExitCode command_status(Cli *cli, int argc, char **argv) {
@@ -126,7 +163,7 @@ ExitCode command_status(Cli *cli, int argc, char **argv) {
   Error err;
   CLEANUP(api_release) json_t *databases = NULL;
   CLEANUP(api_release) json_t *agents = NULL;
-  Status status = api_get(cli, &databases, &err, "/api/v1/databases");
+  Status status = api_databases(cli, &databases, &err);
   if (status == STATUS_OK)
     status = api_get(cli, &agents, &err, "/api/v1/agents");
   if (status == ERR_FORBIDDEN && databases) /* a pipeline's token: its databases are what there is for it */
@@ -145,6 +182,7 @@ ExitCode command_status(Cli *cli, int argc, char **argv) {
   if (json_is_array(json_object_get(agents, "agents"))) {
     printf("\n");
     status_agents(cli, agents);
+    status_unpruned(cli);
   }
   return EXIT_DONE;
 }

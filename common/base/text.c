@@ -135,6 +135,18 @@ char *text_clean(const char *in, char *out, size_t size) {
   return out;
 }
 
+char *text_duration_show(int64_t seconds, char out[TEXT_DURATION_SIZE]) {
+  static const struct {
+    int64_t seconds;
+    char unit;
+  } units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+  size_t at = 0;
+  while (seconds == 0 ? units[at].unit != 's' : seconds % units[at].seconds != 0)
+    at++;
+  snprintf(out, TEXT_DURATION_SIZE, "%lld%c", (long long)(seconds / units[at].seconds), units[at].unit);
+  return out;
+}
+
 bool text_duration(const char *text, int64_t *seconds) {
   static const struct {
     const char *unit;

@@ -28,6 +28,9 @@ char *text_clean(const char *in, char *out, size_t size);
 
 /* "90s", "30m", "12h", "7d", "2w", or a number of seconds. False: it is none of these. */
 bool text_duration(const char *text, int64_t *seconds);
+/* The same in the largest unit of s, m, h and d that it is a whole number of: "26h". Returns out. */
+enum { TEXT_DURATION_SIZE = 24 };
+char *text_duration_show(int64_t seconds, char out[TEXT_DURATION_SIZE]);
 
 /* Bytes of the valid UTF-8 sequence (RFC 3629) that text starts with: 1..4; 0 at its end or where it is invalid. */
 size_t text_utf8_length(const char *text);

@@ -17,7 +17,31 @@ static Status newest(Request *request, const char *database, const char *state, 
   return STATUS_OK;
 }
 
-static Status add_database(Request *request, const ConfigDatabase *database, json_t *list, Error *err) {
+/* NULL: not known yet. */
+static json_t *met(int64_t objective, bool known, bool is) {
+  return objective > 0 && known ? json_boolean(is) : json_null();
+}
+
+static json_t *seconds_or_null(int64_t seconds) {
+  return seconds > 0 ? json_integer((json_int_t)seconds) : json_null();
+}
+
+/* Whether what is done is what is wanted: the last drill's time, the age of what a restore would bring back, and how
+ * old that may get by the schedule. */
+static json_t *render_objectives(const OverviewRow *row) {
+  const FleetSchedule *schedule = &row->database->policy.schedule;
+  int64_t restore = row->restore_objective_seconds, loss = row->data_loss_objective_seconds;
+  bool sealed = row->newest && row->newest->sealed_id, drilled = sealed && row->newest->drill_seconds > 0;
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "restore_time_seconds", seconds_or_null(restore),
+                   "restore_time_met", met(restore, drilled, !(row->attention & OVERVIEW_RESTORE_SLOW)),
+                   "data_loss_seconds", seconds_or_null(loss), "data_loss_met",
+                   met(loss, sealed, !(row->attention & OVERVIEW_DATA_OLD)), "schedule_gap_seconds",
+                   seconds_or_null(schedule->gap_seconds), "schedule_meets_data_loss",
+                   met(loss, true, schedule->cron && schedule->gap_seconds <= loss));
+}
+
+static Status add_database(Request *request, const OverviewRow *row, json_t *list, Error *err) {
+  const ConfigDatabase *database = &row->database->config;
   json_t *last = NULL, *sealed = NULL;
   Status status = newest(request, database->name, NULL, &last, err);
   if (!status)
@@ -26,26 +50,43 @@ static Status add_database(Request *request, const ConfigDatabase *database, jso
     json_decref(last);
     return status;
   }
-  json_t *json = json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "name", database->name, "environment",
-                           database->environment, "owner", database->owner, "restore_approval",
-                           database->restore_approval, "newest", last, "newest_sealed", sealed);
+  json_t *json =
+      json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "name", database->name, "environment", database->environment,
+                "owner", database->owner, "restore_approval", database->restore_approval, "newest", last,
+                "newest_sealed", sealed, "objectives", render_objectives(row));
   json_object_set_new(json, "cordoned", render_held(request->api, HOLD_DATABASE, database->name));
   json_array_append_new(list, json);
   return STATUS_OK;
 }
 
+/* In the order of their names; `next` is where the next page begins. */
 enum MHD_Result database_list(Request *request) {
-  json_t *list = json_array();
+  const OverviewRow *rows = NULL;
+  const char *after = query_text(request, "after"), *last = NULL;
+  size_t count = 0;
+  int64_t limit = 0;
+  bool more = false;
   Error err;
-  const Fleet *fleet = dispatch_fleet(request->api->dispatch);
-  for (size_t i = 0; i < fleet_count(fleet); i++) {
-    const ConfigDatabase *database = &fleet_at(fleet, i)->config;
-    if (scope_sees(&request->scope, database->name) && add_database(request, database, list, &err) != STATUS_OK) {
-      json_decref(list);
-      return respond_failure(request, &err);
-    }
+  Status status = query_number(request, "limit", API_LIST_LIMIT, 1, API_LIST_LIMIT, &limit, &err);
+  if (!status && request->api->overview)
+    status = overview_read(request->api->overview, &rows, &count, &err);
+  json_t *list = json_array();
+  for (size_t i = 0; !status && !more && i < count; i++) {
+    const char *name = rows[i].database->config.name;
+    if (!scope_sees(&request->scope, name) || (after && strcmp(name, after) <= 0))
+      continue;
+    more = json_array_size(list) == (size_t)limit;
+    if (!more)
+      status = add_database(request, &rows[i], list, &err);
+    last = more ? last : name;
   }
-  return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "databases", list));
+  json_t *json = json_pack("{s:o}", "databases", list);
+  if (!status && more)
+    json_object_set_new(json, "next", json_string(last));
+  if (!status)
+    return respond_json(request, MHD_HTTP_OK, json);
+  json_decref(json);
+  return respond_failure(request, &err);
 }
 
 static json_t *jobs_of(const Scope *scope, const LedgerJob *jobs, size_t count, const char *agent) {

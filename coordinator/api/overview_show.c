@@ -107,6 +107,10 @@ static json_t *count_attention(const OverviewRow *const *rows, size_t count) {
   return counts;
 }
 
+static bool retains(void *user, const FleetDatabase *database) {
+  return database->policy.retains && scope_sees(user, database->config.name);
+}
+
 enum MHD_Result overview_show(Request *request) {
   Api *api = request->api;
   const OverviewRow *rows = NULL;
@@ -133,5 +137,8 @@ enum MHD_Result overview_show(Request *request) {
   json_t *list = json_array(), *counts = count_attention(shown, seen);
   for (size_t i = 0; i < seen && i < (size_t)limit; i++)
     json_array_append_new(list, render_row(api, shown[i]));
-  return respond_json(request, MHD_HTTP_OK, json_pack("{s:o, s:o}", "attention", counts, "databases", list));
+  return respond_json(
+      request, MHD_HTTP_OK,
+      json_pack("{s:o, s:o, s:I}", "attention", counts, "databases", list, "unpruned",
+                (json_int_t)dispatch_without_taker(api->dispatch, LEDGER_JOB_PRUNE, retains, &request->scope)));
 }

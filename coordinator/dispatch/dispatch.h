@@ -123,6 +123,9 @@ Status dispatch_prune(Dispatch *dispatch, const char *checkpoint_id, PruneWhat w
                       Error *err) MUST_CHECK;
 /* Is an agent there that can do it, and does? */
 bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *database);
+/* Of how many `wanted` databases that is not so. */
+size_t dispatch_without_taker(Dispatch *dispatch, LedgerJobKind kind,
+                              bool (*wanted)(void *user, const FleetDatabase *database), void *user);
 
 /* Holding back: an agent gets no more jobs (drained); of a database nothing is dumped or pruned, and no checkpoint of
  * it can be asked for (cordoned); no dump, drill or prune begins in the whole fleet (paused), but what is asked for is

@@ -7,6 +7,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/crypto/digest.h"
 
 const Fleet *dispatch_fleet(const Dispatch *dispatch) {
@@ -156,6 +157,29 @@ static Status same_as_newest(Dispatch *dispatch, const char *text, bool *same, i
   return STATUS_OK;
 }
 
+/* What the last drills took, against what is wanted now. */
+static Status note_slow(Dispatch *dispatch, const Fleet *fleet, json_t *notes, Error *err) {
+  LedgerNewest *items = NULL;
+  size_t count = 0;
+  bool wanted = false;
+  for (size_t i = 0; i < fleet_count(fleet) && !wanted; i++)
+    wanted = fleet_at(fleet, i)->policy.objectives.restore_time > 0;
+  Status status = wanted ? ledger_newest_list(dispatch->ledger, -1, &items, &count, err) : STATUS_OK;
+  for (size_t i = 0; i < count && json_array_size(notes) < FLEET_NOTES_LIMIT; i++) {
+    const FleetDatabase *database = fleet_database(fleet, items[i].database);
+    int64_t objective = database ? database->policy.objectives.restore_time : 0;
+    char shown[TEXT_DURATION_SIZE];
+    if (objective == 0 || items[i].drill_seconds <= (double)objective)
+      continue;
+    CLEANUP_FREE char *message =
+        memory_format("objectives.restore_time of %s is %s, but its last drill took %.1f s", items[i].database,
+                      text_duration_show(objective, shown), items[i].drill_seconds);
+    json_array_append_new(notes, json_pack("{s:i, s:s}", "line", 0, "message", message));
+  }
+  ledger_newest_list_free(items, count);
+  return status;
+}
+
 Status dispatch_apply_fleet(Dispatch *dispatch, const char *name, const char *text, size_t size,
                             const Requester *requester, bool dry_run, json_t **report, Error *err) {
   CLEANUP(fleet_cleanup) Fleet *fleet = NULL;
@@ -166,6 +190,8 @@ Status dispatch_apply_fleet(Dispatch *dispatch, const char *name, const char *te
     status = check_text(name, text, size, err);
   if (status == STATUS_OK)
     status = fleet_make(dispatch->config, name, text, size, &fleet, &notes, err);
+  if (status == STATUS_OK)
+    status = note_slow(dispatch, fleet, notes, err);
   if (status != STATUS_OK)
     return status;
   CLEANUP(ledger_fleet_release)

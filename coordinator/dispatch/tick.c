@@ -68,6 +68,36 @@ bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *data
   return false;
 }
 
+static bool has_capability(const ConfigAgent *agent, const char *capability) {
+  for (size_t i = 0; i < agent->capability_count; i++)
+    if (strcmp(agent->capabilities[i], capability) == 0)
+      return true;
+  return false;
+}
+
+/* Agents are many, and few of them are there for this. */
+size_t dispatch_without_taker(Dispatch *dispatch, LedgerJobKind kind,
+                              bool (*wanted)(void *user, const FleetDatabase *database), void *user) {
+  CLEANUP_FREE const Agent **takers = NULL;
+  size_t taker_count = 0, without = 0;
+  for (size_t i = 0; i < agents_count(dispatch->agents); i++) {
+    const Agent *agent = agents_at(dispatch->agents, i);
+    if (agent_offers(dispatch, agent, kind) && has_capability(&agent->who, job_capability(kind)) &&
+        is_there(dispatch, agent))
+      ARRAY_PUSH(takers, taker_count, agent);
+  }
+  for (size_t i = 0; i < fleet_count(dispatch->fleet); i++) {
+    const FleetDatabase *database = fleet_at(dispatch->fleet, i);
+    size_t at = 0;
+    if (!wanted(user, database))
+      continue;
+    while (at < taker_count && !agent_can(&takers[at]->who, kind, database->config.name))
+      at++;
+    without += at == taker_count;
+  }
+  return without;
+}
+
 static bool takes(Dispatch *dispatch, size_t index, const LedgerJob *job) {
   if (index >= agents_count(dispatch->agents))
     return false;

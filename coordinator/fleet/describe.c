@@ -54,12 +54,11 @@ static void put_retention(json_t *out, const FleetPolicy *policy) {
 }
 
 static void put_kinds(json_t *out, unsigned kinds) {
-  static const char *const names[] = {"latest", "old", "bare", "forward", "canary"};
-  const char *found[sizeof names / sizeof *names];
+  const char *found[ROTATION_KINDS];
   size_t count = 0;
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+  for (int i = 0; i < ROTATION_KINDS; i++)
     if (kinds & (1u << i))
-      found[count++] = names[i];
+      found[count++] = rotation_kind_name((RotationKind)(1 << i));
   put_texts(out, "rotation.kinds", found, count);
 }
 

@@ -210,16 +210,13 @@ static Status check_retention(const Spot *spot, const RawRetention *raw, Error *
 }
 
 static Status take_kinds(const Spot *spot, const RawRotation *raw, Overlay *out, Error *err) {
-  static const char *const names[] = {"latest", "old", "bare", "forward", "canary"};
   out->kinds = raw->kinds ? 0 : -1;
   for (unsigned i = 0; i < raw->kinds_count; i++) {
-    size_t at = 0;
-    while (at < ARRAY_SIZE(names) && strcmp(names[at], raw->kinds[i]) != 0)
-      at++;
-    if (at == ARRAY_SIZE(names))
+    RotationKind kind;
+    if (!rotation_kind_from_name(raw->kinds[i], &kind))
       return WRONG(spot, "rotation.kinds", "'%s' is unknown; there are latest, old, bare, forward and canary",
                    raw->kinds[i]);
-    out->kinds |= 1 << at;
+    out->kinds |= (int)kind;
   }
   return STATUS_OK;
 }

@@ -12,7 +12,7 @@ typedef struct Overlay {
   const char *lock_mode; /* or NULL */
   int make_up;           /* 0, 1 */
   int64_t rotation_age, proof_age, restore_time, data_loss;
-  int kinds; /* DrillKind's */
+  int kinds; /* RotationKind's */
   bool used; /* it matched something */
 } Overlay;
 

@@ -6,8 +6,10 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/config/yaml.h"
 #include "coordinator/fleet/document.h"
+#include "coordinator/schedule/cron.h"
 
 enum { TIMEOUT_SECONDS = 21600, LOCK_TIMEOUT_SECONDS = 30, CONNECTIONS = 2 };
 
@@ -124,6 +126,42 @@ static void lay_over(FleetDatabase *database, const Overlay *overlay) {
   ARRAY_PUSH(database->policies, database->policy_count, raw->name);
 }
 
+/* Databases share a few schedules: each is reckoned once. */
+typedef struct Gap {
+  const char *cron, *time_zone;
+  int64_t seconds;
+} Gap;
+
+static int64_t gap_of(const FleetSchedule *schedule) {
+  Cron cron;
+  Zone *zone = NULL;
+  Error ignored; /* both were checked */
+  int64_t seconds = 0;
+  if (cron_parse(schedule->cron, &cron, &ignored) == STATUS_OK &&
+      zone_open(schedule->time_zone, &zone, &ignored) == STATUS_OK)
+    seconds = cron_longest_gap(&cron, zone);
+  zone_close(zone);
+  return seconds;
+}
+
+static void reckon_gaps(Fleet *fleet) {
+  CLEANUP_FREE Gap *gaps = NULL;
+  size_t count = 0;
+  for (size_t i = 0; i < fleet->count; i++) {
+    FleetSchedule *schedule = &fleet->databases[i].policy.schedule;
+    size_t at = 0;
+    if (!schedule->cron)
+      continue;
+    while (at < count && (gaps[at].cron != schedule->cron || gaps[at].time_zone != schedule->time_zone))
+      at++;
+    if (at == count) {
+      const Gap gap = {schedule->cron, schedule->time_zone, gap_of(schedule)};
+      ARRAY_PUSH(gaps, count, gap);
+    }
+    schedule->gap_seconds = gaps[at].seconds;
+  }
+}
+
 static void resolve(Fleet *fleet, FleetDatabase *database) {
   Document *document = &fleet->document;
   for (unsigned i = 0; document->raw && i < document->raw->policies_count; i++) {
@@ -214,6 +252,46 @@ static void note(json_t *notes, int line, char *message) {
   free(message);
 }
 
+/* The line of the policy that a setting of the database is from. */
+static int line_of(const Document *document, const FleetDatabase *database, const char *path) {
+  int line = 0;
+  for (unsigned i = 0; i < document->raw->policies_count; i++)
+    if (document->overlays[i].data_loss >= 0 && overlay_matches(&document->overlays[i], database))
+      line = places_line(&document->places, PLACE_POLICIES, i, path);
+  return line;
+}
+
+/* One note for all that have the same schedule and the same objective. */
+static void note_data_loss(const Fleet *fleet, json_t *notes) {
+  CLEANUP_FREE size_t *told = NULL;
+  size_t told_count = 0;
+  for (size_t i = 0; i < fleet->count && told_count < FLEET_NOTES_LIMIT; i++) {
+    const FleetPolicy *policy = &fleet->databases[i].policy;
+    char objective[TEXT_DURATION_SIZE], gap[TEXT_DURATION_SIZE];
+    bool known = policy->objectives.data_loss == 0 ||
+                 (policy->schedule.cron && policy->schedule.gap_seconds <= policy->objectives.data_loss);
+    for (size_t t = 0; t < told_count && !known; t++) {
+      const FleetPolicy *other = &fleet->databases[told[t]].policy;
+      known =
+          other->schedule.cron == policy->schedule.cron && other->objectives.data_loss == policy->objectives.data_loss;
+    }
+    if (known)
+      continue;
+    ARRAY_PUSH(told, told_count, i);
+    text_duration_show(policy->objectives.data_loss, objective);
+    text_duration_show(policy->schedule.gap_seconds, gap);
+    const char *name = fleet->databases[i].config.name;
+    note(notes, line_of(&fleet->document, &fleet->databases[i], "objectives.data_loss"),
+         policy->schedule.cron
+             ? memory_format(
+                   "objectives.data_loss is %s, but the schedule leaves up to %s between two checkpoints (database %s)",
+                   objective, gap, name)
+             : memory_format(
+                   "objectives.data_loss is %s, but there is no schedule: checkpoints are left to others (database %s)",
+                   objective, name));
+  }
+}
+
 static void make_notes(const Fleet *fleet, const CoordinatorConfig *config, json_t *notes) {
   const Document *document = &fleet->document;
   const RawFleet *raw = document->raw;
@@ -223,6 +301,7 @@ static void make_notes(const Fleet *fleet, const CoordinatorConfig *config, json
            memory_format("policy %s matches no database", raw->policies[i].name));
   if (raw->policies_count == 0)
     return;
+  note_data_loss(fleet, notes);
   for (unsigned i = 0; i < raw->databases_count && json_array_size(notes) < FLEET_NOTES_LIMIT; i++)
     if (fleet_database(fleet, raw->databases[i].name)->policy_count == 0)
       note(notes, places_line(&document->places, PLACE_DATABASES, i, "name"),
@@ -260,6 +339,7 @@ Status fleet_make(const CoordinatorConfig *config, const char *name, const char 
   for (unsigned i = 0; raw && i < raw->databases_count; i++)
     add_declared(fleet, &raw->databases[i]);
   qsort(fleet->databases, fleet->count, sizeof *fleet->databases, by_name);
+  reckon_gaps(fleet);
   json_t *found = json_array();
   if (raw) {
     take_rest(fleet);

@@ -18,6 +18,7 @@
 
 #include "coordinator/config.h"
 #include "coordinator/retention/decide.h"
+#include "coordinator/rotation/rotation.h"
 
 enum { FLEET_TEXT_LIMIT = 4 << 20, FLEET_NOTES_LIMIT = 100 };
 
@@ -28,20 +29,13 @@ typedef struct FleetSchedule {
   int jitter_seconds;    /* each database's run is late by its own share of it; default 0 */
   bool make_up;          /* `missed: run_once` (default): once, when there is somebody again; else skipped */
   bool overlap;          /* also while one of this database is under way; default false */
+  int64_t gap_seconds;   /* the longest time between two runs; 0: there is no cron */
 } FleetSchedule;
-
-typedef enum DrillKind {                    /* bits */
-                         DRILL_LATEST = 1,  /* the newest sealed checkpoint */
-                         DRILL_OLD = 2,     /* one of those that are kept */
-                         DRILL_BARE = 4,    /* by an agent with nothing but the repository and the escrow key */
-                         DRILL_FORWARD = 8, /* into the next major version */
-                         DRILL_CANARY = 16  /* a damaged one, which must be refuted */
-} DrillKind;
 
 /* Which drills are repeated, and when. */
 typedef struct FleetRotation {
   int64_t proof_age_seconds; /* what is to be drilled again; 0: as the objective has it */
-  unsigned kinds;            /* DrillKind's; 0: none */
+  unsigned kinds;            /* RotationKind's; 0: none */
 } FleetRotation;
 
 typedef struct FleetObjectives { /* seconds; 0: none */

@@ -224,6 +224,31 @@ static int64_t next_ms(const Cron *cron, Zone *zone, int64_t after_ms) {
   return INT64_MAX;
 }
 
+/* From the last run of a day to the first one of a later day; within a day, from one to the next. */
+int64_t cron_longest_gap(const Cron *cron, Zone *zone) {
+  static const int64_t some_time_ms =
+      INT64_C(1767225600000); /* 2026: a zone whose clocks are changed has one to come */
+  int first = minute_of_day(cron, 0), last = first;
+  int64_t within = 0, across = 0, before = -1, from = some_time_ms / MINUTE_MS / DAY_MINUTES;
+  for (int at = first; at >= 0; at = at + 1 < DAY_MINUTES ? minute_of_day(cron, at + 1) : -1) {
+    within = at - last > within ? at - last : within;
+    last = at;
+  }
+  for (int64_t day = from; day < from + DAYS_LIMIT; day++) {
+    Date date = date_of(day);
+    if (!day_matches(cron, &date))
+      continue;
+    int64_t gap = before < 0 ? 0 : (day - before) * DAY_MINUTES + first - last;
+    across = gap > across ? gap : across;
+    before = day;
+  }
+  bool changes = zone_change_after_ms(zone, some_time_ms) != INT64_MAX;
+  int64_t longest = within > across ? within : across;
+  if (changes && !cron->every_hour)
+    longest += 60;
+  return longest * 60;
+}
+
 int64_t cron_next(const Cron *cron, Zone *zone, int64_t after_us) {
   int64_t after_ms = after_us < 0 ? 0 : after_us / 1000;
   int64_t found = cron->every_hour ? next_shown_ms(cron, zone, after_ms) : next_ms(cron, zone, after_ms);

@@ -24,5 +24,8 @@ typedef struct Cron { /* bits */
 Status cron_parse(const char *text, Cron *out, Error *err) MUST_CHECK;
 /* The first time after that one; INT64_MAX if there is none. Microseconds of wall clock. */
 int64_t cron_next(const Cron *cron, Zone *zone, int64_t after_us);
+/* The longest time between two runs, in seconds, over the years; an hour longer where a zone's clocks are put back in
+ * between. */
+int64_t cron_longest_gap(const Cron *cron, Zone *zone);
 
 #endif

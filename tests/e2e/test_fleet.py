@@ -106,6 +106,14 @@ def test_watched_file(make_stack, tmp_path):
     stack.start_coordinator()
     names = lambda: [d["name"] for d in stack.api("GET", "/api/v1/databases")[1]["databases"]]
     assert names() == ["payments", "shop", "wiki"]
+    page = stack.api("GET", "/api/v1/databases?limit=2")[1]
+    assert [d["name"] for d in page["databases"]] == ["payments", "shop"] and page["next"] == "shop"
+    rest = stack.api("GET", "/api/v1/databases?limit=2&after=shop")[1]
+    assert [d["name"] for d in rest["databases"]] == ["wiki"] and "next" not in rest
+    assert page["databases"][0]["objectives"] == {
+        "restore_time_seconds": 14400, "restore_time_met": None, "data_loss_seconds": 93600, "data_loss_met": None,
+        "schedule_gap_seconds": 3600, "schedule_meets_data_loss": True}
+    assert rest["databases"][0]["objectives"]["schedule_gap_seconds"] == 25 * 3600
     refused = stack.cli("apply", "-f", fleet, check=False)
     assert refused.returncode == 4 and str(fleet) in refused.stderr
     fleet.write_text("databases: [{name: other}]\n")

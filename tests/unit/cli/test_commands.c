@@ -218,9 +218,15 @@ static void test_interrupt_detaches(void **state) {
 static const char *answer_fleet(void *user, const char *request, int *status) {
   (void)user;
   (void)status;
+  if (is(request, "GET /api/v1/databases?after=empty"))
+    return "{\"databases\": [{\"name\": \"second-page\", \"newest\": null, \"objectives\": {\"restore_time_met\": "
+           "false, "
+           "\"data_loss_met\": true, \"schedule_meets_data_loss\": false}}]}";
   if (is(request, "GET /api/v1/databases"))
     return "{\"databases\": [{\"name\": \"prod-api\", \"environment\": \"production\", \"owner\": \"team\", "
-           "\"newest\": " SEALED "}, {\"name\": \"empty\", \"newest\": null}]}";
+           "\"newest\": " SEALED
+           ", \"objectives\": {\"data_loss_met\": true}}, {\"name\": \"empty\", \"newest\": null}], "
+           "\"next\": \"empty\"}";
   if (is(request, "GET /api/v1/agents"))
     return "{\"agents\": [{\"name\": \"a1\", \"live\": true, \"capabilities\": [\"dump\", \"drill\"], \"jobs\": "
            "[\"j\"]}]}";
@@ -255,6 +261,9 @@ static void test_fleet(void **state) {
   server_stop(&server);
   assert_non_null(strstr(status.out, "prod-api [production]"));
   assert_non_null(strstr(status.out, "empty                  -      none"));
+  assert_non_null(strstr(status.out, "second-page"));
+  assert_non_null(strstr(status.out, "restores too slow, schedule too seldom\n"));
+  assert_non_null(strstr(status.out, "met\n"));
   assert_non_null(strstr(status.out, "a1     live   dump,drill    1"));
   assert_non_null(
       strstr(ledger.out, "PROVEN \xc2\xb7 2 tables \xc2\xb7 205k rows \xc2\xb7 3.2 s \xc2\xb7 t \xc2\xb7 " ID));

@@ -107,7 +107,7 @@ static void test_later_policies_override_setting_by_setting(void **state) {
   assert_int_equal(pay->policy.retention.tag_count, 1);
   assert_int_equal(pay->policy.retention.tags[0].keep_days, 30);
   assert_int_equal(pay->policy.rotation.proof_age_seconds, 3 * 86400);
-  assert_int_equal(pay->policy.rotation.kinds, DRILL_LATEST | DRILL_CANARY);
+  assert_int_equal(pay->policy.rotation.kinds, ROTATION_LATEST | ROTATION_CANARY);
   assert_int_equal(pay->policy.objectives.proof_age, 86400);
   assert_int_equal(pay->policy.objectives.restore_time, 7200);
   assert_int_equal(pay->policy.objectives.data_loss, 0);
@@ -194,6 +194,35 @@ static void test_dead_policies_and_databases_without_any(void **state) {
   assert_int_equal(fleet_policy_count(fleet), 2);
 }
 
+/* One note for all databases with the same schedule and the same objective. */
+static void test_schedules_that_cannot_meet_their_objective(void **state) {
+  (void)state;
+  static const char text[] =
+      "policies:\n"
+      "  - {name: all, schedule: {cron: '@daily'}}\n"
+      "  - name: strict\n"
+      "    match: {names: [a, b]}\n"
+      "    objectives:\n"
+      "      data_loss: 12h\n"
+      "  - {name: enough, match: {names: [c]}, objectives: {data_loss: 24h}}\n"
+      "  - {name: berlin, match: {names: [d]}, schedule: {time_zone: Europe/Berlin}, objectives: {data_loss: 24h}}\n"
+      "databases: [{name: a}, {name: b}, {name: c}, {name: d}]\n";
+  JSON *notes = NULL;
+  FLEET *fleet = make(text, &notes);
+  assert_int_equal(json_array_size(notes), 2);
+  assert_true(noted(
+      notes, 6, "objectives.data_loss is 12h, but the schedule leaves up to 1d between two checkpoints (database a)"));
+  assert_true(noted(
+      notes, 8, "objectives.data_loss is 1d, but the schedule leaves up to 25h between two checkpoints (database d)"));
+  assert_int_equal(fleet_database(fleet, "c")->policy.schedule.gap_seconds, 86400);
+  JSON *none = NULL;
+  FLEET *unscheduled =
+      make("policies: [{name: p, match: {names: [a]}, objectives: {data_loss: 90m}}]\ndatabases: [{name: a}]\n", &none);
+  assert_true(noted(
+      none, 1, "objectives.data_loss is 90m, but there is no schedule: checkpoints are left to others (database a)"));
+  assert_int_equal(fleet_database(unscheduled, "a")->policy.schedule.gap_seconds, 0);
+}
+
 static void test_what_is_wrong_is_told_with_its_line(void **state) {
   (void)state;
   refused("databases:\n  - name: a\n    colour: red\n", "fleet.yaml:3:", "colour");
@@ -274,6 +303,7 @@ int main(void) {
       cmocka_unit_test(test_databases_of_coordinator_yaml),
       cmocka_unit_test(test_the_rest_of_a_document),
       cmocka_unit_test(test_dead_policies_and_databases_without_any),
+      cmocka_unit_test(test_schedules_that_cannot_meet_their_objective),
       cmocka_unit_test(test_what_is_wrong_is_told_with_its_line),
       cmocka_unit_test(test_difference),
       cmocka_unit_test(test_ten_thousand),

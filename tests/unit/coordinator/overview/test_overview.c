@@ -34,10 +34,16 @@ static int scene_teardown(void **state) {
   return 0;
 }
 
+/* The last note of what was applied, if there is any. */
+static char noted[256];
+
 static void apply(Scene *s, const char *text) {
   json_t *report = NULL;
   if (dispatch_apply_fleet(s->f->dispatch, "fleet.yaml", text, strlen(text), &me, false, &report, &s->f->err))
     fail_msg("%s", s->f->err.message);
+  const json_t *notes = json_object_get(report, "notes");
+  const json_t *last = json_array_get(notes, json_array_size(notes) - 1);
+  snprintf(noted, sizeof noted, "%s", last ? json_string_value(json_object_get(last, "message")) : "");
   json_decref(report);
 }
 
@@ -102,6 +108,7 @@ static void test_objectives(void **state) {
   apply(s, "databases: [{name: a-new-one}]\n"
            "policies: [{name: all, objectives: {proof_age: 2h, restore_time: 1s, data_loss: 1h},\n"
            "            schedule: {cron: \"0 4 * * *\"}}]\n");
+  assert_string_equal(noted, "objectives.restore_time of shop is 1s, but its last drill took 2.5 s");
   schedule_run(s->schedule);
   assert_row(s, "a-new-one", NULL, NULL, OVERVIEW_NEVER_SEALED);
   const OverviewRow *row = row_of(s, "shop");

@@ -228,6 +228,34 @@ static void test_refused(void **state) {
   }
 }
 
+/* What a database can lose at worst. */
+static void test_longest_gap(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *where;
+    int64_t minutes;
+  } cases[] = {
+      {"* * * * *", "UTC", 1},
+      {"*/15 * * * *", "Europe/Berlin", 15},
+      {"@hourly", "Europe/Berlin", 60},
+      {"@daily", "UTC", 24 * 60},
+      {"@daily", "Asia/Tokyo", 24 * 60},
+      {"@daily", "Europe/Berlin", 25 * 60},
+      {"0 8,20 * * *", "UTC", 12 * 60},
+      {"0 6,8 * * *", "UTC", 22 * 60},
+      {"0-30/10 9 * * *", "UTC", 24 * 60 - 30},
+      {"0 9-17 * * MON-FRI", "UTC", (2 * 24 + 16) * 60},
+      {"0 0 1 * *", "UTC", 31 * 24 * 60},
+      {"0 0 29 2 *", "UTC", 1461 * 24 * 60},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    Cron it = cron(cases[i].text);
+    ZONE *in = zone(cases[i].where);
+    if (cron_longest_gap(&it, in) != 60 * cases[i].minutes)
+      fail_msg("%s: %lld s", cases[i].text, (long long)cron_longest_gap(&it, in));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_plain),
@@ -235,6 +263,7 @@ int main(void) {
       cmocka_unit_test(test_lord_howe),
       cmocka_unit_test(test_a_day_that_was_not),
       cmocka_unit_test(test_as_clocks_show_it),
+      cmocka_unit_test(test_longest_gap),
       cmocka_unit_test(test_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
