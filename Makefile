@@ -28,6 +28,7 @@ sources = $(sort $(filter-out %/main.c,$(shell find $(1) -name '*.c')))
 objects = $(patsubst %.c,$(BUILD)/%.o,$(call sources,$(1)))
 
 PROTO_OBJ := $(BUILD)/gen/proto/pgseal.pb-c.o
+WEB_OBJ := $(BUILD)/gen/web/assets.o
 LIB_COMMON := $(BUILD)/libcommon.a
 LIB_COORDINATOR := $(BUILD)/libcoordinator.a
 LIB_AGENT := $(BUILD)/libagent.a
@@ -50,13 +51,19 @@ $(BUILD)/gen/proto/pgseal.pb-c.h: $(BUILD)/gen/proto/pgseal.pb-c.c ; # made with
 $(PROTO_OBJ): $(BUILD)/gen/proto/pgseal.pb-c.c
 	$(Q)$(CC) $(ALL_CFLAGS) -w -c -o $@ $<
 
+# The dashboard: files, as they are, in the coordinator.
+$(BUILD)/gen/web/assets.c: make/embed coordinator/web/assets $(wildcard coordinator/web/assets/*)
+	$(Q)make/embed coordinator/web/assets $@
+$(WEB_OBJ): $(BUILD)/gen/web/assets.c coordinator/web/web.h
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
 $(BUILD)/%.o: %.c | $(BUILD)/gen/proto/pgseal.pb-c.c
 	@mkdir -p $(@D)
 	@$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB_COMMON): $(call objects,common) $(PROTO_OBJ)
-$(LIB_COORDINATOR): $(call objects,coordinator)
+$(LIB_COORDINATOR): $(call objects,coordinator) $(WEB_OBJ)
 $(LIB_AGENT): $(call objects,agent)
 $(LIB_CLI): $(call objects,cli)
 $(LIBS):

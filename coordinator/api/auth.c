@@ -120,15 +120,8 @@ static Status check_token(Request *request, LedgerToken *token, const Route *rou
   return STATUS_OK;
 }
 
-Status auth_check(Request *request, const Route *route, Error *err) {
-  if (route->roles & ROLE_NONE)
-    return STATUS_OK;
-  const char *header = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Authorization");
-  const char *text;
-  size_t length;
-  if (!auth_token_of(header, &text, &length))
-    return unauthorized(err);
-  sha256_hex(text, length, request->token_hash);
+/* Of the token whose hash is in the request. */
+static Status check_hash(Request *request, const Route *route, Error *err) {
   CLEANUP(ledger_token_release) LedgerToken token = {0};
   Error cause;
   Status status = ledger_token_by_hash(request->api->ledger, request->token_hash, &token, &cause);
@@ -139,6 +132,31 @@ Status auth_check(Request *request, const Route *route, Error *err) {
     return status;
   }
   return check_token(request, &token, route, err);
+}
+
+Status auth_check_text(Request *request, const char *text, size_t length, Error *err) {
+  static const Route any = {.roles = ROLE_LOOKS, .reach = REACH_SCOPE};
+  if (length == 0 || length > TOKEN_LIMIT)
+    return unauthorized(err);
+  sha256_hex(text, length, request->token_hash);
+  return check_hash(request, &any, err);
+}
+
+/* A token that is shown counts alone: no other site can have a browser send one, as it can a cookie. */
+Status auth_check(Request *request, const Route *route, Error *err) {
+  if (route->roles & ROLE_NONE)
+    return STATUS_OK;
+  const char *header = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Authorization");
+  const char *text;
+  size_t length;
+  if (!header) {
+    Status status = session_check(request, err);
+    return status ? status : check_hash(request, route, err);
+  }
+  if (!auth_token_of(header, &text, &length))
+    return unauthorized(err);
+  sha256_hex(text, length, request->token_hash);
+  return check_hash(request, route, err);
 }
 
 static Status has_admin(Api *api, bool *found, Error *err) {

@@ -107,7 +107,7 @@ void events_observe(Api *api) {
 void events_heartbeat(Api *api) {
   static const char comment[] = ": still here\n\n";
   for (Stream *stream = api->streams; stream; stream = stream->next) {
-    stream->cut |= !auth_still_good(api, stream->token_hash, false);
+    stream->cut |= !auth_still_good(api, stream->token_hash, false) || !session_still_good(api, stream->session_hash);
     push(stream, comment, sizeof comment - 1);
   }
 }
@@ -120,6 +120,14 @@ void events_revoked(Api *api, const char *token_hash) {
     }
   for (Stream *stream = api->streams; stream; stream = stream->next)
     if (strcmp(stream->token_hash, token_hash) == 0) {
+      stream->cut = true;
+      wake(stream);
+    }
+}
+
+void events_signed_out(Api *api, const char *session_hash) {
+  for (Stream *stream = api->streams; stream; stream = stream->next)
+    if (strcmp(stream->session_hash, session_hash) == 0) {
       stream->cut = true;
       wake(stream);
     }
@@ -219,6 +227,7 @@ static Stream *new_stream(Request *request, const char *checkpoint_id) {
   stream->checkpoint_id = checkpoint_id ? memory_strdup(checkpoint_id) : NULL;
   scope_copy(&stream->scope, &request->scope);
   snprintf(stream->token_hash, sizeof stream->token_hash, "%s", request->token_hash);
+  snprintf(stream->session_hash, sizeof stream->session_hash, "%s", request->session_hash);
   buffer_append_text(&stream->queue, ": pgseal events\n\n");
   return stream;
 }

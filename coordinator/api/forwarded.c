@@ -79,3 +79,11 @@ void forwarded_client(const Request *request, Address *client) {
     if (!walk(config, lines.values[(lines.count - 1 - i) % LINES], &hops, client))
       return;
 }
+
+bool forwarded_by_https(const Request *request) {
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  const char *scheme = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "X-Forwarded-Proto");
+  return scheme && strcasecmp(scheme, "https") == 0 && info && info->client_addr &&
+         forwarded_by_proxy(request->api, info->client_addr);
+}

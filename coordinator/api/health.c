@@ -13,12 +13,3 @@ enum MHD_Result health_ready(Request *request) {
   ledger_job_list_free(jobs, count);
   return respond_json(request, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
 }
-
-enum MHD_Result health_home(Request *request) {
-  return respond_text(
-      request, MHD_HTTP_OK, "text/plain; charset=utf-8",
-      "pgseal coordinator " PGSEAL_VERSION "\n\n"
-      "POST /api/checkpoint with {\"database\": ..., \"tag\": ...} and a bearer token seals a checkpoint.\n"
-      "The rest is under /api/v1/; the documentation is in docs/api.md and docs/openapi.yaml.\n"
-      "On the command line: pgseal --help\n");
-}

@@ -58,6 +58,9 @@ typedef struct Request {
   char actor[64]; /* the token's name */
   unsigned role;  /* the token's */
   char token_hash[65];
+  char session_hash[65];           /* signed in by a cookie; "": by the token itself */
+  char csrf[65];                   /* what a change by that cookie has to show */
+  const char *cookie;              /* of the answer: a Set-Cookie's value, or NULL; owned */
   Address client;                  /* who is behind the proxy, if it came through one of ours */
   char address[NETWORK_TEXT_SIZE]; /* the client's */
   Scope scope;
@@ -80,7 +83,7 @@ typedef struct Stream {
   Buffer queue;
   char *checkpoint_id; /* only this one's, until it ends; NULL: everything in the scope */
   Scope scope;
-  char token_hash[65];
+  char token_hash[65], session_hash[65];
   bool ended; /* no more comes: end the response when the queue is empty */
   bool cut;   /* it was too slow */
   struct Stream *next;
@@ -198,10 +201,18 @@ Status query_body(Request *request, json_t **json, Error *err) MUST_CHECK; /* an
 bool auth_token_of(const char *header, const char **token, size_t *length);
 /* Fills actor, scope and token_hash. */
 Status auth_check(Request *request, const Route *route, Error *err) MUST_CHECK;
+/* The same for a token's text, whatever it may. */
+Status auth_check_text(Request *request, const char *text, size_t length, Error *err) MUST_CHECK;
 /* Is the token that was good once still so? What lasts (a stream, an answer to come) asks again. */
 bool auth_still_good(Api *api, const char *token_hash, bool expired_is_good);
 unsigned auth_role(const char *name); /* 0: there is no such role */
 Status auth_first_token(Api *api, Error *err) MUST_CHECK;
+
+/* ---- session.c: signed in at the dashboard, by a cookie ---- */
+/* Fills token_hash, session_hash and csrf; ERR_UNAUTHORIZED without a session, ERR_FORBIDDEN for a change that does not
+ * come from the dashboard's own page. */
+Status session_check(Request *request, Error *err) MUST_CHECK;
+bool session_still_good(Api *api, const char *session_hash); /* "": there is none to be asked for */
 
 /* ---- router.c ---- */
 /* How large its body may be: asked before that is read. */
@@ -244,6 +255,7 @@ bool origin_may_fail(const Api *api, Origin *origin, int *retry_after);
 
 /* ---- forwarded.c ---- */
 bool forwarded_by_proxy(const Api *api, const struct sockaddr *address); /* is it one of trusted_proxies? */
+bool forwarded_by_https(const Request *request);                         /* did the client come to it by HTTPS? */
 /* *client: whom the connection is of; becomes whom it was forwarded for, if the proxy is trusted and tells. */
 void forwarded_client(const Request *request, Address *client);
 
@@ -259,7 +271,8 @@ Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, tok
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;
 Handler fleet_apply, fleet_show, schedule_show;
-Handler health_alive, health_ready, metrics_show, health_home, events_all, events_checkpoint;
+Handler health_alive, health_ready, metrics_show, events_all, events_checkpoint;
+Handler web_home, web_asset, session_show, session_create, session_end;
 
 /* ---- waiting and streams ---- */
 void request_suspend(Request *request);
@@ -268,7 +281,8 @@ void events_observe(Api *api); /* registers with dispatch */
 void tunnel_observe(Api *api); /* the same, for frames */
 void tunnel_sweep(Api *api);   /* answers those that have waited long enough */
 void events_heartbeat(Api *api);
-void events_revoked(Api *api, const char *token_hash); /* ends what this token still gets */
+void events_revoked(Api *api, const char *token_hash);      /* ends what this token still gets */
+void events_signed_out(Api *api, const char *session_hash); /* the same, of one session */
 void stream_free(Stream *stream);
 
 #endif

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "common/base/memory.h"
 #include "coordinator/api/internal.h"
@@ -31,11 +32,31 @@ unsigned respond_status(Status status) {
   }
 }
 
-enum { BUSY_SECONDS = 30 };
+enum { BUSY_SECONDS = 30, PACK_LEAST = 8 << 10, PACK_LEVEL = 3 };
+
+/* What is large goes as zstd (RFC 8878) to who takes that, as browsers do: an overview of thousands of databases
+ * shrinks to a tenth, in a few milliseconds. *data is replaced. */
+static bool pack(Request *request, void **data, size_t *size) {
+  const char *accepted = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept-Encoding");
+  if (*size < PACK_LEAST || !accepted || !strstr(accepted, "zstd"))
+    return false;
+  size_t room = ZSTD_compressBound(*size);
+  void *packed = memory_alloc(room);
+  size_t used = ZSTD_compress(packed, room, *data, *size, PACK_LEVEL);
+  if (ZSTD_isError(used)) {
+    free(packed);
+    return false;
+  }
+  free(*data);
+  *data = packed;
+  *size = used;
+  return true;
+}
 
 /* Takes data. */
 static enum MHD_Result send_data(Request *request, unsigned status, const char *type, void *data, size_t size,
                                  const char *location) {
+  bool packed = pack(request, &data, &size);
   struct MHD_Response *response = MHD_create_response_from_buffer(size, data, MHD_RESPMEM_MUST_FREE);
   if (!response) {
     free(data);
@@ -44,6 +65,9 @@ static enum MHD_Result send_data(Request *request, unsigned status, const char *
   MHD_add_response_header(response, "Content-Type", type);
   MHD_add_response_header(response, "Cache-Control", "no-store");
   MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+  MHD_add_response_header(response, "Vary", "Accept-Encoding");
+  if (packed)
+    MHD_add_response_header(response, "Content-Encoding", "zstd");
   if (location)
     MHD_add_response_header(response, "Location", location);
   if (request->retry_after) {
@@ -53,6 +77,8 @@ static enum MHD_Result send_data(Request *request, unsigned status, const char *
   }
   if (request->allow[0])
     MHD_add_response_header(response, "Allow", request->allow);
+  if (request->cookie)
+    MHD_add_response_header(response, "Set-Cookie", request->cookie);
   if (status == MHD_HTTP_UNAUTHORIZED)
     MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"pgseal\"");
   enum MHD_Result result = MHD_queue_response(request->connection, status, response);

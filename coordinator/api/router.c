@@ -57,10 +57,14 @@ static const Route routes[] = {
     {"POST", "/api/v1/tokens", ROLE_ADMIN, token_create, REACH_FLEET, 0},
     {"POST", "/api/v1/tokens/{}/rotate", ROLE_ADMIN, token_rotate, REACH_FLEET, 0},
     {"DELETE", "/api/v1/tokens/{}", ROLE_ADMIN, token_revoke, REACH_FLEET, 0},
+    {"POST", "/api/v1/session", ROLE_NONE, session_create, REACH_SCOPE, 0},
+    {"GET", "/api/v1/session", ROLE_LOOKS, session_show, REACH_SCOPE, 0},
+    {"DELETE", "/api/v1/session", ROLE_LOOKS, session_end, REACH_SCOPE, 0},
     {"GET", "/healthz", ROLE_NONE, health_alive, REACH_SCOPE, 0},
     {"GET", "/readyz", ROLE_NONE, health_ready, REACH_SCOPE, 0},
     {"GET", "/metrics", ROLE_READS, metrics_show, REACH_FLEET, 0},
-    {"GET", "/", ROLE_NONE, health_home, REACH_SCOPE, 0},
+    {"GET", "/ui/{}", ROLE_NONE, web_asset, REACH_SCOPE, 0},
+    {"GET", "/", ROLE_NONE, web_home, REACH_SCOPE, 0},
 };
 
 const Route *router_routes(size_t *count) {

@@ -96,6 +96,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
   buffer_release(&request->body);
   free(request->arg);
   free(request->waiting_for);
+  free((char *)request->cookie);
   scope_release(&request->scope);
   free(request);
   *state = NULL;

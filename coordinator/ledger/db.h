@@ -11,7 +11,8 @@
  *   records.c     freeing records
  *   shared.c      what several coordinators on one ledger know of each other
  *   transfer.c    all of a ledger as lines of JSON, and back
- *   checkpoint.c  newest.c  job.c  event.c  people.c (tokens and agents)  enrollment.c  fleet.c  schedule.c
+ *   checkpoint.c  newest.c  job.c  event.c  people.c (tokens and agents)  session.c  enrollment.c  fleet.c
+ *   schedule.c
  *   the statements
  *
  * How statements are written: in the SQL that SQLite and PostgreSQL share. Parameters are ? in their order or ?1, ?2

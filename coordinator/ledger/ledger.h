@@ -100,6 +100,13 @@ typedef struct LedgerToken {
   int64_t expires_us;  /* 0: never */
   int64_t replaced_us; /* when a newer one took over its name; it may still be valid until expires_us */
 } LedgerToken;
+
+/* Somebody signed in at the dashboard, with a token: what he may, and until when at most, is the token's. */
+typedef struct LedgerSession {
+  char hash[65], token_hash[65]; /* of the cookie's text; of the token's */
+  int64_t created_us, seen_us, expires_us;
+} LedgerSession;
+
 typedef struct LedgerAgent {
   char *name, *version, *host;
   json_t *detail;
@@ -321,6 +328,15 @@ Status ledger_token_used(Ledger *ledger, const char *id, int64_t now_us, Error *
 Status ledger_token_list(Ledger *ledger, LedgerToken **items, size_t *count, Error *err) MUST_CHECK;
 void ledger_token_release(LedgerToken *token);
 void ledger_token_list_free(LedgerToken *items, size_t count);
+
+Status ledger_session_insert(Ledger *ledger, const LedgerSession *session, Error *err) MUST_CHECK;
+Status ledger_session_get(Ledger *ledger, const char *hash, LedgerSession *out,
+                          Error *err) MUST_CHECK; /* ERR_NOT_FOUND; those that are over, too */
+Status ledger_session_seen(Ledger *ledger, const char *hash, int64_t now_us, Error *err) MUST_CHECK;
+Status ledger_session_remove(Ledger *ledger, const char *hash, Error *err) MUST_CHECK; /* absent: fine */
+/* Those that are over by now, or were not seen since seen_us, go; and of the token's, all but the newest `most`. */
+Status ledger_session_tidy(Ledger *ledger, const char *token_hash, int64_t now_us, int64_t seen_us, int64_t most,
+                           Error *err) MUST_CHECK;
 
 Status ledger_agent_put(Ledger *ledger, const LedgerAgent *agent, Error *err) MUST_CHECK; /* insert or update */
 Status ledger_agent_list(Ledger *ledger, LedgerAgent **items, size_t *count, Error *err) MUST_CHECK;

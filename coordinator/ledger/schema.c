@@ -288,6 +288,16 @@ static const char migration_0011[] = "CREATE TABLE coordinator ("
                                      "  seen_us INTEGER NOT NULL"
                                      ") STRICT;";
 
+/* Who is signed in at the dashboard. */
+static const char migration_0012[] = "CREATE TABLE session ("
+                                     "  hash TEXT PRIMARY KEY,"
+                                     "  token_hash TEXT NOT NULL,"
+                                     "  created_us INTEGER NOT NULL,"
+                                     "  seen_us INTEGER NOT NULL,"
+                                     "  expires_us INTEGER NOT NULL"
+                                     ") STRICT;"
+                                     "CREATE INDEX session_token ON session (token_hash);";
+
 static const struct Migration {
   const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
 } migrations[] = {
@@ -302,6 +312,7 @@ static const struct Migration {
     BOTH(migration_0009),
     BOTH(migration_0010),
     BOTH(migration_0011),
+    BOTH(migration_0012),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

@@ -11,7 +11,7 @@
 enum { FORMAT = 1, PAGE = 500, LINE_LIMIT = 64 << 20, COLUMNS_LIMIT = 60 };
 
 /* In the order in which they refer to each other. key: what they are read by, in pages; NULL: at once. What
- * coordinators tell each other (the table `coordinator`) is not worth keeping. */
+ * coordinators tell each other (the table `coordinator`) and who is signed in (`session`) is not worth keeping. */
 static const struct Table {
   const char *name, *key;
 } tables[] = {

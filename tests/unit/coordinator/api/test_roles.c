@@ -8,7 +8,7 @@
 typedef enum Kind {
   PLAIN, /* answers; there is nothing of a database in it */
   LIST,  /* shows what is in the scope */
-  JOIN,  /* of agents that join, which this coordinator has no authority for */
+  JOIN,  /* of what this coordinator does not have: agents that join, a session, a file of that name */
   ITEM,  /* of one checkpoint, by its tag */
   WORK,  /* of one job, a plan */
   OF,    /* one database, by its name */
@@ -67,9 +67,13 @@ static const Row rows[] = {
     {"POST", "/api/v1/tokens", "a", true, PLAIN},
     {"POST", "/api/v1/tokens/{}/rotate", "a", true, PLAIN},
     {"DELETE", "/api/v1/tokens/{}", "a", true, PLAIN},
+    {"POST", "/api/v1/session", "-", false, JOIN},
+    {"GET", "/api/v1/session", "cvoa", false, PLAIN},
+    {"DELETE", "/api/v1/session", "cvoa", false, JOIN},
     {"GET", "/healthz", "-", false, PLAIN},
     {"GET", "/readyz", "-", false, PLAIN},
     {"GET", "/metrics", "voa", true, PLAIN},
+    {"GET", "/ui/{}", "-", false, JOIN},
     {"GET", "/", "-", false, PLAIN},
 };
 

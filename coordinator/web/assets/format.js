@@ -1,0 +1,90 @@
+// Numbers, sizes and times as people read them. The same words as the command line.
+import {h} from "/ui/dom.js";
+
+const counts = new Intl.NumberFormat("en");
+
+export const count = (n) => counts.format(n);
+
+export function short(n) {
+  for (const [limit, sign] of [[1e9, "B"], [1e6, "M"], [1e4, "k"]])
+    if (n >= limit) {
+      const parts = n / (sign === "k" ? 1e3 : limit);
+      return `${parts.toFixed(parts >= 100 ? 0 : 1)}${sign}`;
+    }
+  return counts.format(n);
+}
+
+export function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let i = 0;
+  while (bytes >= 1000 && i < units.length - 1) {
+    bytes /= 1000;
+    i++;
+  }
+  return `${i ? bytes.toFixed(1) : bytes} ${units[i]}`;
+}
+
+export function seconds(s) {
+  if (s < 10)
+    return `${(Math.round(s * 10) / 10).toFixed(1)} s`;
+  if (s < 120)
+    return `${Math.round(s)} s`;
+  if (s < 7200)
+    return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
+  return `${Math.floor(s / 3600)} h ${Math.round(s % 3600 / 60)} min`;
+}
+
+// How long, roughly: an age, or until then.
+export function span(s) {
+  if (s < 60)
+    return `${Math.max(0, Math.round(s))} s`;
+  if (s < 3600)
+    return `${Math.round(s / 60)} min`;
+  if (s < 86400 * 2)
+    return `${Math.round(s / 3600)} h`;
+  return `${Math.round(s / 86400)} d`;
+}
+
+const two = (n) => String(n).padStart(2, "0");
+export const clock = (iso) => {
+  const d = new Date(iso);
+  return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
+};
+export const day = (iso) => {
+  const d = new Date(iso);
+  return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
+};
+export const stamp = (iso) => `${day(iso)} ${clock(iso)}`;
+export const since = (iso) => (Date.now() - Date.parse(iso)) / 1000;
+
+// A point in time, said as an age; the title has all of it.
+export function ago(iso) {
+  if (!iso)
+    return "never";
+  const s = since(iso);
+  return h("time", {datetime: iso, title: stamp(iso)}, s >= 0 ? `${span(s)} ago` : `in ${span(-s)}`);
+}
+export function at(iso) {
+  return iso ? h("time", {datetime: iso, title: iso}, stamp(iso)) : "-";
+}
+
+// The word for how it ended, told by shape and colour alike.
+const WORDS = {sealed: "sealed", proven: "proven", failed: "failed", errored: "errored", canceled: "canceled", done: "done",
+  requested: "requested", dumping: "dumping", stored: "stored", drilling: "drilling", queued: "queued", leased: "starting",
+  running: "running"};
+const KIND = {sealed: "good", proven: "good", done: "good", failed: "bad", errored: "warn", canceled: "idle"};
+
+export function state(name) {
+  return h("span", {class: `state ${KIND[name] || (WORDS[name] ? "busy" : "idle")}`}, WORDS[name] || name || "none");
+}
+
+export const FINAL = new Set(["sealed", "failed", "errored", "canceled"]);
+export const JOB_FINAL = new Set(["done", "failed", "errored", "canceled"]);
+
+export function environment(name) {
+  return name ? h("span", {class: `environment${name === "production" ? " production" : ""}`}, name) : "";
+}
+
+export function plural(n, one, many) {
+  return `${count(n)} ${n === 1 ? one : many || one + "s"}`;
+}
