@@ -1,6 +1,6 @@
 # What is not compiling: dependencies, demo, tests, checks, installation.
 
-.PHONY: deps deps-check demo test unit e2e faults sanitized test-long lint format fuzz mutants bench profile install uninstall clean
+.PHONY: deps deps-check demo test unit e2e faults web sanitized test-long lint format fuzz mutants bench profile install uninstall clean
 
 deps: ## install the Debian packages that building, running and testing need (sudo when not root)
 	@make/deps build run test s3
@@ -38,6 +38,10 @@ FAULTS ?= tests/faults
 faults: $(BINARIES) ## real parts damaged, killed, cut, filled, delayed; FAULTS=tests/faults/test_x.py for some
 	@$(RUN_TESTS) $(FAULTS)
 
+web: $(BINARIES) ## the dashboard in a headless Chromium; PGSEAL_SHOTS=DIRECTORY keeps pictures of it
+	@make/deps run test web
+	@PGSEAL_LONG=1 $(STEADY) tests/e2e/run $(abspath $(BUILD)/bin) tests/web
+
 ASAN := BUILD=build-asan SAN=address,undefined CFLAGS="-O1 -g"
 TSAN := BUILD=build-tsan SAN=thread CFLAGS="-O1 -g"
 # What crosses threads: the bus, the log, the segment codec, the repository, queries watched from another thread, the
@@ -69,6 +73,7 @@ test-long: ## the long loops: PostgreSQL's regression database, random kills; an
 	@$(MAKE) --no-print-directory -j2 all
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(FAULTS)
+	@$(MAKE) --no-print-directory web
 	@PGSEAL_LONG=1 $(MAKE) --no-print-directory unit-some SOME=tests/unit/agent/jobs/test_trial.c
 	@$(MAKE) --no-print-directory -j2 $(ASAN) all && $(MAKE) --no-print-directory $(ASAN) e2e faults
 	@tests/mutants/run
