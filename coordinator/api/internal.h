@@ -172,6 +172,11 @@ enum MHD_Result respond_failure(Request *request, const Error *err); /* the HTTP
 enum MHD_Result respond_bytes(Request *request, unsigned status, const char *type, const void *data, size_t size);
 enum MHD_Result respond_text(Request *request, unsigned status, const char *type, const char *text);
 unsigned respond_status(Status status);
+/* pieces.c: 200, with what next appends, some KB each time, until it returns false; it is called after this function
+ * has returned, too, and outlives the request. release is called in the end, whatever happens. */
+typedef bool PiecesNext(void *user, Buffer *out);
+enum MHD_Result respond_pieces(Request *request, const char *type, PiecesNext *next, void (*release)(void *user),
+                               void *user);
 
 /* ---- render.c: records as JSON, new references ---- */
 json_t *render_checkpoint(Api *api, const Checkpoint *checkpoint, bool whole); /* whole: with detail and jobs */

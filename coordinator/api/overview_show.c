@@ -7,7 +7,7 @@
 #include "common/base/memory.h"
 #include "coordinator/api/internal.h"
 
-enum { OVERVIEW_LIMIT = 100000 };
+enum { OVERVIEW_LIMIT = 100000, PIECE = 16 << 10 };
 
 void api_show_overview(Api *api, Overview *overview) {
   api->overview = overview;
@@ -111,34 +111,97 @@ static bool retains(void *user, const FleetDatabase *database) {
   return database->policy.retains && scope_sees(user, database->config.name);
 }
 
-enum MHD_Result overview_show(Request *request) {
-  Api *api = request->api;
+/* ---- the answer, piece by piece: a row is of the moment in which it is written ---- */
+
+typedef struct Showing {
+  Api *api;
+  json_t *attention;
+  size_t unpruned;
+  char **names; /* of those to show; owned */
+  size_t count, next;
+  bool begun, some /* row is written */, ended;
+} Showing;
+
+static void end_showing(void *user) {
+  Showing *showing = user;
+  for (size_t i = 0; i < showing->count; i++)
+    free(showing->names[i]);
+  free(showing->names);
+  json_decref(showing->attention);
+  free(showing);
+}
+
+/* Takes json. */
+static void append_json(Buffer *out, json_t *json) {
+  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
+  buffer_append_text(out, text ? text : "null");
+  free(text);
+  json_decref(json);
+}
+
+static bool next_rows(void *user, Buffer *out) {
+  Showing *showing = user;
+  size_t enough = out->size + PIECE;
+  if (!showing->begun) {
+    buffer_append_text(out, "{\"attention\":");
+    append_json(out, json_incref(showing->attention));
+    buffer_append_format(out, ",\"unpruned\":%zu,\"databases\":[", showing->unpruned);
+    showing->begun = true;
+  }
+  for (; showing->next < showing->count && out->size < enough; showing->next++) {
+    OverviewRow row;
+    if (!overview_row(showing->api->overview, showing->names[showing->next], &row))
+      continue; /* it was taken out of the fleet meanwhile */
+    if (showing->some)
+      buffer_append_byte(out, ',');
+    append_json(out, render_row(showing->api, &row));
+    showing->some = true;
+  }
+  if (showing->next == showing->count && !showing->ended) {
+    buffer_append_text(out, "]}\n");
+    showing->ended = true;
+  }
+  return !showing->ended;
+}
+
+/* In their order, as far as they are wanted. *shown: all in the scope, freed by the caller. */
+static Status choose(Request *request, const OverviewRow ***shown, size_t *seen, size_t *wanted, Error *err) {
   const OverviewRow *rows = NULL;
-  size_t count = 0, seen = 0;
+  size_t count = 0;
   int64_t limit = 0;
   bool attention_first = false;
   const char *name = query_text(request, "database");
-  Error err;
-  Status status = query_number(request, "limit", OVERVIEW_LIMIT, 1, OVERVIEW_LIMIT, &limit, &err);
+  Status status = query_number(request, "limit", OVERVIEW_LIMIT, 1, OVERVIEW_LIMIT, &limit, err);
   if (!status)
-    status = ask_order(request, &attention_first, &err);
-  if (!status && api->overview)
-    status = overview_read(api->overview, &rows, &count, &err);
+    status = ask_order(request, &attention_first, err);
+  if (!status && request->api->overview)
+    status = overview_read(request->api->overview, &rows, &count, err);
   if (status)
-    return respond_failure(request, &err);
-  CLEANUP_FREE const OverviewRow **shown = memory_alloc((count + 1) * sizeof *shown);
+    return status;
+  *shown = memory_alloc((count + 1) * sizeof **shown);
+  *seen = 0;
   for (size_t i = 0; i < count; i++) {
     const char *database = rows[i].database->config.name;
     if (scope_sees(&request->scope, database) && (!name || strcmp(name, database) == 0))
-      shown[seen++] = &rows[i];
+      (*shown)[(*seen)++] = &rows[i];
   }
   if (attention_first)
-    qsort(shown, seen, sizeof *shown, by_attention);
-  json_t *list = json_array(), *counts = count_attention(shown, seen);
-  for (size_t i = 0; i < seen && i < (size_t)limit; i++)
-    json_array_append_new(list, render_row(api, shown[i]));
-  return respond_json(
-      request, MHD_HTTP_OK,
-      json_pack("{s:o, s:o, s:I}", "attention", counts, "databases", list, "unpruned",
-                (json_int_t)dispatch_without_taker(api->dispatch, LEDGER_JOB_PRUNE, retains, &request->scope)));
+    qsort(*shown, *seen, sizeof **shown, by_attention);
+  *wanted = *seen < (size_t)limit ? *seen : (size_t)limit;
+  return STATUS_OK;
+}
+
+enum MHD_Result overview_show(Request *request) {
+  CLEANUP_FREE const OverviewRow **shown = NULL;
+  size_t seen = 0, wanted = 0;
+  Error err;
+  if (choose(request, &shown, &seen, &wanted, &err) != STATUS_OK)
+    return respond_failure(request, &err);
+  Showing *showing = memory_alloc(sizeof *showing);
+  *showing = (Showing){.api = request->api, .attention = count_attention(shown, seen), .count = wanted};
+  showing->unpruned = dispatch_without_taker(request->api->dispatch, LEDGER_JOB_PRUNE, retains, &request->scope);
+  showing->names = memory_alloc((wanted + 1) * sizeof *showing->names);
+  for (size_t i = 0; i < wanted; i++)
+    showing->names[i] = memory_strdup(shown[i]->database->config.name);
+  return respond_pieces(request, "application/json", next_rows, end_showing, showing);
 }

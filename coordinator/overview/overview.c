@@ -160,3 +160,10 @@ Status overview_read(Overview *overview, const OverviewRow **rows, size_t *count
   *count = fleet_count(fleet);
   return STATUS_OK;
 }
+
+bool overview_row(const Overview *overview, const char *database, OverviewRow *out) {
+  const FleetDatabase *known = fleet_database(dispatch_fleet(overview->dispatch), database);
+  if (known)
+    *out = row_of(overview, known, dispatch_wall_us(overview->dispatch));
+  return known != NULL;
+}

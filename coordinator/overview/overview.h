@@ -47,4 +47,8 @@ void overview_close(Overview *overview); /* NULL is fine */
  * next call. Who may see which is the caller's to say. */
 Status overview_read(Overview *overview, const OverviewRow **rows, size_t *count, Error *err) MUST_CHECK;
 
+/* One of them, as it is known without asking the ledger again; the same holds of what it points to. False: the fleet
+ * has none of this name (any more). */
+bool overview_row(const Overview *overview, const char *database, OverviewRow *out);
+
 #endif

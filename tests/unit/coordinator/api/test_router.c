@@ -26,31 +26,12 @@ static void test_known_paths(void **state) {
   }
 }
 
-/* Of a fleet of some size, in chunks: all of it comes, and others are answered meanwhile. */
-static void test_many_metrics(void **state) {
-  Server *s = *state;
-  CLEANUP(buffer_release) Buffer fleet = {0}, body = {0};
-  buffer_append_text(&fleet, "databases:\n");
-  for (int i = 0; i < 3000; i++)
-    buffer_append_format(&fleet, "  - name: db-%d\n", i);
-  json_t *report = NULL;
-  OK(dispatch_apply_fleet(s->f->dispatch, "fleet.yaml", buffer_text(&fleet), fleet.size, &me, false, &report,
-                          &s->f->err));
-  json_decref(report);
-  static const char get[] = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" BEARER "\r\n";
-  CLIENT client = client_open(s);
-  assert_true(client_send(s, &client, get, sizeof get - 1));
-  for (int i = 0; i < 5; i++) { /* before the first client has read anything */
-    uv_run(&s->loop, UV_RUN_NOWAIT);
-    ANSWERED(ask(s, "GET", "/healthz", NULL), 200);
-  }
-  int64_t until = clock_monotonic_us() + ANSWER_MS * 1000;
-  while (!client.closed && clock_monotonic_us() < until)
-    turn(s, &client);
-  buffer_append_byte(&client.in, 0);
-  const char *at = strstr((const char *)client.in.data, "\r\n\r\n");
+/* Without what frames its chunks. */
+static char *dechunked(const Buffer *answer) {
+  Buffer body = {0};
+  const char *at = strstr((const char *)answer->data, "\r\n\r\n");
   assert_non_null(at);
-  assert_non_null(strstr((const char *)client.in.data, "chunked"));
+  assert_non_null(strstr((const char *)answer->data, "chunked"));
   for (at += 4;;) {
     char *end;
     size_t size = strtoul(at, &end, 16);
@@ -60,10 +41,52 @@ static void test_many_metrics(void **state) {
     buffer_append(&body, end + 2, size);
     at = end + 2 + size + 2;
   }
-  assert_true(body.size > 500000);
-  assert_non_null(strstr(buffer_text(&body), "\npgseal_databases 3002\n"));
-  assert_non_null(
-      strstr(buffer_text(&body), "\npgseal_database_checkpoints_total{database=\"shop\",outcome=\"canceled\"} 0\n"));
+  return buffer_steal_text(&body);
+}
+
+static char *large_answer(Server *s, const char *path) {
+  CLEANUP_FREE char *get = memory_format("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" BEARER "\r\n", path);
+  CLIENT client = client_open(s);
+  assert_true(client_send(s, &client, get, strlen(get)));
+  for (int i = 0; i < 5; i++) { /* before the first client has read all of it */
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    ANSWERED(ask(s, "GET", "/healthz", NULL), 200);
+  }
+  int64_t until = clock_monotonic_us() + ANSWER_MS * 1000;
+  while (!client.closed && clock_monotonic_us() < until)
+    turn(s, &client);
+  buffer_append_byte(&client.in, 0);
+  return dechunked(&client.in);
+}
+
+/* Of a fleet of some size, in chunks: all of it comes, and others are answered meanwhile. */
+static void test_large_answers(void **state) {
+  Server *s = *state;
+  CLEANUP(buffer_release) Buffer fleet = {0};
+  buffer_append_text(&fleet, "databases:\n");
+  for (int i = 0; i < 3000; i++)
+    buffer_append_format(&fleet, "  - name: db-%d\n", i);
+  json_t *report = NULL;
+  OK(dispatch_apply_fleet(s->f->dispatch, "fleet.yaml", buffer_text(&fleet), fleet.size, &me, false, &report,
+                          &s->f->err));
+  json_decref(report);
+  CLEANUP_FREE char *metrics = large_answer(s, "/metrics"), *overview = large_answer(s, "/api/v1/overview");
+  assert_true(strlen(metrics) > 500000);
+  assert_non_null(strstr(metrics, "\npgseal_databases 3002\n"));
+  assert_non_null(strstr(metrics, "\npgseal_database_checkpoints_total{database=\"shop\",outcome=\"canceled\"} 0\n"));
+  json_t *json = json_loads(overview, JSON_REJECT_DUPLICATES, NULL);
+  assert_int_equal(json_array_size(json_object_get(json, "databases")), 3002);
+  assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "attention"), "never_sealed")), 3002);
+  json_decref(json);
+  ANSWER some = ask(s, "GET", "/api/v1/overview?limit=3&order=attention", NULL);
+  const json_t *rows = json_object_get(some.json, "databases");
+  assert_int_equal(json_array_size(rows), 3);
+  assert_string_equal(text_of(json_array_get(rows, 0), "database"), "db-0");
+  ANSWER none = ask(s, "GET", "/api/v1/overview?database=nonesuch", NULL);
+  assert_int_equal(json_array_size(json_object_get(none.json, "databases")), 0);
+  assert_int_equal(none.status, 200);
+  REFUSED(ask(s, "GET", "/api/v1/overview?order=size", NULL), 400, "invalid_argument");
+  REFUSED(ask(s, "GET", "/api/v1/overview?limit=0", NULL), 400, "invalid_argument");
 }
 
 static void test_head_has_no_body(void **state) {
@@ -322,7 +345,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, api_setup, api_teardown)
       T(test_known_paths),
-      T(test_many_metrics),
+      T(test_large_answers),
       T(test_head_has_no_body),
       T(test_unknown_paths),
       T(test_empty_hole_is_no_checkpoint),
