@@ -57,16 +57,16 @@ static json_t *render_attention(unsigned attention) {
 
 static json_t *render_row(Api *api, const OverviewRow *row) {
   const ConfigDatabase *database = &row->database->config;
-  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "database", database->name,
-                   "environment", database->environment, "owner", database->owner, "attention",
-                   render_attention(row->attention), "newest", render_newest(row->newest), "sealed",
-                   render_sealed(row->newest), "failures", (json_int_t)(row->newest ? row->newest->failures : 0),
-                   "proof_age_seconds", known(row->proof_age_seconds), "proof_age_objective_seconds",
-                   objective(row->proof_age_objective_seconds), "data_age_seconds", known(row->data_age_seconds),
-                   "data_loss_objective_seconds", objective(row->data_loss_objective_seconds),
-                   "restore_objective_seconds", objective(row->restore_objective_seconds), "next_run_at",
-                   render_time(row->next_run_us), "cordoned",
-                   row->cordoned ? render_held(api, HOLD_DATABASE, database->name) : json_null());
+  return json_pack(
+      "{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "database", database->name,
+      "environment", database->environment, "owner", database->owner, "restore_approval", database->restore_approval,
+      "attention", render_attention(row->attention), "newest", render_newest(row->newest), "sealed",
+      render_sealed(row->newest), "failures", (json_int_t)(row->newest ? row->newest->failures : 0),
+      "proof_age_seconds", known(row->proof_age_seconds), "proof_age_objective_seconds",
+      objective(row->proof_age_objective_seconds), "data_age_seconds", known(row->data_age_seconds),
+      "data_loss_objective_seconds", objective(row->data_loss_objective_seconds), "restore_objective_seconds",
+      objective(row->restore_objective_seconds), "next_run_at", render_time(row->next_run_us), "cordoned",
+      row->cordoned ? render_held(api, HOLD_DATABASE, database->name) : json_null());
 }
 
 /* What needs attention first: by the weightiest reason, then by how many there are. */

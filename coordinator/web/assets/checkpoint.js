@@ -70,7 +70,7 @@ export async function checkpoint(place, [id]) {
         may.operate() && !over && button("Cancel", () => confirm("Cancel the checkpoint", `${c.tag} of ${c.database} ends, canceled. Nothing of the database changes.`, "Cancel it", async () => { await post(`/api/v1/checkpoints/${part(c.id)}/cancel`, {}); })),
         may.operate() && over && c.manifest_sha256 && !gone && button(drilling ? "A drill is under way" : "Drill again", act(() => drillAgain(c)), {class: "main", disabled: drilling}),
         may.ask() && over && c.manifest_sha256 && !gone && button("Plan", () => plan(c.database, c)),
-        may.operate() && c.state === "sealed" && !gone && button("Restore", async () => { const {databases} = await get("/api/v1/databases"); await restore(databases.find((x) => x.name === c.database) || {name: c.database, environment: c.environment}, c.id); }),
+        may.operate() && c.state === "sealed" && !gone && button("Restore", async () => { const {databases} = await get(`/api/v1/overview${query({database: c.database})}`); await restore({name: c.database, environment: c.environment, restore_approval: databases[0]?.restore_approval}, c.id); }),
         may.operate() && over && !gone && button(c.pinned_at ? "Unpin" : "Pin", act(() => post(`/api/v1/checkpoints/${part(c.id)}/${c.pinned_at ? "unpin" : "pin"}`, {}))))),
       problemPlace, progress,
       c.error && c.state !== "sealed" && problem(c.state === "failed" ? "Condemned: it does not restore to what was dumped" : `It is ${c.state}: nothing is known of it`, c.error),

@@ -47,7 +47,7 @@ export async function database(place, [name]) {
     replace(place, h("div", {class: "head"}, h("h1", {}, name, " ", f.environment(row?.environment)), actions(
       may.ask() && button("Back up now", () => backUp(name, row?.environment), {class: "main"}),
       may.ask() && row?.sealed && button("Plan", () => plan(name)),
-      may.operate() && row?.sealed && button("Restore", () => restoreOf(known)))),
+      may.operate() && row?.sealed && button("Restore", () => restore(known)))),
     row && !row.attention.length && h("p", {class: "notice good"}, row.sealed ? ["Proven: the newest sealed checkpoint restores to exactly what it says. ", h("a", {href: `#/checkpoint/${part(row.sealed.id)}`}, row.sealed.tag)] : ""),
     why && newest?.error && newest.state !== "sealed" ? problem(why[0].toUpperCase() + why.slice(1), newest.error,
       h("p", {}, h("a", {href: `#/checkpoint/${part(newest.id)}`}, `The checkpoint ${newest.tag}`)))
@@ -76,12 +76,6 @@ export async function database(place, [name]) {
     if (of.attention.includes("restore_slow"))
       return "See at the checkpoint's timeline which phase takes the time: a drill agent with more memory or more jobs may help, or the objective is too short.";
     return "Look at its newest checkpoint for the reason.";
-  }
-
-  // Whether somebody else must approve is known of databases, not of the overview.
-  async function restoreOf(known) {
-    const {databases} = await get("/api/v1/databases");
-    await restore(databases.find((d) => d.name === name) || known);
   }
 
   await load();

@@ -74,6 +74,8 @@ export async function drills(place) {
 
   append(place, [h("h1", {}, "Drills and rotation")]);
   await load();
+  for (const chart of place.querySelectorAll("[aria-label='Drills by day']"))
+    chart.scrollLeft = chart.scrollWidth; // today, where the screen is too narrow for all days
   const round = setInterval(() => load().catch(() => {}), 60000);
   return {
     title: "Drills and rotation",

@@ -63,7 +63,7 @@ function drawRow(row, number) {
       : h("span", {class: "dim"}, "none"),
       row.attention.length ? h("span", {class: "reason"}, reason(row)) : row.cordoned ? h("span", {class: "reason calm"}, "cordoned") : ""),
     h("td", {class: "c-proof"}, proofCell(row)),
-    h("td", {class: "number c-restore"}, sealed ? [known && trend(known.drill, "restore time"), f.seconds(sealed.drill_seconds)] : "-"),
+    h("td", {class: "number c-restore"}, sealed ? [known && trend(known.took, "time to proven"), f.seconds(sealed.drill_seconds)] : "-"),
     h("td", {class: "number c-size"}, sealed ? [known && trend(known.size, "size"), f.size(sealed.size_bytes)] : "-"),
     h("td", {class: "number c-rows"}, sealed ? f.short(sealed.rows) : "-"),
     h("td", {class: "c-next"}, row.next_run_at ? f.ago(row.next_run_at) : h("span", {class: "dim"}, "none")),
@@ -118,7 +118,7 @@ export async function fleet(place) {
   // Only what is seen: empty rows before and after stand for the others.
   let from = -1, to = -1, height = 0;
   function draw(anew) {
-    const tall = height || 44, top = -body.getBoundingClientRect().top;
+    const tall = height || 42, top = -body.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(top / tall) - SPARE);
     const last = Math.min(shown.length, Math.ceil((top + innerHeight) / tall) + SPARE);
     if (!anew && first === from && last === to)
@@ -149,7 +149,7 @@ export async function fleet(place) {
   function askTrends() {
     if (innerWidth < 1100 || !whole)
       return;
-    const seen = Math.max(0, Math.floor(-body.getBoundingClientRect().top / (height || 44)));
+    const seen = Math.max(0, Math.floor(-body.getBoundingClientRect().top / (height || 42)));
     const wanted = shown.slice(seen, to).filter((r) => r.sealed && !trends.has(r.database)).slice(0, 40);
     clearTimeout(askTrends.timer);
     askTrends.timer = setTimeout(async () => {
@@ -160,7 +160,7 @@ export async function fleet(place) {
         asked++;
         get(`/api/v1/checkpoints${query({database: row.database, state: "sealed", limit: 12})}`).then(({checkpoints}) => {
           const kept = checkpoints.reverse();
-          trends.set(row.database, {size: kept.map((c) => c.size_bytes), drill: kept.map((c) => c.seconds)});
+          trends.set(row.database, {size: kept.map((c) => c.size_bytes), took: kept.map((c) => c.seconds)});
           const at = shown.indexOf(row);
           const line = at >= 0 && body.querySelector(`tr[aria-rowindex="${at + 2}"]`);
           if (line && !line.contains(document.activeElement))

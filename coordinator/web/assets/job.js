@@ -25,10 +25,12 @@ function drawPlan(report) {
 }
 
 // Of what is told of a restore: what counts in words, all of it as it came.
-function drawReport(report) {
-  const simple = Object.entries(report).filter(([, v]) => ["string", "number", "boolean"].includes(typeof v) && String(v).length < 200);
-  return [facts(...simple.map(([k, v]) => [k.replaceAll("_", " "), typeof v === "number" ? f.count(v) : String(v)])),
-    report.script && section("Script", h("pre", {tabindex: 0, "aria-label": "Script"}, report.script)),
+function drawReport(report, job) {
+  const simple = Object.entries(report).filter(([k, v]) => ["string", "number", "boolean"].includes(typeof v) && String(v).length < 60 &&
+    !["kind", "mode", "version", "environment", "seconds"].includes(k) && !(k === "untold" && v === 0));
+  return [facts(...simple.map(([k, v]) => [k.replaceAll("_", " "), typeof v === "number" ? f.count(v) : v === true ? "yes" : v === false ? "no" : v])),
+    report.script && section("Script", h("p", {}, "Nothing runs before you have read it. Then:"), copyable(`pgseal restore ${job.database} --run-script ${job.id}`, "the command"),
+      h("pre", {tabindex: 0, "aria-label": "Script"}, report.script)),
     h("details", {}, h("summary", {}, "The whole report"), h("pre", {tabindex: 0, "aria-label": "Report"}, JSON.stringify(report, null, 2)))];
 }
 
@@ -53,11 +55,11 @@ export async function job(place, [id]) {
       problemPlace,
       waits && h("p", {class: "notice warn"}, j.requested_by === session.name ? "It waits for the approval of somebody else with the role operator." : `${j.requested_by} asked for it: it waits for approval.`),
       j.error && over && problem(`It is ${j.state}`, j.error),
-      facts(["Checkpoint", h("a", {href: `#/checkpoint/${part(j.checkpoint)}`}, j.tag || j.checkpoint)], ["Asked by", j.requested_by], ["Approved by", j.approved_by], ["Asked", f.at(j.created_at)], ["Agent", j.agent], ["Took", j.seconds ? f.seconds(j.seconds) : null],
+      facts(j.checkpoint && ["Checkpoint", h("a", {href: `#/checkpoint/${part(j.checkpoint)}`}, j.tag || j.checkpoint)], ["Asked by", j.requested_by], ["Approved by", j.approved_by], ["Asked", f.at(j.created_at)], ["Agent", j.agent], ["Took", j.seconds ? f.seconds(j.seconds) : null],
         ...Object.entries(j.request || {}).filter(([k]) => !["database", "checkpoint", "sql", "mac", "nonce", "confirm"].includes(k)).map(([k, v]) => [k.replaceAll("_", " "), Array.isArray(v) ? v.join(", ") : String(v)])),
       !over && h("section", {}, h("h2", {}, "Progress"), h("progress", {max: 1, value: p.bytes_total > 0 ? Math.min(1, p.bytes / p.bytes_total) : undefined, "aria-label": "Progress"}),
         h("div", {class: "numbers"}, h("span", {}, p.phase || (j.state === "queued" ? "waiting for an agent" : "starting")), p.rows > 0 && h("span", {}, `${f.short(p.rows)} rows`), p.bytes > 0 && h("span", {}, f.size(p.bytes)), p.table && h("span", {class: "dim"}, p.table))),
-      j.report && (j.kind === "plan" ? drawPlan(j.report) : drawReport(j.report)));
+      j.report && (j.kind === "plan" ? drawPlan(j.report) : drawReport(j.report, j)));
   }
 
   draw();
