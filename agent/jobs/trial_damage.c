@@ -24,9 +24,10 @@ static Status meddled_remove(void *backend, const char *key, RepositoryRemoval *
   return error_set(err, ERR_INTERNAL, "a trial would remove %s", key);
 }
 
-static Status meddled_list(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err) {
+static Status meddled_list(void *backend, const char *prefix, const char *after, RepositoryVisit *visit, void *user,
+                           Error *err) {
   Meddled *meddled = backend;
-  return repository_list(meddled->inner, prefix, visit, user, err);
+  return repository_list_after(meddled->inner, prefix, after, visit, user, err);
 }
 
 static void meddled_close(void *backend) {

@@ -180,9 +180,10 @@ static Status directory_remove(void *backend, const char *key, RepositoryRemoval
   return STATUS_OK;
 }
 
-static Status directory_list(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err) {
+static Status directory_list(void *backend, const char *prefix, const char *after, RepositoryVisit *visit, void *user,
+                             Error *err) {
   const Directory *directory = backend;
-  return directory_list_keys(directory->root, prefix, visit, user, err);
+  return directory_list_keys(directory->root, prefix, after, visit, user, err);
 }
 
 static void directory_close(void *backend) {

@@ -11,6 +11,7 @@ DIR *directory_open_stream(int parent, const char *name);
 void directory_close_stream(DIR **stream);
 
 /* As repository_list. */
-Status directory_list_keys(int root, const char *prefix, RepositoryVisit *visit, void *user, Error *err) MUST_CHECK;
+Status directory_list_keys(int root, const char *prefix, const char *after, RepositoryVisit *visit, void *user,
+                           Error *err) MUST_CHECK;
 
 #endif

@@ -145,12 +145,20 @@ static bool prefix_valid(const char *prefix) {
 }
 
 Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user, Error *err) {
-  if (!prefix_valid(prefix)) {
-    error_set(err, ERR_INVALID_ARGUMENT, "no repository key starts with %s", prefix);
-    error_object(err, "%s", prefix);
+  return repository_list_after(repository, prefix, NULL, visit, user, err);
+}
+
+Status repository_list_after(Repository *repository, const char *prefix, const char *after, RepositoryVisit *visit,
+                             void *user, Error *err) {
+  const char *wrong = !prefix_valid(prefix)                                  ? prefix
+                      : after && strncmp(after, prefix, strlen(prefix)) != 0 ? after
+                                                                             : NULL;
+  if (wrong) {
+    error_set(err, ERR_INVALID_ARGUMENT, "no repository key starts with %s", wrong);
+    error_object(err, "%s", wrong);
     return err->status;
   }
-  return repository->ops->list(repository->backend, prefix, visit, user, err);
+  return repository->ops->list(repository->backend, prefix, after, visit, user, err);
 }
 
 Status repository_remove(Repository *repository, const char *key, Error *err) {

@@ -58,7 +58,8 @@ typedef struct RepositoryOps { /* what a backend implements */
   Status (*put)(void *backend, const char *key, const void *data, size_t size, const uint8_t *sha256,
                 RepositoryVersion *version, Error *err);
   Status (*get)(void *backend, const char *key, size_t limit, Buffer *out, Error *err);
-  Status (*list)(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err);
+  /* after: or NULL */
+  Status (*list)(void *backend, const char *prefix, const char *after, RepositoryVisit *visit, void *user, Error *err);
   Status (*remove)(void *backend, const char *key, RepositoryRemoval *removal, Error *err);
   Status (*guards)(void *backend, RepositoryGuards *guards, Error *err); /* NULL: there are none */
   /* NULL, both: no versions are kept, and nothing is locked */
@@ -89,6 +90,10 @@ Status repository_get_stored(Repository *repository, const char *key, size_t lim
  * ERR_INVALID_ARGUMENT if no key can start like that. */
 Status repository_list(Repository *repository, const char *prefix, RepositoryVisit *visit, void *user,
                        Error *err) MUST_CHECK;
+/* The same, but only those behind `after`: a text that starts with the prefix, be it a key or not. What is before costs
+ * little. */
+Status repository_list_after(Repository *repository, const char *prefix, const char *after, RepositoryVisit *visit,
+                             void *user, Error *err) MUST_CHECK;
 Status repository_remove(Repository *repository, const char *key,
                          Error *err) MUST_CHECK; /* absent is ERR_OBJECT_NOT_FOUND */
 bool repository_key_valid(const char *key);

@@ -116,7 +116,8 @@ int64_t s3_backoff_us(int try);
 Status s3_put(void *s3, const char *key, const void *data, size_t size, const uint8_t *sha256,
               RepositoryVersion *version, Error *err) MUST_CHECK;
 Status s3_guards(void *s3, RepositoryGuards *guards, Error *err) MUST_CHECK;
-Status s3_list(void *s3, const char *prefix, RepositoryVisit *visit, void *user, Error *err) MUST_CHECK;
+Status s3_list(void *s3, const char *prefix, const char *after, RepositoryVisit *visit, void *user,
+               Error *err) MUST_CHECK;
 Status s3_entries(void *s3, const char *prefix, RepositoryEntryVisit *visit, void *user, Error *err) MUST_CHECK;
 Status s3_locked(void *s3, const char *key, const char *version, int64_t *until_us, Error *err) MUST_CHECK;
 char *s3_escape(const char *text);        /* for a query; new */

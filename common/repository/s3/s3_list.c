@@ -13,7 +13,7 @@ typedef struct Listing {
   S3 *s3;
   char *prefix; /* whole */
   char *token;  /* of the next page */
-  char *last;   /* the last key seen */
+  char *last;   /* the last key seen, or what the listing begins behind */
   int empty;    /* pages in a row without a key */
 } Listing;
 
@@ -37,10 +37,11 @@ static Status nonsense(const Listing *listing, const char *what, Error *err) {
 static Status fetch(const Listing *listing, const char *shown, S3Page *page, Error *err) {
   CLEANUP_FREE char *prefix = s3_escape(listing->prefix);
   CLEANUP_FREE char *token = listing->token ? s3_escape(listing->token) : NULL;
+  CLEANUP_FREE char *after = listing->last && !token ? s3_escape(listing->last) : NULL;
   /* sorted by name; keys come escaped, since XML cannot hold whatever a foreign key may */
-  CLEANUP_FREE char *query =
-      memory_format("%s%s%sencoding-type=url&list-type=2&max-keys=%d&prefix=%s", token ? "continuation-token=" : "",
-                    token ? token : "", token ? "&" : "", S3_PAGE_KEYS, prefix);
+  CLEANUP_FREE char *query = memory_format("%s%s%sencoding-type=url&list-type=2&max-keys=%d&prefix=%s%s%s",
+                                           token ? "continuation-token=" : "", token ? token : "", token ? "&" : "",
+                                           S3_PAGE_KEYS, prefix, after ? "&start-after=" : "", after ? after : "");
   S3Request request = {.verb = S3_LIST, .key = shown, .query = query, .limit = S3_LIST_LIMIT};
   CLEANUP(s3_reply_release) S3Reply reply = {0};
   Status status = s3_perform(listing->s3, &request, &reply, err);
@@ -83,9 +84,10 @@ static Status next(Listing *listing, S3Page *page, bool *go_on, Error *err) {
   return STATUS_OK;
 }
 
-Status s3_list(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err) {
+Status s3_list(void *backend, const char *prefix, const char *after, RepositoryVisit *visit, void *user, Error *err) {
   S3 *s3 = backend;
   CLEANUP(release) Listing listing = {.s3 = s3, .prefix = memory_format("%s%s", s3->prefix, prefix)};
+  listing.last = after ? memory_format("%s%s", s3->prefix, after) : NULL;
   bool go_on = true;
   Status status = STATUS_OK;
   while (status == STATUS_OK && go_on) {

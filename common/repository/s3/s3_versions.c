@@ -120,7 +120,7 @@ Status s3_entries(void *backend, const char *prefix, RepositoryEntryVisit *visit
     Error failure;
     status = fetch(&walk, prefix, &page, &unknown, &failure);
     if (unknown && !walk.after)
-      return s3_list(backend, prefix, visit_plain, &(Plain){visit, user}, err);
+      return s3_list(backend, prefix, NULL, visit_plain, &(Plain){visit, user}, err);
     if (status == STATUS_OK)
       status = show(&walk, &page, visit, user, &go_on, &failure);
     if (status == STATUS_OK)

@@ -162,6 +162,29 @@ static void test_list(void **state) {
   expect_list(r, "a/1/x/y", "");
 }
 
+static void expect_rest(Repository *repository, const char *prefix, const char *after, const char *expected) {
+  Error err;
+  CLEANUP(buffer_release) Buffer found = {0};
+  must(repository_list_after(repository, prefix, after, join_keys, &found, &err), &err);
+  assert_string_equal(buffer_text(&found), expected);
+}
+
+/* What an inventory's next page begins with. */
+static void test_list_after(void **state) {
+  Repository *r = ((Backend *)*state)->repository;
+  static const char *const keys[] = {"db/1/a/x", "db/1/y", "db/10/a", "db/2/a/x", "db/2/a/y", "db/2/b", "db/3", "ec/1"};
+  for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+    put(r, keys[i], "1");
+  expect_rest(r, "db/", NULL, "db/1/a/x:1 db/1/y:1 db/10/a:1 db/2/a/x:1 db/2/a/y:1 db/2/b:1 db/3:1 ");
+  expect_rest(r, "db/", "db/1/a/x", "db/1/y:1 db/10/a:1 db/2/a/x:1 db/2/a/y:1 db/2/b:1 db/3:1 ");
+  expect_rest(r, "db/", "db/10", "db/10/a:1 db/2/a/x:1 db/2/a/y:1 db/2/b:1 db/3:1 ");
+  expect_rest(r, "db/", "db/100", "db/2/a/x:1 db/2/a/y:1 db/2/b:1 db/3:1 "); /* behind all of db/10/ */
+  expect_rest(r, "db/", "db/2/a/x", "db/2/a/y:1 db/2/b:1 db/3:1 ");
+  expect_rest(r, "db/", "db/20", "db/3:1 ");
+  expect_rest(r, "db/", "db/3", "");
+  expect_rest(r, "", "db/3", "ec/1:1 ");
+}
+
 static bool stop_after(void *user, const char *key, uint64_t size) {
   (void)key, (void)size;
   return --*(int *)user > 0;
@@ -295,6 +318,8 @@ int main(void) {
       EVERYWHERE(test_size_limit),
       EVERYWHERE(test_list),
       ON(test_list, open_s3_prefixed),
+      EVERYWHERE(test_list_after),
+      ON(test_list_after, open_s3_prefixed),
       EVERYWHERE(test_list_stops_when_told),
       EVERYWHERE(test_remove_while_listing),
       EVERYWHERE(test_racing_puts),

@@ -28,8 +28,9 @@ static Status backend_get(void *backend, const char *key, size_t limit, Buffer *
   (void)limit, (void)out;
   return answer(backend, key, err);
 }
-static Status backend_list(void *backend, const char *prefix, RepositoryVisit *visit, void *user, Error *err) {
-  (void)visit, (void)user;
+static Status backend_list(void *backend, const char *prefix, const char *after, RepositoryVisit *visit, void *user,
+                           Error *err) {
+  (void)after, (void)visit, (void)user;
   return answer(backend, prefix, err);
 }
 static Status backend_remove(void *backend, const char *key, RepositoryRemoval *removal, Error *err) {
@@ -93,6 +94,7 @@ static void test_bad_keys_stop_at_the_front(void **state) {
   static const char *const prefixes[] = {"..", "../", "/", "a//", "a/..", ".", "a b"};
   for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
     assert_int_equal(repository_list(repository, prefixes[i], NULL, NULL, &err), ERR_INVALID_ARGUMENT);
+  assert_int_equal(repository_list_after(repository, "a/", "b/1", NULL, NULL, &err), ERR_INVALID_ARGUMENT);
   assert_int_equal(backend.calls, 0);
   repository_close(repository);
   assert_int_equal(backend.closed, 1);
