@@ -83,6 +83,7 @@ ExitCode command_agent_revoke(Cli *cli, int argc, char **argv);
 ExitCode command_key_generate(Cli *cli, int argc, char **argv);
 ExitCode command_verify(Cli *cli, int argc, char **argv);
 ExitCode command_key_check(Cli *cli, int argc, char **argv);
+ExitCode command_ledger_rebuild(Cli *cli, int argc, char **argv);
 ExitCode command_ledger_verify(Cli *cli, int argc, char **argv);
 ExitCode command_doctor(Cli *cli, int argc, char **argv);
 ExitCode command_fetch(Cli *cli, int argc, char **argv);

@@ -75,12 +75,25 @@ static const char help_key_check[] =
     "does\n"
     "not fit.";
 
-static const char help_ledger_verify[] =
+static const char help_chain[] =
     "Reads every event and reckons the chain's hashes here. What it prints at its end can be kept somewhere else, and\n"
     "expected of a later run: then nobody wrote the whole ledger anew in between.\n\n"
     "  pgseal ledger verify\n"
     "  pgseal ledger verify --expect 1234:9f86d081884c7d65...\n\n"
     "Exit codes: 0 whole; 1 broken; 3 the coordinator cannot be reached.";
+
+static const char help_rebuild[] =
+    "After the coordinator's disk was lost: has agents look at what the repository holds, and puts what the ledger "
+    "does\n"
+    "not know into it. Sealed is what a proof says whose signature verifies with the key of an agent that may drill; "
+    "what\n"
+    "is refused is listed with its reason, and left alone. Nothing that the ledger knows is changed; again is fine.\n"
+    "Without a name: all databases. docs/ledger.md has the whole way. Wants the role admin.\n\n"
+    "  pgseal ledger rebuild --dry-run\n"
+    "  pgseal ledger rebuild prod-api shop\n\n"
+    "Exit codes: 0 done; 1 done, but something was refused; 3 the coordinator cannot be reached; 4 of a database it "
+    "did\n"
+    "not come to an end.";
 
 static const char help_doctor[] =
     "Tries, on the machine and as the user of an agent, everything its configuration names: keys, what it may do in "
@@ -285,8 +298,9 @@ const Command cli_commands[] = {
      command_checkpoint},
     {"status", "", "databases with their newest checkpoint, and agents", help_status, command_status},
     {"ledger", "[--database NAME] [--limit N] [--events]", "how checkpoints ended", help_ledger, command_ledger},
-    {"ledger verify", "[--expect N:HASH]", "check the ledger's chain without trusting the coordinator",
-     help_ledger_verify, command_ledger_verify},
+    {"ledger verify", "[--expect N:HASH]", "check the ledger's chain, trusting nobody", help_chain,
+     command_ledger_verify},
+    {"ledger rebuild", "[DATABASE ...]", "a new ledger out of the repository", help_rebuild, command_ledger_rebuild},
     {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show},
     {"drill", "ID|TAG", "restore a checkpoint again, now, and wait for the proof", help_drill, command_drill},
     {"cancel", "ID|TAG", "end a checkpoint that is under way", help_cancel, command_cancel},
@@ -298,8 +312,7 @@ const Command cli_commands[] = {
      "run a migration on a drilled copy first, and say what it would do", help_rehearse, command_rehearse},
     {"restore", "DATABASE --checkpoint ID|TAG (--table PATTERN ... [--replace | --beside] | --new-database NAME)",
      "put tables back, or rows, or all of it beside", help_restore, command_restore},
-    {"jobs", "[--database NAME] [--kind plan|restore|rehearse]", "plans, restores, rehearsals", help_jobs,
-     command_jobs},
+    {"jobs", "[--database NAME] [--kind KIND]", "plans, restores, rehearsals", help_jobs, command_jobs},
     {"job show", "ID", "one job, with its report", help_job_show, command_job_show},
     {"job cancel", "ID", "end a plan, a restore or a rehearsal that is under way", help_job_cancel, command_job_cancel},
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},

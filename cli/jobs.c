@@ -41,7 +41,7 @@ ExitCode command_jobs(Cli *cli, int argc, char **argv) {
   int limit = 20;
   const Option options[] = {
       {"database", OPTION_TEXT, &database, "NAME", "of this database only"},
-      {"kind", OPTION_TEXT, &kind, "KIND", "plan, restore, rehearse, dump, drill or prune"},
+      {"kind", OPTION_TEXT, &kind, "KIND", "plan, restore, rehearse, dump, drill, prune, inventory, trial"},
       {"limit", OPTION_INTEGER, &limit, "N", "the newest N (default 20)"},
   };
   ExitCode code;

@@ -36,6 +36,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
   free(loaded->config.http_proxies);
   free(loaded->config.databases);
   free(loaded->config.agents);
+  free(loaded->config.former_agents);
   free(loaded);
 }
 
@@ -293,27 +294,42 @@ static Status check_capabilities(Loaded *loaded, const RawAgent *raw, Error *err
 
 static const char *const all_databases[] = {"*"};
 
-static Status take_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
-  CoordinatorConfig *config = &loaded->config;
+/* What both lists say of an agent, but for its key. */
+static Status fill_agent(Loaded *loaded, const RawAgent *raw, ConfigAgent *out, Error *err) {
   if (!text_name_valid(raw->name))
     return config_error(err, loaded->config.path,
                         "agent name '%s' is not valid: 1 to 63 of a-z, 0-9, '.', '_', '-', alphanumeric first",
                         raw->name);
-  if (coordinator_config_agent(config, raw->name))
-    return config_error(err, loaded->config.path, "agent %s is there twice", raw->name);
   Status status = check_capabilities(loaded, raw, err);
   if (status != STATUS_OK)
     return status;
-  ConfigAgent *out = &config->agents[config->agent_count];
   out->name = raw->name;
-  out->public_key = resolve(loaded, raw->public_key);
+  out->public_key = raw->public_key;
   out->capabilities = (const char **)raw->capabilities;
   out->capability_count = raw->capabilities_count;
   out->databases = raw->databases_count ? (const char **)raw->databases : (const char **)all_databases;
   out->database_count = raw->databases_count ? raw->databases_count : 1;
+  return STATUS_OK;
+}
+
+static Status load_key(Loaded *loaded, ConfigAgent *out, Error *err) {
   Error cause;
+  out->public_key = resolve(loaded, out->public_key);
   if (signing_public_load(out->public_key, out->key, &cause) != STATUS_OK)
-    return config_error(err, loaded->config.path, "agent %s: %s", raw->name, cause.message);
+    return config_error(err, loaded->config.path, "agent %s: %s", out->name, cause.message);
+  return STATUS_OK;
+}
+
+static Status take_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  ConfigAgent *out = &config->agents[config->agent_count];
+  if (coordinator_config_agent(config, raw->name))
+    return config_error(err, loaded->config.path, "agent %s is there twice", raw->name);
+  Status status = fill_agent(loaded, raw, out, err);
+  if (status == STATUS_OK)
+    status = load_key(loaded, out, err);
+  if (status != STATUS_OK)
+    return status;
   for (size_t i = 0; i < config->agent_count; i++) {
     /* Who signed what would no longer be clear. */
     if (memcmp(config->agents[i].key, out->key, sizeof out->key) == 0)
@@ -322,6 +338,18 @@ static Status take_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
   }
   config->agent_count++;
   return STATUS_OK;
+}
+
+/* One name may have had several keys, and be in use again. */
+static Status take_former_agent(Loaded *loaded, const RawAgent *raw, Error *err) {
+  CoordinatorConfig *config = &loaded->config;
+  ConfigAgent *out = &config->former_agents[config->former_agent_count];
+  Status status = fill_agent(loaded, raw, out, err);
+  if (status == STATUS_OK && !text_unhex(raw->public_key, out->key, sizeof out->key))
+    status = load_key(loaded, out, err);
+  if (status == STATUS_OK)
+    config->former_agent_count++;
+  return status;
 }
 
 Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error *err) {
@@ -336,11 +364,14 @@ Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error 
   const RawConfig *raw = loaded->raw;
   loaded->config.databases = memory_alloc((raw->databases_count + 1) * sizeof *loaded->config.databases);
   loaded->config.agents = memory_alloc((raw->agents_count + 1) * sizeof *loaded->config.agents);
+  loaded->config.former_agents = memory_alloc((raw->former_agents_count + 1) * sizeof *loaded->config.agents);
   status = take_settings(loaded, err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->databases_count; i++)
     status = take_database(loaded, &raw->databases[i], err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->agents_count; i++)
     status = take_agent(loaded, &raw->agents[i], err);
+  for (unsigned i = 0; status == STATUS_OK && i < raw->former_agents_count; i++)
+    status = take_former_agent(loaded, &raw->former_agents[i], err);
   if (status != STATUS_OK)
     return status;
   *out = &STEAL(loaded)->config;

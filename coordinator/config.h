@@ -27,7 +27,7 @@ typedef struct ConfigDatabase {
   int lock_days;
 } ConfigDatabase;
 typedef struct ConfigAgent {
-  const char *name, *public_key; /* PEM path */
+  const char *name, *public_key; /* PEM path; of former agents, 64 hexadecimal digits will do */
   const char **capabilities;     /* dump, drill, restore, rehearse, prune */
   size_t capability_count;
   const char **databases; /* globs; default "*" */
@@ -61,6 +61,8 @@ typedef struct CoordinatorConfig {
   size_t database_count;
   ConfigAgent *agents;
   size_t agent_count;
+  ConfigAgent *former_agents; /* whose old manifests and proofs count in a rebuild; they may do nothing */
+  size_t former_agent_count;
   const char *log_level, *log_format;
 } CoordinatorConfig;
 

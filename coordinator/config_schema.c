@@ -111,6 +111,8 @@ static const cyaml_schema_field_t config_fields[] = {
                          0, LIST_LIMIT),
     CYAML_FIELD_SEQUENCE("agents", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, agents, &agent_schema, 0,
                          LIST_LIMIT),
+    CYAML_FIELD_SEQUENCE("former_agents", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, former_agents,
+                         &agent_schema, 0, LIST_LIMIT),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
     CYAML_FIELD_END,
 };

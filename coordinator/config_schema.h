@@ -64,8 +64,8 @@ typedef struct RawConfig {
   RawDispatch dispatch;
   RawDatabase *databases;
   unsigned databases_count;
-  RawAgent *agents;
-  unsigned agents_count;
+  RawAgent *agents, *former_agents;
+  unsigned agents_count, former_agents_count;
   RawLog log;
 } RawConfig;
 

@@ -5,21 +5,36 @@
 
 #include "common/base/cleanup.h"
 #include "coordinator/ledger/ledger.h"
+#include "coordinator/ledger_evidence.h"
 
 static void ledger_cleanup(Ledger **ledger) {
   ledger_close(*ledger);
 }
 
-static Status verify(Ledger *ledger, Error *err) {
+static Status verify(const CoordinatorConfig *config, Ledger *ledger, Error *err) {
   int64_t events;
   char tip[65];
+  LedgerEvidence evidence = {0};
   Status status = ledger_chain_verify(ledger, &events, tip, err);
   if (status == STATUS_OK)
-    printf("%s: %lld events, chain intact, last hash %s\n", ledger_name(ledger), (long long)events, tip);
-  return status;
+    status = ledger_evidence_check(config, ledger, &evidence, err);
+  if (status != STATUS_OK)
+    return status;
+  printf("%s: %lld events, chain intact, last hash %s\n", ledger_name(ledger), (long long)events, tip);
+  printf("%lld sealed checkpoints: %lld by verdicts whose signatures verify", (long long)evidence.sealed,
+         (long long)evidence.verified);
+  if (evidence.unknown_keys > 0)
+    printf(" (%lld of them with keys that nobody vouches for now)", (long long)evidence.unknown_keys);
+  if (evidence.rebuilt > 0)
+    printf("; %lld rebuilt, whose proofs are in the repository", (long long)evidence.rebuilt);
+  if (evidence.older > 0)
+    printf("; %lld from before verdicts were kept", (long long)evidence.older);
+  printf("\n");
+  return STATUS_OK;
 }
 
-static Status export(Ledger *ledger, Error *err) {
+static Status export(const CoordinatorConfig *config, Ledger *ledger, Error *err) {
+  (void)config;
   int64_t rows = 0;
   Status status = ledger_export(ledger, stdout, &rows, err);
   if (status == STATUS_OK)
@@ -27,7 +42,8 @@ static Status export(Ledger *ledger, Error *err) {
   return status;
 }
 
-static Status import(Ledger *ledger, Error *err) {
+static Status import(const CoordinatorConfig *config, Ledger *ledger, Error *err) {
+  (void)config;
   int64_t rows = 0;
   Status status = ledger_import(ledger, stdin, &rows, err);
   if (status == STATUS_OK)
@@ -38,8 +54,9 @@ static Status import(Ledger *ledger, Error *err) {
 static const struct Verb {
   const char *name;
   bool read_only;
-  Status (*run)(Ledger *ledger, Error *err);
-} verbs[] = {{"verify", true, verify}, {"export", true, export}, {"import", false, import}};
+  Status (*run)(const CoordinatorConfig *config, Ledger *ledger, Error *err);
+} verbs[] = {
+    {"verify", true, verify}, {"export", true, export}, {"import", false, import}, {"keys", true, ledger_keys_print}};
 
 static const struct Verb *find(const char *name) {
   for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
@@ -59,5 +76,5 @@ Status ledger_command(const CoordinatorConfig *config, const char *name, Error *
   if (!verb)
     return error_set(err, ERR_INVALID_ARGUMENT, "there is no command ledger %s", name);
   Status status = ledger_open(config->ledger, verb->read_only, &ledger, err);
-  return status == STATUS_OK ? verb->run(ledger, err) : status;
+  return status == STATUS_OK ? verb->run(config, ledger, err) : status;
 }

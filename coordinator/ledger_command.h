@@ -1,4 +1,5 @@
-/* What an administrator does with a ledger on the command line: verify, export, import. */
+/* What an administrator does with a ledger on the command line: verify, export, import,
+ * keys. */
 #ifndef PGSEAL_COORDINATOR_LEDGER_COMMAND_H
 #define PGSEAL_COORDINATOR_LEDGER_COMMAND_H
 

@@ -178,6 +178,8 @@ Status dump_counts_compare(const DumpTables *tables, int64_t large_objects, cons
 /* dump_manifest.c: stores the manifest (the commit point) and fills *result (allocated, see job.h). */
 Status dump_manifest_put(DumpRun *run, DumpStream *stream, const ManifestSegment *roles, Pgseal__DumpResult **result,
                          Error *err) MUST_CHECK;
+/* What a manifest says, as the coordinator is told: of a dump, and of an inventory. Allocated, see job.h. */
+Pgseal__DumpResult *dump_result_of(const Manifest *manifest, const char *manifest_sha256);
 char *dump_stages_json(const DumpStages *stages); /* caller frees */
 
 #endif

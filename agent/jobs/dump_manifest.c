@@ -83,7 +83,7 @@ char *dump_stages_json(const DumpStages *stages) {
   return text ? text : memory_strdup("{}");
 }
 
-static Pgseal__DumpResult *make_result(const Manifest *manifest, const char *manifest_sha256) {
+Pgseal__DumpResult *dump_result_of(const Manifest *manifest, const char *manifest_sha256) {
   const Fingerprint *fingerprint = &manifest->fingerprint;
   uint8_t digest[DIGEST_SIZE];
   char digest_hex[2 * DIGEST_SIZE + 1];
@@ -122,6 +122,6 @@ Status dump_manifest_put(DumpRun *run, DumpStream *stream, const ManifestSegment
   json_decref(json);
   if (status != STATUS_OK)
     return error_prefix(err, "the manifest");
-  *result = make_result(&manifest, sha256_hex_text);
+  *result = dump_result_of(&manifest, sha256_hex_text);
   return STATUS_OK;
 }

@@ -57,6 +57,7 @@ Status trial_job_run(const JobContext *context, Pgseal__JobResult *result, Error
 Status plan_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status restore_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status prune_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
+Status inventory_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status rehearse_job_run(const JobContext *context, Pgseal__JobResult *result, Error *err) MUST_CHECK;
 
 int job_main(const char *config_path); /* the child's main; returns its exit code */

@@ -43,6 +43,8 @@ static Status run(const JobContext *context, Pgseal__JobResult *result, Error *e
     return prune_job_run(context, result, err);
   case PGSEAL__JOB_KIND__JOB_KIND_REHEARSE:
     return rehearse_job_run(context, result, err);
+  case PGSEAL__JOB_KIND__JOB_KIND_INVENTORY:
+    return inventory_job_run(context, result, err);
   case PGSEAL__JOB_KIND__JOB_KIND_TRIAL:
     return trial_job_run(context, result, err);
   default:

@@ -14,6 +14,8 @@ const char *job_kind_name(Pgseal__JobKind kind) {
     return "prune";
   case PGSEAL__JOB_KIND__JOB_KIND_REHEARSE:
     return "rehearse";
+  case PGSEAL__JOB_KIND__JOB_KIND_INVENTORY:
+    return "inventory";
   case PGSEAL__JOB_KIND__JOB_KIND_TRIAL:
     return "trial";
   default:

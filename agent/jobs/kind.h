@@ -4,7 +4,7 @@
 
 #include "proto/pgseal.pb-c.h"
 
-/* "dump", "drill", "plan", "restore", "prune", "rehearse"; "job" of what is not known */
+/* "dump", "drill", "plan", "restore", "prune", "rehearse", "inventory", "trial"; "job" of what is not known */
 const char *job_kind_name(Pgseal__JobKind kind);
 
 #endif

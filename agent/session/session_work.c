@@ -276,7 +276,8 @@ static void poll(Session *session) {
   const Supervisor *supervisor = session->supervisor;
   size_t dumps = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_DUMP);
   size_t drills = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_DRILL) +
-                  supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_TRIAL);
+                  supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_TRIAL) +
+                  supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_INVENTORY);
   size_t recoveries = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_PLAN) +
                       supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_RESTORE);
   message.free_dump = free_slots(config->can_dump, config->dump_slots, dumps);

@@ -28,6 +28,8 @@ void agent_tools_find(const AgentConfig *config, AgentTools *tools) {
   if (!config->can_drill && !config->can_rehearse)
     return;
   add(tools, memory_strdup("trials"), memory_strdup("1")); /* an older one would take them for something else */
+  if (config->can_drill)
+    add(tools, memory_strdup("inventories"), memory_strdup("1"));
   add(tools, memory_strdup("engine"), memory_strdup(engines[config->drill.engine]));
   for (size_t i = 0; i < config->drill.image_count; i++)
     add(tools, memory_format("image-%d", config->drill.images[i].major), memory_strdup(config->drill.images[i].image));

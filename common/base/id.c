@@ -49,3 +49,12 @@ bool id_valid(const char *text) {
     return false;
   return strspn(text, id_alphabet) == ID_SIZE - 1;
 }
+
+int64_t id_time_us(const char *text) {
+  int64_t milliseconds = 0;
+  if (!id_valid(text))
+    return 0;
+  for (int i = 0; i < 10; i++)
+    milliseconds = milliseconds << 5 | (int64_t)(strchr(id_alphabet, text[i]) - id_alphabet);
+  return milliseconds <= INT64_MAX / 1000 ? milliseconds * 1000 : 0;
+}

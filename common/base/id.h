@@ -6,6 +6,7 @@
 #define PGSEAL_COMMON_BASE_ID_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum { ID_SIZE = 27 };
 
@@ -15,5 +16,7 @@ typedef struct Id {
 
 Id id_new(void); /* random bytes from getrandom(2); any thread */
 bool id_valid(const char *text);
+/* When it was made, by the clock of who made it: microseconds since 1970. 0 if it is not valid. */
+int64_t id_time_us(const char *text);
 
 #endif

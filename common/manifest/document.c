@@ -56,6 +56,18 @@ static Status refuse(Error *err, const char *purpose, const char *key, const cha
   return err->status;
 }
 
+bool document_signature(const void *data, size_t size, uint8_t signature[SIGNATURE_SIZE],
+                        uint8_t public_key[PUBLIC_KEY_SIZE]) {
+  if (size > SIGNATURE_LIMIT)
+    return false;
+  CLEANUP(free_json) json_t *json = json_loadb(data, size, JSON_REJECT_DUPLICATES, NULL);
+  const char *algorithm = json_string_value(json_object_get(json, "algorithm"));
+  const char *hex = json_string_value(json_object_get(json, "signature"));
+  const char *key = json_string_value(json_object_get(json, "public_key"));
+  return algorithm && strcmp(algorithm, "Ed25519") == 0 && hex && text_unhex(hex, signature, SIGNATURE_SIZE) &&
+         (!public_key || (key && text_unhex(key, public_key, PUBLIC_KEY_SIZE)));
+}
+
 static Status check_signature(Repository *repository, const char *key, const Buffer *object, const char *purpose,
                               const uint8_t public_key[PUBLIC_KEY_SIZE], Error *err) {
   CLEANUP_FREE char *name = signature_key(key);
@@ -63,11 +75,8 @@ static Status check_signature(Repository *repository, const char *key, const Buf
   Status status = repository_get_stored(repository, name, SIGNATURE_LIMIT, &text, err);
   if (status)
     return status;
-  CLEANUP(free_json) json_t *json = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, NULL);
-  const char *algorithm = json_string_value(json_object_get(json, "algorithm"));
-  const char *hex = json_string_value(json_object_get(json, "signature"));
   uint8_t signature[SIGNATURE_SIZE];
-  if (!algorithm || strcmp(algorithm, "Ed25519") != 0 || !hex || !text_unhex(hex, signature, sizeof signature))
+  if (!document_signature(text.data, text.size, signature, NULL))
     return refuse(err, purpose, key, "its signature is not readable");
   /* The key named in the file is a hint for people; only the enrolled key of the agent counts. */
   if (!signing_verify(public_key, purpose, object->data, object->size, signature))
@@ -75,17 +84,25 @@ static Status check_signature(Repository *repository, const char *key, const Buf
   return STATUS_OK;
 }
 
-Status document_get(Repository *repository, const char *key, const char *purpose,
-                    const uint8_t public_key[PUBLIC_KEY_SIZE], const DecryptionKey *key_file, json_t **json,
-                    char sha256_hex_out[SHA256_HEX_SIZE], Error *err) {
-  CLEANUP(buffer_release) Buffer object = {0};
-  CLEANUP(buffer_release) Buffer text = {0};
-  Status status = repository_get_stored(repository, key, DOCUMENT_LIMIT, &object, err);
-  if (!status)
-    status = check_signature(repository, key, &object, purpose, public_key, err);
+Status document_fetch(Repository *repository, const char *key, size_t limit, Buffer *object, Buffer *signature,
+                      Error *err) {
+  CLEANUP_FREE char *name = signature_key(key);
+  Error failure;
+  buffer_clear(signature);
+  Status status = repository_get_stored(repository, key, limit < DOCUMENT_LIMIT ? limit : DOCUMENT_LIMIT, object, err);
   if (status)
     return status;
-  status = segment_decode(key_file, object.data, object.size, DOCUMENT_LIMIT, &text, err);
+  status = repository_get(repository, name, SIGNATURE_LIMIT, signature, &failure);
+  if (status == STATUS_OK || status == ERR_OBJECT_NOT_FOUND || status == ERR_SEGMENT_CORRUPT)
+    return STATUS_OK;
+  *err = failure;
+  return status;
+}
+
+Status document_open(const char *key, const char *purpose, const Buffer *object, const DecryptionKey *key_file,
+                     json_t **json, Error *err) {
+  CLEANUP(buffer_release) Buffer text = {0};
+  Status status = segment_decode(key_file, object->data, object->size, DOCUMENT_LIMIT, &text, err);
   if (status) {
     error_object(err, "%s", key);
     return error_prefix(err, "%s", key);
@@ -94,7 +111,20 @@ Status document_get(Repository *repository, const char *key, const char *purpose
   json_t *parsed = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, &where);
   if (!parsed)
     return refuse(err, purpose, key, where.text);
-  sha256_hex(object.data, object.size, sha256_hex_out);
   *json = parsed;
   return STATUS_OK;
+}
+
+Status document_get(Repository *repository, const char *key, const char *purpose,
+                    const uint8_t public_key[PUBLIC_KEY_SIZE], const DecryptionKey *key_file, json_t **json,
+                    char sha256_hex_out[SHA256_HEX_SIZE], Error *err) {
+  CLEANUP(buffer_release) Buffer object = {0};
+  Status status = repository_get_stored(repository, key, DOCUMENT_LIMIT, &object, err);
+  if (!status)
+    status = check_signature(repository, key, &object, purpose, public_key, err);
+  if (!status)
+    status = document_open(key, purpose, &object, key_file, json, err);
+  if (!status)
+    sha256_hex(object.data, object.size, sha256_hex_out);
+  return status;
 }

@@ -103,6 +103,17 @@ Status document_get(Repository *repository, const char *key, const char *purpose
                     const uint8_t public_key[PUBLIC_KEY_SIZE], const DecryptionKey *key_file, json_t **json,
                     char sha256_hex_out[SHA256_HEX_SIZE], Error *err) MUST_CHECK;
 
+/* The same in parts, for who passes documents on. What is absent is left empty in *signature, and an error of *object.
+ */
+Status document_fetch(Repository *repository, const char *key, size_t limit, Buffer *object, Buffer *signature,
+                      Error *err) MUST_CHECK;
+/* Is it a signature file (hostile input)? public_key: the key that it names, a hint for people; or NULL. */
+bool document_signature(const void *data, size_t size, uint8_t signature[SIGNATURE_SIZE],
+                        uint8_t public_key[PUBLIC_KEY_SIZE]);
+/* Decrypts and parses. New reference in *json. key: its name, for errors. */
+Status document_open(const char *key, const char *purpose, const Buffer *object, const DecryptionKey *key_file,
+                     json_t **json, Error *err) MUST_CHECK;
+
 /* The statement an agent makes to the coordinator about a drill, signed with purpose "verdict": canonical text
  * "checkpoint=<id>\ndrill=<id>\nmanifest=<hex>\nproof=<hex>\noutcome=<name>\n". Returns a new string. */
 char *verdict_statement(const char *checkpoint_id, const char *drill_id, const char *manifest_sha256,

@@ -78,6 +78,15 @@ typedef struct AgentRequest {  /* what an agent brings; hostile until checked */
 Status agents_enroll(Agents *agents, const AgentRequest *request, const Agent **out, Issued *issued,
                      Error *err) MUST_CHECK;
 
+/* May what this key signed under this name be believed to be of an agent that could (capability: dump, drill) for that
+ * database? For who reads what was signed before, not for who is there now: keys that the agent had before count, and
+ * those of former_agents in coordinator.yaml, which somebody vouched for; revoked ones do not, nor does anybody else's.
+ */
+typedef enum AgentTrust { TRUST_YES, TRUST_UNKNOWN_KEY, TRUST_REVOKED_KEY, TRUST_NOT_ALLOWED } AgentTrust;
+Status agents_trust(const Agents *agents, const char *name, const uint8_t key[32], const char *capability,
+                    const char *database, AgentTrust *trust, Error *err) MUST_CHECK;
+bool agent_may(const ConfigAgent *agent, const char *capability, const char *database);
+
 /* For the agent's own session. ERR_TOO_MANY: it has a new one already, or it is much too early. */
 Status agents_renew(Agents *agents, const Agent *agent, const char *request, Issued *issued, Error *err) MUST_CHECK;
 Status agents_renewed(Agents *agents, const Agent *agent, const char *serial, Error *err) MUST_CHECK;

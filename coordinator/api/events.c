@@ -75,7 +75,9 @@ static bool somebody_has_a_scope(const Api *api) {
 static void on_progress(void *user, const char *checkpoint_id, const char *job_id, json_t *progress) {
   Api *api = user;
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
-  Error ignored; /* then it is in nobody's scope */
+  Error ignored;      /* then it is in nobody's scope */
+  if (!checkpoint_id) /* an inventory's: whoever waits asks for the job */
+    return;
   if (somebody_has_a_scope(api) &&
       ledger_checkpoint_get(api->ledger, checkpoint_id, &checkpoint, &ignored) != STATUS_OK)
     checkpoint.database = NULL;

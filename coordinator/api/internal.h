@@ -268,7 +268,7 @@ void forwarded_client(const Request *request, Address *client);
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 Handler rotation_view, overview_show;
-Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create;
+Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create, inventory_create;
 Handler agent_drain, agent_undrain, database_cordon, database_uncordon, fleet_pause, fleet_resume, hold_list;
 enum MHD_Result checkpoint_answer(Request *request), tunnel_answer(Request *request); /* of requests that waited */
 Handler plan_create, restore_create, rehearsal_create, jobs_show, jobs_list, jobs_approve, jobs_cancel, jobs_tunnel;

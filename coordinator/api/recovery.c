@@ -247,7 +247,8 @@ static json_t *render_whole(Api *api, const LedgerJob *job, json_t *report) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Error ignored; /* then it has no tag to show */
   const ConfigDatabase *database = fleet_config(dispatch_fleet(api->dispatch), job->database);
-  bool found = ledger_checkpoint_get(api->ledger, job->checkpoint_id, &checkpoint, &ignored) == STATUS_OK;
+  bool found =
+      job->checkpoint_id && ledger_checkpoint_get(api->ledger, job->checkpoint_id, &checkpoint, &ignored) == STATUS_OK;
   json_object_set_new(json, "tag", render_text(found ? checkpoint.tag : NULL));
   json_object_set_new(json, "environment", render_text(database ? database->environment : ""));
   json_object_set_new(json, "requested_by", render_text(job->requested_by));
@@ -329,7 +330,8 @@ enum MHD_Result jobs_list(Request *request) {
   const char *kind_name = query_text(request, "kind");
   Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
   if (!status && kind_name && !ledger_job_kind_from_name(kind_name, &kind))
-    status = error_set(&err, ERR_INVALID_ARGUMENT, "\"kind\" must be dump, drill, plan, restore, rehearse or prune");
+    status = error_set(&err, ERR_INVALID_ARGUMENT,
+                       "\"kind\" must be dump, drill, plan, restore, rehearse, prune, inventory or trial");
   const JobFilter filter = {.database = query_text(request, "database"),
                             .kind = kind_name ? (int)kind : 0,
                             .scope = request->scope.text,

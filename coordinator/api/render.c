@@ -33,10 +33,10 @@ json_t *render_error(const char *code, const char *message, const char *remedy, 
 
 json_t *render_job(const LedgerJob *job) {
   int64_t worked_us = job->started_us && job->finished_us > job->started_us ? job->finished_us - job->started_us : 0;
-  return json_pack("{s:s, s:s, s:o, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o, s:f}", "id", job->id, "checkpoint",
-                   job->checkpoint_id, "database", render_text(job->database), "kind", ledger_job_kind_name(job->kind),
-                   "state", job_state_name(job->state), "attempt", job->attempt, "agent", render_text(job->agent),
-                   "progress", job->state == JOB_DONE ? NULL : job->progress, "error",
+  return json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:o, s:O?, s:o, s:o, s:o, s:o, s:f}", "id", job->id, "checkpoint",
+                   render_text(job->checkpoint_id), "database", render_text(job->database), "kind",
+                   ledger_job_kind_name(job->kind), "state", job_state_name(job->state), "attempt", job->attempt,
+                   "agent", render_text(job->agent), "progress", job->state == JOB_DONE ? NULL : job->progress, "error",
                    render_error(job->error_code, job->error_message, job->error_remedy, job->error_object),
                    "created_at", render_time(job->created_us), "started_at", render_time(job->started_us),
                    "finished_at", render_time(job->finished_us), "seconds", round((double)worked_us / 1e5) / 10);

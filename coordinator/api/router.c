@@ -34,6 +34,7 @@ static const Route routes[] = {
     {"GET", "/api/v1/databases", ROLE_LOOKS, database_list, REACH_SCOPE, 0},
     {"GET", "/api/v1/databases/{}/retention", ROLE_READS, retention_show, REACH_SCOPE, 0},
     {"POST", "/api/v1/databases/{}/prune", ROLE_OPERATES, retention_create, REACH_SCOPE, 0},
+    {"POST", "/api/v1/databases/{}/inventory", ROLE_ADMIN, inventory_create, REACH_SCOPE, 0},
     {"POST", "/api/v1/databases/{}/cordon", ROLE_OPERATES, database_cordon, REACH_SCOPE, 0},
     {"POST", "/api/v1/databases/{}/uncordon", ROLE_OPERATES, database_uncordon, REACH_SCOPE, 0},
     {"GET", "/api/v1/holds", ROLE_READS, hold_list, REACH_SCOPE, 0},

@@ -33,10 +33,8 @@ static Status append(Change *change, LedgerEvent event, const Requester *request
 
 Status change_event(Change *change, const char *kind, const Checkpoint *checkpoint, const LedgerJob *job,
                     const Requester *requester, json_t *detail, Error *err) {
-  LedgerEvent event = {.kind = memory_strdup(kind),
-                       .checkpoint_id = memory_strdup(checkpoint->id),
-                       .database = memory_strdup(checkpoint->database),
-                       .detail = detail};
+  LedgerEvent event = {.kind = memory_strdup(kind), .database = memory_strdup(checkpoint->database), .detail = detail};
+  text_set(&event.checkpoint_id, checkpoint->id);
   text_set(&event.job_id, job ? job->id : NULL);
   text_set(&event.agent, job ? job->agent : NULL);
   return append(change, event, requester, err);

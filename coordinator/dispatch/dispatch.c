@@ -129,20 +129,13 @@ void track_remove(Dispatch *dispatch, const char *job_id) {
 }
 
 const char *job_capability(LedgerJobKind kind) {
-  return kind == LEDGER_JOB_PLAN ? "restore" : kind == LEDGER_JOB_TRIAL ? "drill" : ledger_job_kind_name(kind);
-}
-
-static bool may(const ConfigAgent *agent, const char *capability, const char *database) {
-  bool capable = false, wanted = false;
-  for (size_t i = 0; i < agent->capability_count; i++)
-    capable = capable || strcmp(agent->capabilities[i], capability) == 0;
-  for (size_t i = 0; i < agent->database_count; i++)
-    wanted = wanted || text_glob(agent->databases[i], database);
-  return capable && wanted;
+  return kind == LEDGER_JOB_PLAN                                    ? "restore"
+         : kind == LEDGER_JOB_TRIAL || kind == LEDGER_JOB_INVENTORY ? "drill"
+                                                                    : ledger_job_kind_name(kind);
 }
 
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database) {
-  return may(agent, job_capability(kind), database);
+  return agent_may(agent, job_capability(kind), database);
 }
 
 const char *job_needs(const LedgerJob *job) {
@@ -150,16 +143,18 @@ const char *job_needs(const LedgerJob *job) {
 }
 
 bool job_suits(const Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *job) {
-  if (!may(agent, job_needs(job), job->database))
+  if (!agent_may(agent, job_needs(job), job->database))
     return false;
   const Agent *known = agents_find(dispatch->agents, agent->name);
   uint32_t offers = known && known->index < dispatch->seen_count ? dispatch->offers[known->index] : 0;
   uint64_t majors = known && known->index < dispatch->seen_count ? dispatch->majors[known->index] : 0;
+  if (job->kind == LEDGER_JOB_INVENTORY)
+    return majors & MAJORS_INVENTORIES;
   if (job->kind != LEDGER_JOB_TRIAL)
     return job->kind != LEDGER_JOB_DRILL || !offers ||
            (offers & (trial_kind(job) == ROTATION_BARE ? OFFERS_BARE : 1u << LEDGER_JOB_DRILL));
   int forward = trial_forward_major(job);
-  return (majors & 1) && (forward == 0 || (forward < 64 && (majors & (uint64_t)1 << forward)));
+  return (majors & MAJORS_TRIALS) && (forward == 0 || (forward < 64 && (majors & (uint64_t)1 << forward)));
 }
 
 Agents *dispatch_agents(Dispatch *dispatch) {
@@ -226,8 +221,10 @@ void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *c
   for (size_t i = 0; i < count; i++) {
     long major = strncmp(tools[i]->name, dump, strlen(dump)) == 0 ? strtol(tools[i]->name + strlen(dump), NULL, 10) : 0;
     if (strcmp(tools[i]->name, "trials") == 0)
-      majors |= 1;
-    else if (major > 0 && major < 64)
+      majors |= MAJORS_TRIALS;
+    else if (strcmp(tools[i]->name, "inventories") == 0)
+      majors |= MAJORS_INVENTORIES;
+    else if (major > 1 && major < 64)
       majors |= (uint64_t)1 << major;
   }
   dispatch->majors[known->index] = majors;

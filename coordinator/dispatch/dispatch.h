@@ -28,7 +28,8 @@
  * requester's answer are of the first end; finished_us is of the last.
  * Checkpoint.detail (object): prefix, dump_public_key (hex), omissions, differences, notes (arrays), stages
  * ({"dump": {stage: seconds}, "drill": {...}}), versions ({"server", "pg_dump", "image", "engine", "drill_server"}),
- * assertions (how many were stated), fingerprint_sha256, entries, blobs, segments, drill_agent, proof_key.
+ * assertions (how many were stated), fingerprint_sha256, entries, blobs, segments, drill_agent, proof_key,
+ * verdict (what it was sealed on: drill, agent, manifest_sha256, proof_sha256, public_key, signature), rebuilt_us.
  * Nothing an agent sends gets into the ledger unbounded: texts are cut, and JSON lists too, with a last item
  * of kind "more" that says so.
  */
@@ -121,6 +122,12 @@ Status dispatch_pin(Dispatch *dispatch, const char *checkpoint_id, bool pin, con
 typedef enum PruneWhat { PRUNE_CHECKPOINT, PRUNE_LOST_ATTEMPTS } PruneWhat;
 Status dispatch_prune(Dispatch *dispatch, const char *checkpoint_id, PruneWhat what, const Requester *requester,
                       Error *err) MUST_CHECK;
+/* What an agent finds in the repository of that database is looked at, page by page; what the ledger does not know of
+ * it is put into it (rebuild), or only counted. Nothing that the ledger knows is changed, but for what an earlier
+ * rebuild could not seal. The report, at the end, is the job's. Where there is one under way already, it is that one.
+ * *job_id: new string. ERR_NOT_FOUND; ERR_CONFLICT: one of the other kind is under way. */
+Status dispatch_request_inventory(Dispatch *dispatch, const char *database, bool rebuild, const Requester *requester,
+                                  char **job_id, Error *err) MUST_CHECK;
 /* Is an agent there that can do it, and does? */
 bool dispatch_has_taker(Dispatch *dispatch, LedgerJobKind kind, const char *database);
 /* Of how many `wanted` databases that is not so. */

@@ -10,7 +10,7 @@ static Status take_away(Dispatch *dispatch, const LedgerJob *found, const Error 
   CLEANUP(work_release) Work work = {0};
   Status status = change_begin(dispatch, &change, err);
   if (status == STATUS_OK)
-    status = work_load(dispatch, found->checkpoint_id, &work, err);
+    status = work_load_of(dispatch, found, &work, err);
   LedgerJob *job = status == STATUS_OK ? work_job(&work, found->id) : NULL;
   if (job && job_held(job) && job->fencing == found->fencing) /* another's end may have ended it */
     status = job_retry(&change, &work, job, cause, true, err);

@@ -8,6 +8,8 @@
  *   request.c   checkpoint, drill and cancel requests
  *   recovery_request.c  requests for plans, restores and rehearsals, approval, cancel
  *   recovery.c  how they end
+ *   inventory.c what a repository holds: asked for, and told page by page
+ *   rebuild.c   which of it gets into the ledger; rebuild_check.c: what of it may be believed
  *   prune.c     pins; what is taken out of the repository, and how that ends
  *   rehearsal.c what is particular about rehearsals
  *   trial.c     rotation's drills, and trials
@@ -31,6 +33,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/names.h"
+#include "common/manifest/manifest.h"
 #include "coordinator/dispatch/dispatch.h"
 
 /* What is known of an open job besides its ledger row. Lost at restart, which is harmless: then every lease is renewed
@@ -71,7 +74,7 @@ struct Dispatch {
   int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
   int64_t *told_us; /* the same, as other coordinators heard of it */
   uint32_t *offers; /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
-  uint64_t *majors; /* of the same: bit 0: it knows of trials; others: it has the tools of that major version */
+  uint64_t *majors; /* of the same: MAJORS_*; other bits: it has the tools of that major version */
   size_t seen_count;
   LedgerHold *holds; /* owned; read anew every second, since another coordinator may have written them */
   size_t hold_count;
@@ -90,7 +93,7 @@ struct Dispatch {
 };
 
 /* dispatch.c */
-enum { OFFERS_TOLD = 1, OFFERS_BARE = 1 << 30 };
+enum { OFFERS_TOLD = 1, OFFERS_BARE = 1 << 30, MAJORS_TRIALS = 1, MAJORS_INVENTORIES = 2 /* it knows of them */ };
 const char *job_needs(const LedgerJob *job); /* the capability */
 /* May this agent have it, and can it do it, as far as that is known? */
 bool job_suits(const Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *job);
@@ -170,6 +173,9 @@ typedef struct Work {
   size_t job_count;
 } Work;
 Status work_load(Dispatch *dispatch, const char *checkpoint_id, Work *work, Error *err) MUST_CHECK;
+/* The checkpoint's; of a job that is of none, that job alone, and a checkpoint without an id. */
+Status work_load_of(Dispatch *dispatch, const LedgerJob *job, Work *work, Error *err) MUST_CHECK;
+Status work_save(Dispatch *dispatch, const Work *work, Error *err) MUST_CHECK; /* its checkpoint, if there is one */
 void work_release(Work *work);
 LedgerJob *work_job(Work *work, const char *job_id);
 LedgerJob *work_dump(Work *work);                       /* the dump job */
@@ -203,6 +209,8 @@ Status checkpoint_end(Change *change, Work *work, const Requester *requester, Er
 typedef enum VerdictUse { VERDICT_COUNTS, VERDICT_WAIT, VERDICT_OBSOLETE, VERDICT_BAD } VerdictUse;
 VerdictUse verdict_proven(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result,
                           Error *err) MUST_CHECK; /* err is set unless VERDICT_COUNTS */
+/* What it was sealed on, so that the ledger can be checked later: checkpoint.detail.verdict, and in its event. */
+void verdict_keep(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result);
 VerdictUse verdict_failed(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result,
                           Error *err) MUST_CHECK;
 
@@ -232,6 +240,39 @@ Status prune_over(Change *change, Work *work, LedgerJob *job, JobEvent event, co
                   Error *err) MUST_CHECK;
 Status prune_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) MUST_CHECK;
 Status prune_message(const LedgerJob *job, Pgseal__Job *message, Error *err) MUST_CHECK;
+
+/* inventory.c */
+Status inventory_message(const LedgerJob *job, Pgseal__Job *message, Error *err) MUST_CHECK;
+Status inventory_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result,
+                        Error *err) MUST_CHECK;
+Status inventory_over(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause,
+                      Error *err) MUST_CHECK;
+/* Its report: `counts` of what was found, `refused` (bounded; the count says how many), `strays`. */
+void inventory_count(json_t *report, const char *name, int64_t more);
+void inventory_refuse(json_t *report, const char *object, const char *reason, const char *agent, const char *key,
+                      const char *message);
+
+/* rebuild_check.c: what of an attempt may be believed. What may not is refused in the report, with its reason. */
+typedef struct FoundProof {
+  const Pgseal__InventoryProof *message; /* borrowed */
+  Proof proof;
+  char sha256[SHA256_HEX_SIZE], key[PUBLIC_KEY_HEX_SIZE];
+} FoundProof;
+typedef struct Found {
+  const Pgseal__InventoryAttempt *attempt;                /* borrowed */
+  bool whole, refused;                                    /* its manifest may be believed; there is one that may not */
+  char sha256[SHA256_HEX_SIZE], key[PUBLIC_KEY_HEX_SIZE]; /* of the manifest; who signed it */
+  FoundProof *proofs;                                     /* of this manifest; the newest first */
+  size_t proof_count;
+} Found;
+/* An error is the ledger's. */
+Status found_check(Dispatch *dispatch, const char *database, const Pgseal__InventoryAttempt *attempt, json_t *report,
+                   Found *out, Error *err) MUST_CHECK;
+void found_release(Found *found);
+
+/* rebuild.c: one checkpoint, of `count` attempts. rebuild: false only counts. */
+Status rebuild_checkpoint(Change *change, const LedgerJob *job, const Pgseal__InventoryAttempt *const *attempts,
+                          size_t count, bool rebuild, json_t *report, Error *err) MUST_CHECK;
 
 /* rehearsal.c */
 /* Was its copy handed over? From then on it is never tried again by itself. */

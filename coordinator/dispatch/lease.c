@@ -43,6 +43,7 @@ static bool may_start(const Dispatch *dispatch, const OpenJob *open) {
   case LEDGER_JOB_PLAN:
   case LEDGER_JOB_REHEARSE:
   case LEDGER_JOB_PRUNE:
+  case LEDGER_JOB_INVENTORY:
   case LEDGER_JOB_TRIAL:
     return true;
   }
@@ -50,12 +51,13 @@ static bool may_start(const Dispatch *dispatch, const OpenJob *open) {
 }
 
 static uint32_t *slots_for(Pgseal__Poll *poll, LedgerJobKind kind) {
-  return kind == LEDGER_JOB_DUMP       ? &poll->free_dump
-         : kind == LEDGER_JOB_DRILL    ? &poll->free_drill
-         : kind == LEDGER_JOB_TRIAL    ? &poll->free_drill
-         : kind == LEDGER_JOB_REHEARSE ? &poll->free_rehearse
-         : kind == LEDGER_JOB_PRUNE    ? &poll->free_prune
-                                       : &poll->free_restore;
+  return kind == LEDGER_JOB_DUMP        ? &poll->free_dump
+         : kind == LEDGER_JOB_DRILL     ? &poll->free_drill
+         : kind == LEDGER_JOB_TRIAL     ? &poll->free_drill
+         : kind == LEDGER_JOB_INVENTORY ? &poll->free_drill
+         : kind == LEDGER_JOB_REHEARSE  ? &poll->free_rehearse
+         : kind == LEDGER_JOB_PRUNE     ? &poll->free_prune
+                                        : &poll->free_restore;
 }
 
 typedef struct Taker {
@@ -177,7 +179,7 @@ static Status lease(Dispatch *dispatch, Taker *taker, OpenJob *open, Pgseal__Job
   if (status != STATUS_OK || !open)
     return status;
   const LedgerJob *chosen = &open->job;
-  status = work_load(dispatch, chosen->checkpoint_id, &work, err);
+  status = work_load_of(dispatch, chosen, &work, err);
   if (status != STATUS_OK)
     return status;
   LedgerJob *job = work_job(&work, chosen->id);
@@ -198,7 +200,7 @@ static Status lease(Dispatch *dispatch, Taker *taker, OpenJob *open, Pgseal__Job
   if (status == STATUS_OK)
     status = ledger_job_update(dispatch->ledger, job, err);
   if (status == STATUS_OK)
-    status = ledger_checkpoint_update(dispatch->ledger, &work.checkpoint, err);
+    status = work_save(dispatch, &work, err);
   if (status == STATUS_OK)
     status = change_event(&change, "job.leased", &work.checkpoint, job, NULL,
                           json_pack("{s:s, s:i, s:I}", "kind", ledger_job_kind_name(job->kind), "attempt", job->attempt,
@@ -231,7 +233,7 @@ static Status give_one_back(Dispatch *dispatch, const LedgerJob *job, Error *err
   CLEANUP(work_release) Work work = {0};
   Status status = change_begin(dispatch, &change, err);
   if (status == STATUS_OK)
-    status = work_load(dispatch, job->checkpoint_id, &work, err);
+    status = work_load_of(dispatch, job, &work, err);
   LedgerJob *now = status == STATUS_OK ? work_job(&work, job->id) : NULL;
   if (now && job_held(now) && now->fencing == job->fencing) /* another coordinator may have been faster */
     status = job_retry(&change, &work, now, &cause, true, err);

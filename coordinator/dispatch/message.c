@@ -104,6 +104,7 @@ static const Pgseal__JobKind message_kinds[] = {
     [LEDGER_JOB_RESTORE] = PGSEAL__JOB_KIND__JOB_KIND_RESTORE,
     [LEDGER_JOB_REHEARSE] = PGSEAL__JOB_KIND__JOB_KIND_REHEARSE,
     [LEDGER_JOB_PRUNE] = PGSEAL__JOB_KIND__JOB_KIND_PRUNE,
+    [LEDGER_JOB_INVENTORY] = PGSEAL__JOB_KIND__JOB_KIND_INVENTORY,
     [LEDGER_JOB_TRIAL] = PGSEAL__JOB_KIND__JOB_KIND_TRIAL,
 };
 
@@ -118,10 +119,12 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
   message->fencing = job->fencing;
   message->kind = message_kinds[job->kind];
   message->attempt = (uint32_t)job->attempt;
-  message->checkpoint_id = memory_strdup(checkpoint->id);
   message->database = memory_strdup(checkpoint->database);
-  message->tag = memory_strdup(checkpoint->tag);
-  message->prefix = manifest_prefix(checkpoint->database, checkpoint->id, checkpoint->dump_attempt);
+  if (checkpoint->id) {
+    message->checkpoint_id = memory_strdup(checkpoint->id);
+    message->tag = memory_strdup(checkpoint->tag);
+    message->prefix = manifest_prefix(checkpoint->database, checkpoint->id, checkpoint->dump_attempt);
+  }
   message->budgets = memory_alloc(sizeof *message->budgets);
   pgseal__budgets__init(message->budgets);
   message->budgets->total_seconds = (uint32_t)database->timeout_seconds;
@@ -133,11 +136,12 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
     message->lock->mode = memory_strdup(database->lock_mode);
     message->lock->days = (uint32_t)database->lock_days;
   }
-  Status status = job->kind == LEDGER_JOB_DRILL    ? add_drill(dispatch, work, job, database, message, err)
-                  : job->kind == LEDGER_JOB_TRIAL  ? add_drill(dispatch, work, job, database, message, err)
-                  : ledger_job_recovers(job->kind) ? add_recovery(dispatch, work, job, database, message, err)
-                  : job->kind == LEDGER_JOB_PRUNE  ? prune_message(job, message, err)
-                                                   : STATUS_OK;
+  Status status = job->kind == LEDGER_JOB_DRILL       ? add_drill(dispatch, work, job, database, message, err)
+                  : job->kind == LEDGER_JOB_TRIAL     ? add_drill(dispatch, work, job, database, message, err)
+                  : ledger_job_recovers(job->kind)    ? add_recovery(dispatch, work, job, database, message, err)
+                  : job->kind == LEDGER_JOB_PRUNE     ? prune_message(job, message, err)
+                  : job->kind == LEDGER_JOB_INVENTORY ? inventory_message(job, message, err)
+                                                      : STATUS_OK;
   if (status != STATUS_OK) {
     pgseal__job__free_unpacked(message, NULL);
     return status;

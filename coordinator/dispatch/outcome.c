@@ -79,7 +79,7 @@ Status job_requeue(Change *change, Work *work, LedgerJob *job, const Error *caus
   if (status == STATUS_OK)
     status = ledger_job_update(dispatch->ledger, job, err);
   if (status == STATUS_OK)
-    status = ledger_checkpoint_update(dispatch->ledger, checkpoint, err);
+    status = work_save(dispatch, work, err);
   if (status == STATUS_OK)
     status = change_event(change, "job.requeued", checkpoint, job, NULL, job_event_detail(job), err);
   return status;
@@ -97,8 +97,8 @@ static bool attempts_left(const Dispatch *dispatch, const Work *work, const Ledg
 /* Whether the checkpoint, or who asked for a plan, still waits for this kind of job. */
 static bool wanted(const Work *work, const LedgerJob *job) {
   CheckpointState state = work->checkpoint.state;
-  return ledger_job_recovers(job->kind) || job->kind == LEDGER_JOB_PRUNE || !checkpoint_state_final(state) ||
-         (job->kind == LEDGER_JOB_DRILL && state == CHECKPOINT_SEALED);
+  return ledger_job_recovers(job->kind) || job->kind == LEDGER_JOB_PRUNE || job->kind == LEDGER_JOB_INVENTORY ||
+         !checkpoint_state_final(state) || (job->kind == LEDGER_JOB_DRILL && state == CHECKPOINT_SEALED);
 }
 
 Status job_fail(Change *change, Work *work, LedgerJob *job, JobEvent event, const Error *cause, Error *err) {
@@ -108,6 +108,8 @@ Status job_fail(Change *change, Work *work, LedgerJob *job, JobEvent event, cons
     return drill_over(change, work, job, event, OUTCOME_ERRORED, cause, err);
   if (job->kind == LEDGER_JOB_PRUNE)
     return prune_over(change, work, job, event, cause, NULL, err);
+  if (job->kind == LEDGER_JOB_INVENTORY)
+    return inventory_over(change, work, job, event, cause, err);
   return recovery_over(change, work, job, event, cause, NULL, err);
 }
 
@@ -140,6 +142,8 @@ Status job_retry(Change *change, Work *work, LedgerJob *job, const Error *cause,
       return recovery_over(change, work, job, JOB_EVENT_CANCEL, cause, NULL, err);
     if (job->kind == LEDGER_JOB_DRILL)
       return drill_over(change, work, job, JOB_EVENT_CANCEL, OUTCOME_CANCELED, cause, err);
+    if (job->kind == LEDGER_JOB_INVENTORY)
+      return inventory_over(change, work, job, JOB_EVENT_CANCEL, cause, err);
     return job_end(change, work, job, JOB_EVENT_CANCEL, err);
   }
   return job_fail(change, work, job, JOB_EVENT_GIVE_UP, cause, err);
@@ -275,6 +279,8 @@ Status drill_over(Change *change, Work *work, LedgerJob *job, JobEvent event, Ou
   json_t *detail = json_pack("{s:s}", "drill_id", drill_id);
   if (detail && job->error_code)
     json_object_set_new(detail, "error", json_string(job->error_code));
+  if (detail && outcome == OUTCOME_PROVEN)
+    json_object_set(detail, "verdict", json_object_get(work->checkpoint.detail, "verdict"));
   status = change_event(change, kind, &work->checkpoint, job, NULL, detail, err);
   if (status != STATUS_OK || !wanted(work, job))
     return status;

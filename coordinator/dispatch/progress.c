@@ -79,7 +79,7 @@ Status dispatch_progress(Dispatch *dispatch, const char *agent, const Pgseal__Pr
   }
   bool held = status == STATUS_OK && holds(&found, agent, message->fencing);
   if (held) {
-    status = work_load(dispatch, found.checkpoint_id, &work, err);
+    status = work_load_of(dispatch, &found, &work, err);
     if (status != STATUS_OK)
       return status;
   }

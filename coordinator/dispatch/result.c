@@ -57,6 +57,7 @@ static Status drill_proven(Change *change, Work *work, LedgerJob *job, const Pgs
   if (use == VERDICT_BAD)
     return errored_result(change, work, job, &cause, err);
   text_set(&work->checkpoint.proof_sha256, result->drill->proof_sha256);
+  verdict_keep(change->dispatch, work, job, result->drill);
   json_object_set_new(checkpoint_detail(&work->checkpoint), "proven_us",
                       json_integer(change->dispatch->wall_us())); /* how old the proof is: rotation asks */
   return drill_over(change, work, job, JOB_EVENT_DONE, OUTCOME_PROVEN, NULL, err);
@@ -105,6 +106,8 @@ static Status apply(Change *change, Work *work, LedgerJob *job, const Pgseal__Jo
     return recovery_result(change, work, job, result, err);
   if (job->kind == LEDGER_JOB_PRUNE)
     return prune_result(change, work, job, result, err);
+  if (job->kind == LEDGER_JOB_INVENTORY)
+    return inventory_result(change, work, job, result, err);
   if (!result || result->outcome == PGSEAL__JOB_RESULT__OUTCOME__UNSPECIFIED) {
     error_set(&cause, ERR_PROTOCOL, "agent %s sent a result without an outcome", job->agent);
     return errored_result(change, work, job, &cause, err);
@@ -131,7 +134,7 @@ static Status take_result(Dispatch *dispatch, const LedgerJob *found, const Pgse
   CLEANUP(work_release) Work work = {0};
   Status status = change_begin(dispatch, &change, err);
   if (status == STATUS_OK)
-    status = work_load(dispatch, found->checkpoint_id, &work, err);
+    status = work_load_of(dispatch, found, &work, err);
   if (status != STATUS_OK)
     return status;
   LedgerJob *job = work_job(&work, found->id);

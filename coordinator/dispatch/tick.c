@@ -32,7 +32,7 @@ static void end_attempt(Dispatch *dispatch, const LedgerJob *found, const Error 
   Error err;
   Status status = change_begin(dispatch, &change, &err);
   if (status == STATUS_OK)
-    status = work_load(dispatch, found->checkpoint_id, &work, &err);
+    status = work_load_of(dispatch, found, &work, &err);
   LedgerJob *job = status == STATUS_OK ? work_job(&work, found->id) : NULL;
   if (job && as_found(dispatch, job, found)) {
     status = give_up ? job_fail(&change, &work, job, JOB_EVENT_GIVE_UP, cause, &err)
@@ -102,7 +102,7 @@ static bool takes(Dispatch *dispatch, size_t index, const LedgerJob *job) {
   if (index >= agents_count(dispatch->agents))
     return false;
   const Agent *agent = agents_at(dispatch->agents, index);
-  bool suits = job->kind == LEDGER_JOB_DRILL || job->kind == LEDGER_JOB_TRIAL
+  bool suits = job->kind == LEDGER_JOB_DRILL || job->kind == LEDGER_JOB_TRIAL || job->kind == LEDGER_JOB_INVENTORY
                    ? job_suits(dispatch, &agent->who, job)
                    : agent_can(&agent->who, job->kind, job->database) && agent_offers(dispatch, agent, job->kind);
   return suits && is_there(dispatch, agent);

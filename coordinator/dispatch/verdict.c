@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/crypto/signing.h"
 #include "common/manifest/manifest.h"
 
@@ -61,6 +62,18 @@ VerdictUse verdict_proven(Dispatch *dispatch, Work *work, const LedgerJob *job, 
             checkpoint->manifest_sha256);
   error_remedy(err, "Drill the checkpoint again; if it happens again, find out who wrote to the repository.");
   return VERDICT_BAD;
+}
+
+void verdict_keep(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result) {
+  const ConfigAgent *agent = agents_admitted(dispatch->agents, job->agent);
+  char key[PUBLIC_KEY_HEX_SIZE], signature[2 * SIGNATURE_SIZE + 1];
+  CLEANUP_FREE char *drill_id = drill_id_of(job);
+  text_hex(agent->key, sizeof agent->key, key);
+  text_hex(result->verdict_signature.data, SIGNATURE_SIZE, signature);
+  json_object_set_new(checkpoint_detail(&work->checkpoint), "verdict",
+                      json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "drill", drill_id, "agent", agent->name,
+                                "manifest_sha256", result->manifest_sha256, "proof_sha256", result->proof_sha256,
+                                "public_key", key, "signature", signature));
 }
 
 VerdictUse verdict_failed(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result,

@@ -21,6 +21,23 @@ Status work_load(Dispatch *dispatch, const char *checkpoint_id, Work *work, Erro
   return STATUS_OK;
 }
 
+Status work_load_of(Dispatch *dispatch, const LedgerJob *found, Work *work, Error *err) {
+  if (found->checkpoint_id)
+    return work_load(dispatch, found->checkpoint_id, work, err);
+  LedgerJob *job = memory_alloc(sizeof *job);
+  Status status = ledger_job_get(dispatch->ledger, found->id, job, err);
+  if (status != STATUS_OK) {
+    free(job);
+    return status;
+  }
+  *work = (Work){.checkpoint = {.database = memory_strdup(job->database)}, .jobs = job, .job_count = 1};
+  return STATUS_OK;
+}
+
+Status work_save(Dispatch *dispatch, const Work *work, Error *err) {
+  return work->checkpoint.id ? ledger_checkpoint_update(dispatch->ledger, &work->checkpoint, err) : STATUS_OK;
+}
+
 void work_release(Work *work) {
   checkpoint_release(&work->checkpoint);
   ledger_job_list_free(work->jobs, work->job_count);

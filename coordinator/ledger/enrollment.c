@@ -184,6 +184,37 @@ Status ledger_signing_key_get(Ledger *ledger, const char *public_key, char **age
   return STATUS_OK;
 }
 
+void ledger_signing_key_list_free(LedgerSigningKey *items, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    free(items[i].public_key);
+    free(items[i].agent);
+  }
+  free(items);
+}
+
+Status ledger_signing_key_list(Ledger *ledger, LedgerSigningKey **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT public_key, agent, revoked_us FROM signing_key ORDER BY agent, public_key";
+  LedgerSigningKey *list = NULL;
+  size_t used = 0;
+  bool row = true;
+  Status status = db_statement(ledger, sql, &s, err);
+  while (status == STATUS_OK && (status = db_step(ledger, s, &row, err)) == STATUS_OK && row) {
+    int at = 0;
+    LedgerSigningKey key = {.public_key = db_read_text(s, &at)};
+    key.agent = db_read_text(s, &at);
+    key.revoked_us = db_read_integer(s, &at);
+    ARRAY_PUSH(list, used, key);
+  }
+  if (status != STATUS_OK) {
+    ledger_signing_key_list_free(list, used);
+    return status;
+  }
+  *items = list;
+  *count = used;
+  return STATUS_OK;
+}
+
 Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serials, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT serial FROM certificate WHERE revoked_us <> 0 AND expires_us > ? ORDER BY serial";

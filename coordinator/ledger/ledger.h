@@ -52,9 +52,10 @@ typedef enum LedgerJobKind {
   LEDGER_JOB_RESTORE = 4,
   LEDGER_JOB_REHEARSE = 5,
   LEDGER_JOB_PRUNE = 6,
+  LEDGER_JOB_INVENTORY = 7, /* of no checkpoint */
   LEDGER_JOB_TRIAL = 8
 } LedgerJobKind;
-const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore", "rehearse", "prune" */
+const char *ledger_job_kind_name(LedgerJobKind kind); /* "dump", "drill", "plan", "restore", "rehearse", "prune", ... */
 bool ledger_job_kind_from_name(const char *name, LedgerJobKind *kind);
 bool ledger_job_recovers(LedgerJobKind kind); /* a plan, a restore, a rehearsal or a trial */
 
@@ -355,6 +356,12 @@ Status ledger_signing_key_revoke(Ledger *ledger, const char *agent, int64_t now_
 /* *agent: whose it is or was, freed by the caller; NULL: nobody's. */
 Status ledger_signing_key_get(Ledger *ledger, const char *public_key, char **agent, bool *revoked,
                               Error *err) MUST_CHECK;
+typedef struct LedgerSigningKey {
+  char *public_key, *agent;
+  int64_t revoked_us; /* 0: it is not */
+} LedgerSigningKey;
+Status ledger_signing_key_list(Ledger *ledger, LedgerSigningKey **items, size_t *count, Error *err) MUST_CHECK;
+void ledger_signing_key_list_free(LedgerSigningKey *items, size_t count);
 /* Every certificate that was issued to an agent, since all of them have to be revoked with it. */
 Status ledger_certificate_insert(Ledger *ledger, const char *serial, const char *agent, int64_t expires_us,
                                  Error *err) MUST_CHECK;

@@ -31,9 +31,9 @@ void checkpoint_list_free(Checkpoint *items, size_t count) {
 }
 
 static const char *const kind_names[] = {
-    [LEDGER_JOB_DUMP] = "dump",       [LEDGER_JOB_DRILL] = "drill",       [LEDGER_JOB_PLAN] = "plan",
-    [LEDGER_JOB_RESTORE] = "restore", [LEDGER_JOB_REHEARSE] = "rehearse", [LEDGER_JOB_PRUNE] = "prune",
-    [LEDGER_JOB_TRIAL] = "trial",
+    [LEDGER_JOB_DUMP] = "dump",           [LEDGER_JOB_DRILL] = "drill",       [LEDGER_JOB_PLAN] = "plan",
+    [LEDGER_JOB_RESTORE] = "restore",     [LEDGER_JOB_REHEARSE] = "rehearse", [LEDGER_JOB_PRUNE] = "prune",
+    [LEDGER_JOB_INVENTORY] = "inventory", [LEDGER_JOB_TRIAL] = "trial",
 };
 
 const char *ledger_job_kind_name(LedgerJobKind kind) {

@@ -131,6 +131,9 @@ void retention_decide(const RetentionItem *items, size_t count, const RetentionP
   for (size_t i = 0; policy && i < count; i++)
     if (!items[i].sealed && items[i].finished_us != 0)
       keep_unsealed(&items[i], newest_us, policy, now_us, &rules[i]);
+  for (size_t i = 0; policy && i < count; i++)
+    if (items[i].rebuilt_us && is_within(items[i].rebuilt_us, policy->grace_hours * HOUR_US, now_us))
+      rules[i] |= RETENTION_GRACE;
   free(sealed);
 }
 

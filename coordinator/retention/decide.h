@@ -10,6 +10,7 @@
  *   - the newest sealed one: a database that has a proven copy never loses the last
  *   - what is stored but not sealed, as long as nothing newer is sealed: it may be the best there is
  *   - what is not sealed (a dump that failed, a checkpoint that a drill condemned) for `grace_hours`
+ *   - what was rebuilt from the repository for as long: whoever had it pinned can do so again
  *
  * Properties, which the tests check: a policy that asks for more keeps no less; deciding again over what was kept keeps
  * all of it; the order of the list does not matter. Any thread.
@@ -40,6 +41,7 @@ typedef struct RetentionItem {
   int64_t taken_us;        /* when it was asked for, wall clock: what it holds is about as old */
   int64_t finished_us;     /* 0: not over */
   int64_t locked_until_us; /* as far as is known; 0: not locked */
+  int64_t rebuilt_us;      /* when it was put into a ledger that had lost it, pins and all; 0: never */
   bool sealed, stored, pinned;
 } RetentionItem;
 

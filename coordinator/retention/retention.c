@@ -27,6 +27,7 @@ static RetentionItem item_of(const Checkpoint *checkpoint) {
                          .taken_us = checkpoint->created_us,
                          .finished_us = checkpoint_state_final(checkpoint->state) ? checkpoint->finished_us : 0,
                          .locked_until_us = checkpoint->locked_until_us,
+                         .rebuilt_us = json_integer_value(json_object_get(checkpoint->detail, "rebuilt_us")),
                          .sealed = checkpoint->state == CHECKPOINT_SEALED,
                          .stored = checkpoint->manifest_sha256 != NULL,
                          .pinned = checkpoint->pinned_us != 0};

@@ -1,4 +1,5 @@
-/* The JSON of manifests and proofs: any text is read or refused; what is read is the same when written and read again.
+/* The JSON of manifests, proofs and signatures: any text is read or refused; what is read is the same when written and
+ * read again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,9 @@ static void try_proof(const json_t *json) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  uint8_t signature[SIGNATURE_SIZE], key[PUBLIC_KEY_SIZE];
+  if (document_signature(data, size, signature, key) && !document_signature(data, size, signature, NULL))
+    abort();
   json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
   try_manifest(json);
   try_proof(json);

@@ -44,6 +44,7 @@ static const Row rows[] = {
     {"GET", "/api/v1/databases", "cvoa", false, LIST},
     {"GET", "/api/v1/databases/{}/retention", "voa", false, OF},
     {"POST", "/api/v1/databases/{}/prune", "oa", false, OF},
+    {"POST", "/api/v1/databases/{}/inventory", "a", false, OF},
     {"POST", "/api/v1/databases/{}/cordon", "oa", false, OF},
     {"POST", "/api/v1/databases/{}/uncordon", "oa", false, OF},
     {"GET", "/api/v1/holds", "voa", false, PLAIN},

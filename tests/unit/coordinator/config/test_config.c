@@ -15,6 +15,8 @@
 #include "common/crypto/signing.h"
 #include "coordinator/config.h"
 
+#define KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
 typedef struct Fixture {
   char dir[64];
   CoordinatorConfig *config;
@@ -227,6 +229,25 @@ static void test_agents(void **state) {
          "same key");
 }
 
+/* One name may have had several keys, and be in use again; a key may stand there itself. */
+static void test_former_agents(void **state) {
+  Fixture *f = *state;
+  refuse(f, "former_agents: [{name: a, public_key: none.pub, capabilities: [dump]}]\n", "agent a: ");
+  refuse(f, "former_agents: [{name: a, public_key: 0abc, capabilities: [dump]}]\n", "agent a: ");
+  refuse(f, "former_agents: [{name: A, public_key: a1.pub, capabilities: [dump]}]\n", "'A'");
+  refuse(f, "former_agents: [{name: a, public_key: a1.pub, capabilities: [fly]}]\n", "'fly'");
+  Status status =
+      load(f, "agents: [{name: a, public_key: a1.pub, capabilities: [dump]}]\n"
+              "former_agents:\n  - {name: a, public_key: a1.pub, capabilities: [drill], databases: ['prod-*']}\n"
+              "  - {name: a, public_key: '" KEY "', capabilities: [dump]}\n");
+  assert_int_equal(status, STATUS_OK);
+  assert_int_equal(f->config->former_agent_count, 2);
+  assert_memory_equal(f->config->former_agents[0].key, f->config->agents[0].key, 32);
+  assert_string_equal(f->config->former_agents[0].databases[0], "prod-*");
+  assert_int_equal(f->config->former_agents[1].key[31], 0x1f);
+  assert_string_equal(f->config->former_agents[1].databases[0], "*");
+}
+
 static void test_absent_file(void **state) {
   Fixture *f = *state;
   assert_int_equal(coordinator_config_load("/nonexistent/c.yaml", &f->config, &f->err), ERR_CONFIG);
@@ -300,6 +321,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_checks, setup, teardown),
       cmocka_unit_test_setup_teardown(test_booleans, setup, teardown),
       cmocka_unit_test_setup_teardown(test_agents, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_former_agents, setup, teardown),
       cmocka_unit_test_setup_teardown(test_absent_file, setup, teardown),
       cmocka_unit_test_setup_teardown(test_example, setup, teardown),
   };
