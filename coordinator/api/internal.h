@@ -172,6 +172,8 @@ enum MHD_Result respond_failure(Request *request, const Error *err); /* the HTTP
 enum MHD_Result respond_bytes(Request *request, unsigned status, const char *type, const void *data, size_t size);
 enum MHD_Result respond_text(Request *request, unsigned status, const char *type, const char *text);
 unsigned respond_status(Status status);
+enum { RESPOND_PACK_LEAST = 8 << 10, RESPOND_PACK_LEVEL = 3 };
+bool respond_takes_zstd(const Request *request);
 /* pieces.c: 200, with what next appends, some KB each time, until it returns false; it is called after this function
  * has returned, too, and outlives the request. release is called in the end, whatever happens. */
 typedef bool PiecesNext(void *user, Buffer *out);

@@ -32,17 +32,21 @@ unsigned respond_status(Status status) {
   }
 }
 
-enum { BUSY_SECONDS = 30, PACK_LEAST = 8 << 10, PACK_LEVEL = 3 };
+enum { BUSY_SECONDS = 30 };
+
+bool respond_takes_zstd(const Request *request) {
+  const char *accepted = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept-Encoding");
+  return accepted && strstr(accepted, "zstd");
+}
 
 /* What is large goes as zstd (RFC 8878) to who takes that, as browsers do: an overview of thousands of databases
  * shrinks to a tenth, in a few milliseconds. *data is replaced. */
 static bool pack(Request *request, void **data, size_t *size) {
-  const char *accepted = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept-Encoding");
-  if (*size < PACK_LEAST || !accepted || !strstr(accepted, "zstd"))
+  if (*size < RESPOND_PACK_LEAST || !respond_takes_zstd(request))
     return false;
   size_t room = ZSTD_compressBound(*size);
   void *packed = memory_alloc(room);
-  size_t used = ZSTD_compress(packed, room, *data, *size, PACK_LEVEL);
+  size_t used = ZSTD_compress(packed, room, *data, *size, RESPOND_PACK_LEVEL);
   if (ZSTD_isError(used)) {
     free(packed);
     return false;

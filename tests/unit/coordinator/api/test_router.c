@@ -1,6 +1,8 @@
 /* Paths, methods, query parameters: what is answered, and with which status. */
 #include "tests/unit/coordinator/api/support.h"
 
+#include <zstd.h>
+
 static void test_known_paths(void **state) {
   Server *s = *state;
   static const char *const paths[] = {"/",
@@ -27,7 +29,7 @@ static void test_known_paths(void **state) {
 }
 
 /* Without what frames its chunks. */
-static char *dechunked(const Buffer *answer) {
+static Buffer dechunked(const Buffer *answer) {
   Buffer body = {0};
   const char *at = strstr((const char *)answer->data, "\r\n\r\n");
   assert_non_null(at);
@@ -41,11 +43,25 @@ static char *dechunked(const Buffer *answer) {
     buffer_append(&body, end + 2, size);
     at = end + 2 + size + 2;
   }
-  return buffer_steal_text(&body);
+  return body;
 }
 
-static char *large_answer(Server *s, const char *path) {
-  CLEANUP_FREE char *get = memory_format("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" BEARER "\r\n", path);
+/* The frame does not say how large it is: it was not known. */
+static char *unpacked(const Buffer *packed) {
+  enum { ROOM = 8 << 20 };
+  ZSTD_DCtx *context = ZSTD_createDCtx();
+  char *text = memory_alloc(ROOM);
+  ZSTD_inBuffer in = {packed->data, packed->size, 0};
+  ZSTD_outBuffer out = {text, ROOM - 1, 0};
+  assert_int_equal(ZSTD_decompressStream(context, &out, &in), 0); /* one frame, whole */
+  assert_true(in.pos == in.size);
+  ZSTD_freeDCtx(context);
+  return text;
+}
+
+static char *large_answer(Server *s, const char *path, bool packed) {
+  CLEANUP_FREE char *get = memory_format("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s" BEARER "\r\n", path,
+                                         packed ? "Accept-Encoding: gzip, zstd\r\n" : "");
   CLIENT client = client_open(s);
   assert_true(client_send(s, &client, get, strlen(get)));
   for (int i = 0; i < 5; i++) { /* before the first client has read all of it */
@@ -56,7 +72,9 @@ static char *large_answer(Server *s, const char *path) {
   while (!client.closed && clock_monotonic_us() < until)
     turn(s, &client);
   buffer_append_byte(&client.in, 0);
-  return dechunked(&client.in);
+  CLEANUP(buffer_release) Buffer body = dechunked(&client.in);
+  assert_int_equal(strstr((const char *)client.in.data, "\r\nContent-Encoding: zstd\r\n") != NULL, packed);
+  return packed ? unpacked(&body) : buffer_steal_text(&body);
 }
 
 /* Of a fleet of some size, in chunks: all of it comes, and others are answered meanwhile. */
@@ -70,7 +88,10 @@ static void test_large_answers(void **state) {
   OK(dispatch_apply_fleet(s->f->dispatch, "fleet.yaml", buffer_text(&fleet), fleet.size, &me, false, &report,
                           &s->f->err));
   json_decref(report);
-  CLEANUP_FREE char *metrics = large_answer(s, "/metrics"), *overview = large_answer(s, "/api/v1/overview");
+  CLEANUP_FREE char *metrics = large_answer(s, "/metrics", false),
+                    *overview = large_answer(s, "/api/v1/overview", false),
+                    *packed = large_answer(s, "/api/v1/overview", true);
+  assert_string_equal(packed, overview);
   assert_true(strlen(metrics) > 500000);
   assert_non_null(strstr(metrics, "\npgseal_databases 3002\n"));
   assert_non_null(strstr(metrics, "\npgseal_database_checkpoints_total{database=\"shop\",outcome=\"canceled\"} 0\n"));
