@@ -4,7 +4,7 @@ import {get, may, part, query} from "/ui/api.js";
 import * as f from "/ui/format.js";
 
 const OUTCOMES = ["sealed", "failed", "errored", "canceled", "requested", "dumping", "stored", "drilling"];
-const PAGE = 100, EVENTS = 500;
+const PAGE = 100, EVENTS = 500, LEAP = 1000, LEAPS = 50;
 
 // 04:00:11 prod-api · PROVEN · 184 tables · 9.2M rows · 94 s
 function line(c) {
@@ -44,7 +44,7 @@ export async function ledger(place, rest, asked) {
   const chain = h("span", {class: "chain", role: "status"}, "");
   const input = (label, key) => h("input", {type: "search", "aria-label": label, placeholder: label, value: filter[key], onchange: (e) => { filter[key] = e.target.value.trim(); load(); }});
   const outcome = h("select", {"aria-label": "Outcome", onchange: () => { filter.state = outcome.value; load(); }}, h("option", {value: ""}, "Any outcome"), OUTCOMES.map((s) => h("option", {value: s}, s)));
-  const day = h("input", {type: "date", onchange: () => draw()});
+  const day = h("input", {type: "date", onchange: () => load().catch((error) => shout(error.message))});
   const text = h("input", {type: "search", "aria-label": "Filter these events", placeholder: "Filter: kind, database, actor", oninput: () => draw()});
   const tools = h("div", {class: "tools"});
 
@@ -62,9 +62,44 @@ export async function ledger(place, rest, asked) {
     load().catch((error) => shout(error.message));
   }
 
+  // Sequences and times rise together: the first event after that day is found by halving.
+  async function firstAfter(end) {
+    const newest = (await get("/api/v1/ledger?limit=1")).events[0];
+    let low = 1, high = newest ? newest.sequence + 1 : 1;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2), found = (await get(`/api/v1/ledger?after=${middle - 1}&limit=1`)).events[0];
+      if (found && f.day(found.time) <= end)
+        low = Math.max(middle + 1, found.sequence + 1);
+      else
+        high = middle;
+    }
+    return low;
+  }
+
+  // The newest checkpoint of that day or before it: by way of those after it.
+  async function leap(end) {
+    for (let i = 0, before; i < LEAPS; i++) {
+      const {checkpoints} = await get(`/api/v1/checkpoints${query({database: filter.database, tag: filter.tag, state: filter.state, limit: LEAP, before})}`);
+      const at = checkpoints.findIndex((c) => f.day(c.created_at) <= end);
+      if (at >= 0 || checkpoints.length < LEAP)
+        return at < 0 ? [] : checkpoints.slice(at, at + PAGE);
+      before = checkpoints.at(-1).id;
+    }
+    throw new Error("That day is too long ago to be found here: name a database too.");
+  }
+
   async function load(older) {
-    if (!older)
+    if (!older) {
       [items, all, first] = [[], false, 0];
+      if (day.value && events)
+        first = await firstAfter(day.value);
+      else if (day.value)
+        items = await leap(day.value);
+      if (day.value && (events ? first <= 1 : true)) {
+        all = events || items.length < PAGE;
+        return draw();
+      }
+    }
     if (events) {
       const got = await get(`/api/v1/ledger${query(first ? {after: String(Math.max(0, first - EVENTS - 1)) || "0", limit: Math.min(EVENTS, first - 1)} : {limit: EVENTS})}`);
       const fresh = got.events.filter((e) => !first || e.sequence < first).reverse();
@@ -113,7 +148,7 @@ export async function ledger(place, rest, asked) {
         items.unshift(data);
         clearTimeout(timer);
         timer = setTimeout(draw, 300);
-      } else if (!events && kind.startsWith("checkpoint.") && items.length <= PAGE) {
+      } else if (!events && kind.startsWith("checkpoint.") && items.length <= PAGE && !day.value) {
         clearTimeout(timer);
         timer = setTimeout(() => load().catch(() => {}), 700);
       }
