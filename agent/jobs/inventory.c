@@ -13,7 +13,7 @@ enum { STRAYS_SHOWN = 20, ID_LENGTH = 26, ATTEMPT_DIGITS = 9, PROOF_KEYS_MOST = 
 
 /* A page is a result, which is a frame and then a message: all of it must be below FRAME_LIMIT. */
 const InventoryBounds inventory_bounds = {
-    .enough = 1 << 20, .most = 5 << 19, .object = 1 << 20, .checkpoints = 200, .proofs = 200};
+    .enough = 1 << 20, .most = 5 << 19, .object = 1 << 20, .checkpoints = 100, .proofs = 200};
 
 typedef struct Walk {
   const char *own; /* "<database>/" */
