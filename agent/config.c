@@ -15,6 +15,8 @@
 #include "common/bus/address.h"
 #include "common/config/yaml.h"
 
+enum { ALLOW_IMAGES_MAX = 16, ALLOW_IMAGE_LENGTH = 200 };
+
 typedef struct Loaded { /* what agent_config_free gets back from the config inside */
   AgentConfig config;
   RawAgentConfig *raw; /* owns most strings of config */
@@ -273,6 +275,22 @@ static Status take_engine(Loaded *loaded, Error *err) {
   return STATUS_OK;
 }
 
+static Status take_allowed_images(Loaded *loaded, Error *err) {
+  AgentConfig *config = &loaded->config;
+  config->drill.allow_images = (const char **)loaded->raw->drill.allow_images;
+  config->drill.allow_image_count = loaded->raw->drill.allow_images_count;
+  if (config->drill.allow_image_count > ALLOW_IMAGES_MAX)
+    return config_error(err, config->path, "drill.allow_images has more than %d patterns", ALLOW_IMAGES_MAX);
+  for (size_t i = 0; i < config->drill.allow_image_count; i++) {
+    const char *pattern = config->drill.allow_images[i];
+    if (!*pattern || strlen(pattern) > ALLOW_IMAGE_LENGTH || strpbrk(pattern, "[]\\ "))
+      return config_error(err, config->path,
+                          "drill.allow_images has names of at most %d characters; `*` and `?` stand for others",
+                          ALLOW_IMAGE_LENGTH);
+  }
+  return STATUS_OK;
+}
+
 static Status take_drill(Loaded *loaded, Error *err) {
   AgentConfig *config = &loaded->config;
   const RawAgentConfig *raw = loaded->raw;
@@ -285,6 +303,8 @@ static Status take_drill(Loaded *loaded, Error *err) {
     config->drill.images[config->drill.image_count++] =
         (DrillImage){raw->drill.images[i].major, raw->drill.images[i].path};
   }
+  if (!status)
+    status = take_allowed_images(loaded, err);
   if (!status)
     status =
         take_int(loaded, "drill.memory_mb", raw->drill.memory_mb, 2048, 256, 1 << 20, &config->drill.memory_mb, err);

@@ -34,6 +34,8 @@ typedef struct DrillConfig {
                          that exists */
   DrillImage *images; /* major -> image; default "postgres:<major>" */
   size_t image_count;
+  const char **allow_images; /* patterns of the names that a policy of the fleet may ask for, besides those */
+  size_t allow_image_count;
   int memory_mb, cpus;    /* container bounds; 0: 2048 and all */
   int jobs;               /* pg_restore -j for post-data; 0: number of CPUs */
   int tmpfs_mb;           /* reserved: PGDATA on tmpfs; 0 = on disk */

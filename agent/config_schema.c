@@ -68,6 +68,7 @@ static const cyaml_schema_value_t database_schema = {
 static const cyaml_schema_field_t drill_fields[] = {OPTIONAL_TEXT("engine", RawDrill, engine),
                                                     OPTIONAL_TEXT("socket", RawDrill, socket),
                                                     OPTIONAL_LIST("images", RawDrill, images, &image_schema),
+                                                    OPTIONAL_LIST("allow_images", RawDrill, allow_images, &text_schema),
                                                     OPTIONAL_INT("memory_mb", RawDrill, memory_mb),
                                                     OPTIONAL_INT("cpus", RawDrill, cpus),
                                                     OPTIONAL_INT("jobs", RawDrill, jobs),

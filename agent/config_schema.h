@@ -43,6 +43,8 @@ typedef struct RawAgentConfig {
     char *engine, *socket, *local_user;
     RawMajorPath *images;
     unsigned images_count;
+    char **allow_images;
+    unsigned allow_images_count;
     int *memory_mb, *cpus, *jobs, *tmpfs_mb;
   } drill;
   struct {

@@ -120,7 +120,7 @@ static Status docker_launch(DockerEngine *engine, DockerCluster *cluster, const 
 static Status docker_start(void *backend, const ClusterOptions *options, void **out, Error *err) {
   DockerEngine *engine = backend;
   CLEANUP_FREE char *image = NULL, *id = NULL;
-  Status status = docker_image_find(engine, options->major, &image, &id, err);
+  Status status = docker_image_find(engine, options->image, options->major, &image, &id, err);
   if (status != STATUS_OK)
     return status;
   DockerCluster *cluster = memory_alloc(sizeof *cluster);

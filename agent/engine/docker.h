@@ -16,9 +16,11 @@ typedef struct DockerEngine {
   DockerHttp *http;
 } DockerEngine;
 
-/* Finds the image for a major version, pulling it if need be. *name is freed by the caller, *id ("sha256:...") too.
+/* Finds the image for a major version, pulling it if need be; or `asked`, unless it is NULL or "": ERR_CONFIG if the
+ * configuration does not allow that one. *name is freed by the caller, *id ("sha256:...") too.
  * ERR_IMAGE_MISSING with how to build or pull it. */
-Status docker_image_find(DockerEngine *engine, int major, char **name, char **id, Error *err) MUST_CHECK;
+Status docker_image_find(DockerEngine *engine, const char *asked, int major, char **name, char **id,
+                         Error *err) MUST_CHECK;
 /* What POST /containers/create is asked. New reference. */
 json_t *docker_container_spec(const DrillConfig *config, const char *image, const char *socket_dir,
                               const ClusterOptions *options, bool limits);

@@ -94,13 +94,31 @@ static Status docker_image_missing(const char *name, int major, const char *reas
   return err->status;
 }
 
-Status docker_image_find(DockerEngine *engine, int major, char **name, char **id, Error *err) {
-  const char *configured = docker_image_configured(engine->config, major);
+/* Whoever chooses what runs on this machine is its administrator, and not the coordinator. */
+static Status docker_image_allowed(const DrillConfig *config, const char *wanted, Error *err) {
+  for (size_t i = 0; i < config->image_count; i++)
+    if (strcmp(config->images[i].image, wanted) == 0)
+      return STATUS_OK;
+  for (size_t i = 0; i < config->allow_image_count; i++)
+    if (text_glob(config->allow_images[i], wanted))
+      return STATUS_OK;
+  char shown[DOCKER_MESSAGE_SIZE];
+  error_set(err, ERR_CONFIG, "this agent does not allow drills in image %s", text_clean(wanted, shown, sizeof shown));
+  error_remedy(err, "Name it in `drill.allow_images` of its agent.yaml, or another one in the fleet's policy.");
+  error_object(err, "drill.allow_images");
+  return err->status;
+}
+
+Status docker_image_find(DockerEngine *engine, const char *asked, int major, char **name, char **id, Error *err) {
+  bool named = asked && *asked;
+  const char *configured = named ? asked : docker_image_configured(engine->config, major);
   /* what deploy/images/build makes with podman and with docker; and the official one */
   CLEANUP_FREE char *podman = memory_format("localhost/pgseal/postgres:%d", major);
   CLEANUP_FREE char *docker = memory_format("pgseal/postgres:%d", major);
   CLEANUP_FREE char *official = memory_format("postgres:%d", major);
   const char *candidates[] = {podman, docker, official};
+  if (named && docker_image_allowed(engine->config, asked, err) != STATUS_OK)
+    return err->status;
   if (configured && !docker_image_valid(configured)) {
     error_set(err, ERR_CONFIG, "%s is not the name of an image", configured);
     error_object(err, "drill.images");

@@ -16,6 +16,7 @@ typedef struct Cluster Cluster;
 
 typedef struct ClusterOptions {
   int major;
+  const char *image;          /* that is asked for; NULL or "": the configured one for that major version */
   const char *superuser;      /* bootstrap role's name, as in the source cluster; any name PostgreSQL allows */
   const char *job_id, *agent; /* labels pgseal.job, pgseal.agent (agent_config_owner) */
   const char *scratch;

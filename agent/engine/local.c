@@ -225,6 +225,12 @@ static void local_stop(void *backend, void *opaque) {
 
 static Status local_start(void *backend, const ClusterOptions *options, void **out, Error *err) {
   LocalEngine *engine = backend;
+  if (options->image && *options->image) {
+    error_set(err, ERR_CONFIG, "drills are asked for in an image, and this agent's engine is `local`");
+    error_remedy(err,
+                 "Name an engine that has images in its agent.yaml, or take `drill.image` from the fleet's policy.");
+    return err->status;
+  }
   LocalCluster *cluster = memory_alloc(sizeof *cluster);
   cluster->job_id = memory_strdup(options->job_id);
   Status status = local_find_user(engine, cluster, err);

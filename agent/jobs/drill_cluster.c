@@ -98,6 +98,7 @@ Status drill_cluster_start(DrillRun *run, Error *err) {
     return status;
   CLEANUP_FREE char *owner = agent_config_owner(config);
   ClusterOptions options = {.major = drill_cluster_major(run),
+                            .image = run->spec->image,
                             .superuser = run->bootstrap_role,
                             .job_id = run->context->job->id,
                             .agent = owner,

@@ -26,6 +26,7 @@ static void make_spec(Rehearsal *rehearsal) {
   rehearsal->spec.dump_agent = from->dump_agent;
   rehearsal->spec.manifest_sha256 = from->manifest_sha256;
   rehearsal->spec.server_major = from->server_major;
+  rehearsal->spec.image = from->image;
   rehearsal->spec.n_assertions = from->n_assertions;
   rehearsal->spec.assertions = from->assertions;
 }

@@ -31,6 +31,10 @@ void agent_tools_find(const AgentConfig *config, AgentTools *tools) {
   if (config->can_drill)
     add(tools, memory_strdup("inventories"), memory_strdup("1"));
   add(tools, memory_strdup("engine"), memory_strdup(engines[config->drill.engine]));
+  if (config->drill.engine == DRILL_ENGINE_LOCAL)
+    return;
+  for (size_t i = 0; i < config->drill.allow_image_count; i++)
+    add(tools, memory_format("allowed-image-%zu", i), memory_strdup(config->drill.allow_images[i]));
   for (size_t i = 0; i < config->drill.image_count; i++)
     add(tools, memory_format("image-%d", config->drill.images[i].major), memory_strdup(config->drill.images[i].image));
 }

@@ -4,7 +4,7 @@
 
 #include "agent/config.h"
 
-enum { TOOLS_LIMIT = 32 };
+enum { TOOLS_LIMIT = 64 };
 
 typedef struct AgentTool {
   char *name, *version; /* "pg_dump-17", "17.6" */

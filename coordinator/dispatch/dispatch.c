@@ -63,6 +63,7 @@ void dispatch_close(Dispatch *dispatch) {
   json_decref(dispatch->beats);
   free(dispatch->offers);
   free(dispatch->majors);
+  images_close(dispatch);
   agents_close(dispatch->agents);
   fleet_free(dispatch->fleet);
   tunnels_free(dispatch->tunnels);
@@ -143,7 +144,7 @@ const char *job_needs(const LedgerJob *job) {
 }
 
 bool job_suits(const Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *job) {
-  if (!agent_may(agent, job_needs(job), job->database))
+  if (!agent_may(agent, job_needs(job), job->database) || !image_suits(dispatch, agent, job))
     return false;
   const Agent *known = agents_find(dispatch->agents, agent->name);
   uint32_t offers = known && known->index < dispatch->seen_count ? dispatch->offers[known->index] : 0;
@@ -173,6 +174,8 @@ static const Agent *remember(Dispatch *dispatch, const char *agent) {
     size_t too = count;
     ARRAY_PUSH(dispatch->offers, count, 0);
     ARRAY_PUSH(dispatch->majors, too, 0);
+    too = dispatch->seen_count;
+    ARRAY_PUSH(dispatch->images, too, (AgentImages){0});
     too = dispatch->seen_count;
     ARRAY_PUSH(dispatch->told_us, too, 0);
     ARRAY_PUSH(dispatch->seen_us, dispatch->seen_count, 0);
@@ -228,6 +231,7 @@ void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *c
       majors |= (uint64_t)1 << major;
   }
   dispatch->majors[known->index] = majors;
+  images_told(&dispatch->images[known->index], tools, count);
 }
 
 bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind) {

@@ -192,6 +192,8 @@ Status dispatch_apply_fleet(Dispatch *dispatch, const char *name, const char *te
     status = fleet_make(dispatch->config, name, text, size, &fleet, &notes, err);
   if (status == STATUS_OK)
     status = note_slow(dispatch, fleet, notes, err);
+  if (status == STATUS_OK)
+    images_note(dispatch, fleet, notes);
   if (status != STATUS_OK)
     return status;
   CLEANUP(ledger_fleet_release)

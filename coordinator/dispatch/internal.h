@@ -56,6 +56,12 @@ typedef struct Track {
 
 typedef struct OpenJobs OpenJobs;
 
+typedef struct AgentImages { /* names and patterns of images that an agent drills in */
+  char **patterns;
+  size_t count;
+  bool told; /* in a session with this coordinator; else nothing is known */
+} AgentImages;
+
 struct Dispatch {
   const CoordinatorConfig *config;
   Ledger *ledger;
@@ -71,10 +77,11 @@ struct Dispatch {
   Tunnels *tunnels;                 /* owned */
   uint64_t fleet_stamp, fleet_seen; /* of the file that is watched: as it was read, as it was last tick */
   char *fleet_problem;
-  int64_t *seen_us; /* by the agent's index; monotonic, 0 never */
-  int64_t *told_us; /* the same, as other coordinators heard of it */
-  uint32_t *offers; /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
-  uint64_t *majors; /* of the same: MAJORS_*; other bits: it has the tools of that major version */
+  int64_t *seen_us;    /* by the agent's index; monotonic, 0 never */
+  int64_t *told_us;    /* the same, as other coordinators heard of it */
+  uint32_t *offers;    /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
+  uint64_t *majors;    /* of the same: MAJORS_*; other bits: it has the tools of that major version */
+  AgentImages *images; /* of the same */
   size_t seen_count;
   LedgerHold *holds; /* owned; read anew every second, since another coordinator may have written them */
   size_t hold_count;
@@ -91,6 +98,15 @@ struct Dispatch {
   int64_t (*wall_us)(void);
   int64_t (*monotonic_us)(void);
 };
+
+/* image.c */
+void images_told(AgentImages *images, Pgseal__Tool *const *tools, size_t count);
+void images_close(Dispatch *dispatch);
+const char *image_of_job(const Dispatch *dispatch, const LedgerJob *job); /* that a policy asks for; "": none */
+/* Does the agent drill in the image that is asked for, as far as that is known? */
+bool image_suits(const Dispatch *dispatch, const ConfigAgent *agent, const LedgerJob *job);
+/* Adds notes of images in `fleet` that no agent which is there offers. */
+void images_note(Dispatch *dispatch, const Fleet *fleet, json_t *notes);
 
 /* dispatch.c */
 enum { OFFERS_TOLD = 1, OFFERS_BARE = 1 << 30, MAJORS_TRIALS = 1, MAJORS_INVENTORIES = 2 /* it knows of them */ };

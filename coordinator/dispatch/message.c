@@ -69,6 +69,7 @@ static Status add_drill(Dispatch *dispatch, Work *work, const LedgerJob *job, co
   spec->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256 ? checkpoint->manifest_sha256 : "");
   spec->server_major = (uint32_t)checkpoint->server_major;
   spec->n_assertions = add_assertions(database, &spec->assertions);
+  spec->image = memory_strdup(image_of_job(dispatch, job));
   return trial_message(job, spec, err);
 }
 
@@ -92,6 +93,8 @@ static Status add_recovery(Dispatch *dispatch, Work *work, const LedgerJob *job,
   spec->proven = checkpoint->state == CHECKPOINT_SEALED;
   spec->environment = memory_strdup(database->environment);
   spec->finished_us = checkpoint->finished_us;
+  if (job->kind == LEDGER_JOB_REHEARSE)
+    spec->image = memory_strdup(image_of_job(dispatch, job));
   if (job->kind == LEDGER_JOB_REHEARSE)
     spec->n_assertions = add_assertions(database, &spec->assertions);
   return STATUS_OK;

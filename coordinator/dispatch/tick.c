@@ -104,7 +104,8 @@ static bool takes(Dispatch *dispatch, size_t index, const LedgerJob *job) {
   const Agent *agent = agents_at(dispatch->agents, index);
   bool suits = job->kind == LEDGER_JOB_DRILL || job->kind == LEDGER_JOB_TRIAL || job->kind == LEDGER_JOB_INVENTORY
                    ? job_suits(dispatch, &agent->who, job)
-                   : agent_can(&agent->who, job->kind, job->database) && agent_offers(dispatch, agent, job->kind);
+                   : image_suits(dispatch, &agent->who, job) && agent_can(&agent->who, job->kind, job->database) &&
+                         agent_offers(dispatch, agent, job->kind);
   return suits && is_there(dispatch, agent);
 }
 
@@ -143,11 +144,13 @@ static void check_taker(Dispatch *dispatch, const LedgerJob *job, bool must) {
   }
   if (now - track->capable_us < (int64_t)dispatch->config->agent_wait_seconds * 1000000)
     return;
-  error_set(&cause, ERR_NO_AGENT, "no agent that can %s database %s has been there for %d s", job_needs(job),
-            job->database, dispatch->config->agent_wait_seconds);
+  const char *image = image_of_job(dispatch, job);
+  CLEANUP_FREE char *place = *image ? memory_format(" in image %s", image) : memory_strdup("");
+  error_set(&cause, ERR_NO_AGENT, "no agent that can %s database %s%s has been there for %d s", job_needs(job),
+            job->database, place, dispatch->config->agent_wait_seconds);
   error_object(&cause, "%s", job->database);
-  error_remedy(&cause, "Start an agent with the capability '%s' for database %s (`pgseal agents` lists them)%s.",
-               job_needs(job), job->database,
+  error_remedy(&cause, "Start an agent with the capability '%s' for database %s (`pgseal agents` lists them)%s%s.",
+               job_needs(job), job->database, *image ? ", which `drill.allow_images` lets use that image" : "",
                job->kind == LEDGER_JOB_DRILL ? ", then drill the checkpoint again: it is stored" : "");
   end_attempt(dispatch, job, &cause, true);
 }

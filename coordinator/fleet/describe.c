@@ -86,6 +86,7 @@ json_t *fleet_describe(const FleetDatabase *database) {
   put_count(out, "budgets.timeout_seconds", config->timeout_seconds);
   put_count(out, "budgets.lock_timeout_seconds", config->lock_timeout_seconds);
   put_count(out, "budgets.connections", config->connections);
+  put_text(out, "drill.image", policy->drill_image);
   put_text(out, "lock.mode", config->lock_mode);
   put_count(out, "lock.days", config->lock_mode ? config->lock_days : 0);
   if (config->restore_approval)

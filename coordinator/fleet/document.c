@@ -14,6 +14,7 @@ enum {
   AGE_SECONDS = 3650 * DAY_SECONDS,
   COUNT_LIMIT = RETENTION_COUNT_MAX,
   GLOB_LENGTH = 128,
+  IMAGE_LENGTH = 200,
   GLOB_STARS = 4 /* each more makes matching a name with all the names there are that much slower */
 };
 
@@ -120,6 +121,14 @@ static Status check_common(const Spot *spot, const RawBudgets *budgets, const Ra
   if (status == STATUS_OK && lock)
     status = check_int(spot, "lock.days", lock->days, 1, 36500, err);
   return status;
+}
+
+/* As an engine's API takes it; neither a pattern nor a path. */
+static Status check_image(const Spot *spot, const char *image, Error *err) {
+  static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@";
+  if (image && (strlen(image) > IMAGE_LENGTH || strspn(image, allowed) != strlen(image) || strstr(image, "..")))
+    return WRONG(spot, "drill.image", "it is not the name of an image");
+  return STATUS_OK;
 }
 
 static Status check_labels(const Spot *spot, char **labels, unsigned count, Error *err) {
@@ -259,6 +268,8 @@ static Status check_policy(Document *document, unsigned item, Error *err) {
     status = check_schedule(&spot, &raw->schedule, out, err);
   if (status == STATUS_OK)
     status = check_assertions(&spot, "drill.assertions", raw->drill.assertions, raw->drill.assertions_count, err);
+  if (status == STATUS_OK)
+    status = check_image(&spot, raw->drill.image, err);
   if (status == STATUS_OK)
     status = check_common(&spot, &raw->budgets, raw->lock, err);
   if (status == STATUS_OK && raw->retention)

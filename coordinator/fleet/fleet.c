@@ -110,6 +110,7 @@ static void lay_over(FleetDatabase *database, const Overlay *overlay) {
   if (raw->restore_approval && (database->declared || *raw->restore_approval))
     database->config.restore_approval = *raw->restore_approval;
   add_assertions(&database->config, raw->drill.assertions, raw->drill.assertions_count);
+  policy->drill_image = raw->drill.image ? raw->drill.image : policy->drill_image;
   set_schedule(&policy->schedule, overlay);
   if (raw->retention)
     set_retention(policy, raw->retention);
@@ -378,6 +379,15 @@ const ConfigDatabase *fleet_config(const Fleet *fleet, const char *name) {
 
 size_t fleet_count(const Fleet *fleet) {
   return fleet->count;
+}
+
+int fleet_image_line(const Fleet *fleet, const FleetDatabase *database) {
+  const Document *document = &fleet->document;
+  int line = 0;
+  for (unsigned i = 0; document->raw && i < document->raw->policies_count; i++)
+    if (document->raw->policies[i].drill.image && overlay_matches(&document->overlays[i], database))
+      line = places_line(&document->places, PLACE_POLICIES, i, "drill.image");
+  return line;
 }
 
 const FleetDatabase *fleet_at(const Fleet *fleet, size_t index) {

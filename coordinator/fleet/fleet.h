@@ -47,6 +47,7 @@ typedef struct FleetPolicy { /* what holds for one database */
   bool retains; /* some policy says something of retention; else nothing is ever pruned */
   RetentionPolicy retention;
   FleetRotation rotation;
+  const char *drill_image; /* that drills and rehearsals are in; NULL: each agent's own for the major version */
   FleetObjectives objectives;
   const char **alerts; /* names of routes */
   size_t alert_count;
@@ -95,6 +96,9 @@ const ConfigDatabase *fleet_config(const Fleet *fleet, const char *name); /* the
 /* In the order of their names. */
 size_t fleet_count(const Fleet *fleet);
 const FleetDatabase *fleet_at(const Fleet *fleet, size_t index);
+
+/* The line of the policy that a database's drill_image is from; 0: it has none. */
+int fleet_image_line(const Fleet *fleet, const FleetDatabase *database);
 
 const FleetQuota *fleet_quota(const Fleet *fleet, const char *owner); /* NULL: none */
 size_t fleet_quota_count(const Fleet *fleet);

@@ -48,6 +48,7 @@ static const cyaml_schema_field_t schedule_fields[] = {
 };
 
 static const cyaml_schema_field_t drill_fields[] = {
+    TEXT("image", RawDrill, image),
     LIST("assertions", RawDrill, assertions, &config_assertion_schema, LIST_LIMIT),
     CYAML_FIELD_END,
 };

@@ -28,6 +28,7 @@ typedef struct RawSchedule {
 } RawSchedule;
 
 typedef struct RawDrill {
+  char *image;
   ConfigAssertion *assertions;
   unsigned assertions_count;
 } RawDrill;

@@ -98,6 +98,23 @@ def test_fleet(make_stack, server, tmp_path):
     stack.assert_clean()
 
 
+def test_image(make_stack, server, engine, tmp_path):
+    """Drills are in the image that a policy names, by an agent that allows it; that nobody offers one is told."""
+    server.create("fleet_image")
+    server.sql("fleet_image", "CREATE TABLE t AS SELECT 1 AS i")
+    image = engine.image(15)
+    stack = make_stack({"shop": server.conninfo("fleet_image")}, engine=engine, images={15: "localhost/no-such-image:15"},
+                       drill={"allow_images": [image.replace("postgres", "*")]})
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text("policies:\n  - name: gis\n    drill:\n      image: localhost/other:15\n")
+    assert "fleet.yaml:4: drill.image of database shop is localhost/other:15, which no agent" in stack.cli("apply", "-f", fleet).stderr
+    fleet.write_text(f"policies:\n  - name: gis\n    drill:\n      image: {image}\n")
+    assert "drill.image" not in stack.cli("apply", "-f", fleet).stderr
+    assert image in stack.cli("fleet", "shop").stdout
+    assert stack.seal("shop", "t")["restore_drill"] == "proven"  # the agent's own is nowhere
+    stack.assert_clean()
+
+
 def test_watched_file(make_stack, tmp_path):
     """What is changed in the file holds a second later; what is wrong in it is told, and changes nothing."""
     fleet = tmp_path / "fleet.yaml"

@@ -111,6 +111,32 @@ static void missing_image_is_named(void **state) {
   engine_close(engine);
 }
 
+/* What a policy asks for must be allowed here; then it is that one, whatever is configured. */
+static void image_that_is_asked_for(void **state) {
+  EngineTest *test = required(state);
+  Engine *engine = NULL;
+  Cluster *cluster = NULL;
+  const char *patterns[] = {"localhost/other/*", "localhost/pgseal/*:15"};
+  DrillImage image = {.major = IMAGE_MAJOR, .image = "localhost/no-such-image:1"};
+  test->config.images = &image;
+  test->config.image_count = 1;
+  ClusterOptions options = engine_test_options(test, "postgres");
+  options.image = "localhost/pgseal/postgres:15";
+  Error failed = {0};
+  assert_status_ok(engine_open(&test->config, &engine, err));
+  assert_int_equal(ERR_CONFIG, cluster_start(engine, &options, &cluster, &failed));
+  assert_non_null(strstr(failed.message, "does not allow"));
+  test->config.allow_images = patterns;
+  test->config.allow_image_count = 1;
+  assert_int_equal(ERR_CONFIG, cluster_start(engine, &options, &cluster, &failed));
+  test->config.allow_image_count = 2;
+  assert_status_ok(cluster_start(engine, &options, &cluster, err));
+  assert_non_null(strstr(cluster_image(cluster), "localhost/pgseal/postgres:15 (sha256:"));
+  cluster_stop(cluster);
+  test->config.allow_image_count = 0;
+  engine_close(engine);
+}
+
 static void image_of_another_version_is_refused(void **state) {
   EngineTest *test = required(state);
   Engine *engine = NULL;
@@ -150,6 +176,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(container_is_closed, setup, teardown),
       cmocka_unit_test_setup_teardown(reap_removes_what_is_left, setup, teardown),
       cmocka_unit_test_setup_teardown(missing_image_is_named, setup, teardown),
+      cmocka_unit_test_setup_teardown(image_that_is_asked_for, setup, teardown),
       cmocka_unit_test_setup_teardown(image_of_another_version_is_refused, setup, teardown),
       cmocka_unit_test(silent_socket_is_unavailable),
   };
