@@ -21,7 +21,7 @@ V ?=
 Q := $(if $(V),,@)
 say = $(if $(V),:,echo '  $(1)	$(patsubst $(BUILD)/%,%,$@)')
 # lazily: the packages may only just have been installed by `make deps`
-PKG_LIBS = -Wl,--as-needed $(shell pkg-config --libs $(PKG_PACKAGES)) -lnng
+PKG_LIBS = -Wl,--as-needed $(shell pkg-config --libs $(PKG_PACKAGES) $(PKG_PACKAGES_MORE)) -lnng
 LINK = $(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lm
 
 sources = $(sort $(filter-out %/main.c,$(shell find $(1) -name '*.c')))
@@ -34,7 +34,7 @@ LIB_COORDINATOR := $(BUILD)/libcoordinator.a
 LIB_AGENT := $(BUILD)/libagent.a
 LIB_CLI := $(BUILD)/libcli.a
 LIBS := $(LIB_COORDINATOR) $(LIB_AGENT) $(LIB_CLI) $(LIB_COMMON)
-BINARIES := $(BUILD)/bin/pgseal $(BUILD)/bin/pgseal-coordinator $(BUILD)/bin/pgseal-agent
+BINARIES := $(BUILD)/bin/pgseal $(BUILD)/bin/pgseal-pdf $(BUILD)/bin/pgseal-coordinator $(BUILD)/bin/pgseal-agent
 UNIT_SOURCES := $(sort $(shell find tests/unit -name 'test_*.c' 2>/dev/null))
 UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(UNIT_SOURCES))
 
@@ -72,6 +72,13 @@ $(LIBS):
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/bin/pgseal: $(BUILD)/cli/main.o $(LIB_CLI) $(LIB_COMMON)
+	@mkdir -p $(@D)
+	@$(call say,LD)
+	$(Q)$(LINK)
+# alone needs Pango and Cairo
+$(BUILD)/cli/report/pdf.o: ALL_CFLAGS += $(subst -I/,-isystem /,$(shell pkg-config --cflags-only-I pangocairo))
+$(BUILD)/bin/pgseal-pdf: PKG_PACKAGES_MORE := pangocairo cairo-pdf
+$(BUILD)/bin/pgseal-pdf: $(BUILD)/cli/pdf/main.o $(LIB_CLI) $(LIB_COMMON)
 	@mkdir -p $(@D)
 	@$(call say,LD)
 	$(Q)$(LINK)

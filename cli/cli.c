@@ -95,6 +95,19 @@ static void cli_print_help(const Command *command, const Option *options, size_t
   }
 }
 
+/* A command's own option goes before the one of the same name that all have. */
+static size_t cli_add_shared(Option *all, size_t count, const Option *shared, size_t shared_count) {
+  size_t total = count;
+  for (size_t i = 0; i < shared_count; i++) {
+    bool own = false;
+    for (size_t j = 0; j < count; j++)
+      own |= strcmp(all[j].name, shared[i].name) == 0;
+    if (!own)
+      all[total++] = shared[i];
+  }
+  return total;
+}
+
 bool cli_parse(Cli *cli, const Option *options, size_t count, bool with_api, int argc, char **argv, int min, int max,
                const char **positional, ExitCode *exit_code) {
   bool help = false;
@@ -111,7 +124,7 @@ bool cli_parse(Cli *cli, const Option *options, size_t count, bool with_api, int
   CLEANUP_FREE Option *all = memory_resize(NULL, total, sizeof *all);
   if (count > 0)
     memcpy(all, options, count * sizeof *all);
-  memcpy(all + count, shared + skipped, (ARRAY_SIZE(shared) - skipped) * sizeof *all);
+  total = cli_add_shared(all, count, shared + skipped, ARRAY_SIZE(shared) - skipped);
   int found = 0;
   Error err;
   Status status = options_parse(all, total, argc, argv, max, positional, &found, &err);

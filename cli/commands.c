@@ -256,6 +256,19 @@ static const char help_key_generate[] =
 
 static const char help_rotation[] = "  pgseal rotation\n"
                                     "  pgseal rotation --json | jq .forecast";
+static const char help_report[] =
+    "What the ledger says of a period: drills that were proven, failed or errored and what followed, restore times, "
+    "which\n"
+    "databases had no fresh proof at its end, who restored what, and the evidence; mapped to controls "
+    "(docs/reports.md).\n"
+    "Without a file it is shown in short. All times are UTC; --to is not part of the period.\n\n"
+    "  pgseal report --month 2026-10\n"
+    "  pgseal report --month 2026-10 --owner team-api --pdf report.pdf --json report.json\n"
+    "  pgseal report --from 2026-07-01 --to 2026-10-01 --database prod-api --html report.html";
+static const char help_report_verify[] =
+    "Checks a report's document without the coordinator: its signature, and that its numbers follow from its rows.\n"
+    "Exit status 0: it is good; 1: it is not.\n\n"
+    "  pgseal report verify report.json --key signing.pub";
 static const char help_retention[] =
     "Which checkpoints the policies of fleet.yaml keep, each with the rules that keep it, and which go.\n\n"
     "  pgseal retention prod-api\n"
@@ -291,6 +304,26 @@ static const char help_pause[] = "No dump, drill or prune begins anywhere until 
 
 static const char help_holds[] = "What is drained, cordoned or paused, since when, by whom and why.\n\n  pgseal holds";
 
+/* The table is as long as a function may be. */
+#define COMMANDS_OF_REPORTS                                                                                            \
+  {"report",                                                                                                           \
+   "--month YYYY-MM | --from TIME --to TIME [--database NAME | --owner TEAM] [--pdf FILE] [--html FILE] "              \
+   "[--json FILE]",                                                                                                    \
+   "what was proven in a period, for auditors", help_report, command_report},                                          \
+  {                                                                                                                    \
+    "report verify", "FILE [--key KEY.pub]", "check a report without the coordinator", help_report_verify,             \
+        command_report_verify                                                                                          \
+  }
+#define COMMANDS_OF_TOKENS                                                                                             \
+  {"token create", "--name NAME [--role ROLE] [--databases GLOB] [--expires 90d]", "make a token; it is shown once",   \
+   help_token_create, command_token_create},                                                                           \
+      {"token list", "", "tokens by name, role and use", help_token_list, command_token_list},                         \
+      {"token rotate", "NAME [--overlap 1h]", "make a token's secret anew, without downtime", help_token_rotate,       \
+       command_token_rotate},                                                                                          \
+  {                                                                                                                    \
+    "token revoke", "NAME", "make a token worthless", help_token_revoke, command_token_revoke                          \
+  }
+
 const Command cli_commands[] = {
     {"dev", "--database NAME=CONNINFO ... [--dir DIR]", "a coordinator and an agent on this machine, in one command",
      help_dev, command_dev},
@@ -317,6 +350,7 @@ const Command cli_commands[] = {
     {"job cancel", "ID", "end a plan, a restore or a rehearsal that is under way", help_job_cancel, command_job_cancel},
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
     {"rotation", "", "what is drilled again next, and whether the budget is enough", help_rotation, command_rotation},
+    COMMANDS_OF_REPORTS,
     {"retention", "DATABASE", "which checkpoints are kept, and why", help_retention, command_retention},
     {"prune", "DATABASE [--dry-run]", "what is not kept goes, now", help_prune, command_prune},
     {"pin", "ID|TAG [--reason TEXT]", "keep a checkpoint, whatever a policy says", help_pin, command_pin},
@@ -341,12 +375,7 @@ const Command cli_commands[] = {
     {"agent invite", "NAME --capability dump|drill ... [--databases GLOB ...] [--expires 1h]",
      "let an agent join; the token is shown once", help_agent_invite, command_agent_invite},
     {"agent revoke", "NAME", "throw an agent out, at once", help_agent_revoke, command_agent_revoke},
-    {"token create", "--name NAME [--role ROLE] [--databases GLOB] [--expires 90d]", "make a token; it is shown once",
-     help_token_create, command_token_create},
-    {"token list", "", "tokens by name, role and use", help_token_list, command_token_list},
-    {"token rotate", "NAME [--overlap 1h]", "make a token's secret anew, without downtime", help_token_rotate,
-     command_token_rotate},
-    {"token revoke", "NAME", "make a token worthless", help_token_revoke, command_token_revoke},
+    COMMANDS_OF_TOKENS,
     {"key generate", "--kind recipient|signing --out PREFIX", "make a key pair for encryption, or an agent's identity",
      help_key_generate, command_key_generate},
     {"key check", "[ID|TAG] --repository DIR|FILE --key KEY.pem",

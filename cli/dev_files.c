@@ -54,6 +54,7 @@ static Status write_keys(const Dev *dev, Error *err) {
   static const struct {
     const char *key, *public, *name; /* no name: a signing key */
   } pairs[] = {{"keys/agent.key", "keys/agent.pub", NULL},
+               {"keys/coordinator.key", "keys/coordinator.pub", NULL},
                {"keys/drill.key", "keys/drill.crt", "pgseal dev drill"},
                {"keys/escrow.key", "keys/escrow.crt", "pgseal dev escrow"}};
   Status status = STATUS_OK;
@@ -108,7 +109,10 @@ static void coordinator_yaml(const Dev *dev, Buffer *out) {
   yaml_text(out, dev->http);
   if (dev->exposed)
     buffer_append_text(out, "\nhttp_unencrypted: true");
-  buffer_append_format(out, "\nbus: \"%s\"\nledger: ledger.db\nadmin_token_file: token\n\ndatabases:\n", dev->bus);
+  buffer_append_format(out,
+                       "\nbus: \"%s\"\nledger: ledger.db\nadmin_token_file: token\n"
+                       "signing_key: keys/coordinator.key\n\ndatabases:\n",
+                       dev->bus);
   for (size_t i = 0; i < dev->database_count; i++)
     buffer_append_format(out, "  - name: \"%s\"\n    environment: %s\n", dev->databases[i].name,
                          dev->databases[i].production ? "production" : "development");

@@ -182,6 +182,7 @@ static Status take_settings(Loaded *loaded, Error *err) {
   const RawConfig *raw = loaded->raw;
   config->http = raw->http ? raw->http : "127.0.0.1:8420";
   config->admin_token_file = resolve(loaded, raw->admin_token_file ? raw->admin_token_file : "token");
+  config->signing_key = raw->signing_key ? resolve(loaded, raw->signing_key) : NULL;
   config->fleet = raw->fleet ? resolve(loaded, raw->fleet) : NULL;
   config->log_level = raw->log.level ? raw->log.level : "info";
   config->log_format = raw->log.format ? raw->log.format : "text";

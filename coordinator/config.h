@@ -51,7 +51,8 @@ typedef struct CoordinatorConfig {
   int agent_certificate_seconds;             /* how long an agent's certificate is valid; default 90 days */
   const char *ledger; /* an SQLite file, or libpq's connection string: it may hold a password, and is shown to nobody
                          (ledger_name) */
-  const char *fleet;  /* a fleet.yaml that is watched; NULL: it is applied by the API */
+  const char *signing_key;      /* of reports: an Ed25519 key, PEM; NULL: they are not signed */
+  const char *fleet;            /* a fleet.yaml that is watched; NULL: it is applied by the API */
   const char *admin_token_file; /* the first admin token; its hash is kept when no token of name "admin" exists yet */
   int lease_seconds;            /* default 30 */
   int poll_seconds;             /* default 20 */

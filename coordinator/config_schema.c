@@ -105,6 +105,7 @@ static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("ledger_conninfo_file", RawConfig, ledger_conninfo_file),
     OPTIONAL_TEXT("admin_token_file", RawConfig, admin_token_file),
     OPTIONAL_TEXT("fleet", RawConfig, fleet),
+    OPTIONAL_TEXT("signing_key", RawConfig, signing_key),
     CYAML_FIELD_MAPPING_PTR("bus_tls", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, bus_tls, bus_tls_fields),
     CYAML_FIELD_MAPPING("dispatch", CYAML_FLAG_OPTIONAL, RawConfig, dispatch, dispatch_fields),
     CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, databases, &database_schema,

@@ -59,7 +59,7 @@ typedef struct RawConfig {
   RawLimits http_limits;
   RawTls tls;
   bool http_unencrypted;
-  char *http, *bus, *ledger, *ledger_conninfo_file, *admin_token_file, *fleet;
+  char *http, *bus, *ledger, *ledger_conninfo_file, *admin_token_file, *fleet, *signing_key;
   RawBusTls *bus_tls;
   RawDispatch dispatch;
   RawDatabase *databases;

@@ -12,6 +12,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/crypto/authority.h"
+#include "common/crypto/signing.h"
 
 enum { AUTHORITY_DAYS = 3650, CERTIFICATE_DAYS = 825, SECRET_BYTES = 32, HOST_SIZE = 256 };
 
@@ -25,6 +26,7 @@ static const char yaml_text[] =
     "  certificate: coordinator.crt\n"
     "  key: coordinator.key\n"
     "ledger: ledger.db\n"
+    "signing_key: signing.key        # signs reports; auditors check them with signing.pub\n"
     "admin_token_file: token         # once the coordinator ran, its hash is in the ledger: keep the file elsewhere\n"
     "\n"
     "# databases:\n"
@@ -53,17 +55,19 @@ static Status write_token(const char *path, Error *err) {
 }
 
 typedef struct Places {
-  char *ca, *ca_key, *certificate, *key, *token, *yaml;
+  char *ca, *ca_key, *certificate, *key, *token, *signing_key, *signing_public, *yaml;
 } Places;
 
 static void places_release(Places *places) {
-  char *all[] = {places->ca, places->ca_key, places->certificate, places->key, places->token, places->yaml};
+  char *all[] = {places->ca,    places->ca_key,      places->certificate,    places->key,
+                 places->token, places->signing_key, places->signing_public, places->yaml};
   for (size_t i = 0; i < ARRAY_SIZE(all); i++)
     free(all[i]);
 }
 
 static Status check_free(const Places *places, Error *err) {
-  const char *all[] = {places->ca, places->ca_key, places->certificate, places->key, places->token, places->yaml};
+  const char *all[] = {places->ca,    places->ca_key,      places->certificate,    places->key,
+                       places->token, places->signing_key, places->signing_public, places->yaml};
   for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
     if (!file_exists(all[i]))
       continue;
@@ -113,13 +117,17 @@ static Status make(const Places *places, const Hosts *hosts, size_t *made, Error
   if (!status)
     *made = 5;
   if (!status)
+    status = signing_key_generate(places->signing_key, places->signing_public, err);
+  if (!status)
+    *made = 7;
+  if (!status)
     status = file_write_atomic(places->yaml, 0600, yaml_text, sizeof yaml_text - 1, err);
   if (status)
     return status;
   char fingerprint[SHA256_HEX_SIZE];
   authority_fingerprint(authority, fingerprint);
-  printf("%s\n%s\n%s\n%s\n%s\n%s\nThe authority's fingerprint: %s\n", places->yaml, places->ca, places->ca_key,
-         places->certificate, places->key, places->token, fingerprint);
+  printf("%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\nThe authority's fingerprint: %s\n", places->yaml, places->ca, places->ca_key,
+         places->certificate, places->key, places->token, places->signing_key, places->signing_public, fingerprint);
   return STATUS_OK;
 }
 
@@ -133,13 +141,15 @@ Status coordinator_init(const char *dir, const char *const *given, size_t count,
   CLEANUP(places_release)
   Places places = {memory_format("%s/ca.crt", dir),          memory_format("%s/ca.key", dir),
                    memory_format("%s/coordinator.crt", dir), memory_format("%s/coordinator.key", dir),
-                   memory_format("%s/token", dir),           memory_format("%s/coordinator.yaml", dir)};
+                   memory_format("%s/token", dir),           memory_format("%s/signing.key", dir),
+                   memory_format("%s/signing.pub", dir),     memory_format("%s/coordinator.yaml", dir)};
   status = check_free(&places, err);
   if (status)
     return status;
   size_t made = 0;
   status = make(&places, &hosts, &made, err);
-  const char *const all[] = {places.ca, places.ca_key, places.certificate, places.key, places.token};
+  const char *const all[] = {places.ca,    places.ca_key,      places.certificate,   places.key,
+                             places.token, places.signing_key, places.signing_public};
   for (size_t i = 0; status && i < made; i++)
     unlink(all[i]); /* all of it or nothing: the next try finds the directory free */
   return status;

@@ -14,7 +14,7 @@ typedef struct SigningKey SigningKey;
 Status signing_key_load(const char *path, SigningKey **out, Error *err) MUST_CHECK;
 void signing_key_free(SigningKey *key);
 void signing_key_public(const SigningKey *key, uint8_t out[PUBLIC_KEY_SIZE]);
-/* Purposes: "session", "manifest", "proof", "verdict", "trial". */
+/* Purposes: "session", "manifest", "proof", "verdict", "trial", "report". */
 Status signing_sign(const SigningKey *key, const char *purpose, const void *data, size_t size,
                     uint8_t out[SIGNATURE_SIZE], Error *err) MUST_CHECK;
 bool signing_verify(const uint8_t public_key[PUBLIC_KEY_SIZE], const char *purpose, const void *data, size_t size,

@@ -17,19 +17,30 @@ static char *signature_key(const char *key) {
   return memory_format("%s.sig", key);
 }
 
-static Status put_signature(Repository *repository, const char *key, const Buffer *object, const char *purpose,
-                            const SigningKey *signer, Error *err) {
-  uint8_t signature[SIGNATURE_SIZE], public_key[PUBLIC_KEY_SIZE];
-  Status status = signing_sign(signer, purpose, object->data, object->size, signature, err);
+Status document_sign(const SigningKey *signer, const char *purpose, const void *data, size_t size, json_t **signature,
+                     Error *err) {
+  uint8_t made[SIGNATURE_SIZE], public_key[PUBLIC_KEY_SIZE];
+  Status status = signing_sign(signer, purpose, data, size, made, err);
   if (status)
     return status;
   char signature_hex[2 * SIGNATURE_SIZE + 1], public_hex[PUBLIC_KEY_HEX_SIZE];
   signing_key_public(signer, public_key);
-  text_hex(signature, sizeof signature, signature_hex);
+  text_hex(made, sizeof made, signature_hex);
   text_hex(public_key, sizeof public_key, public_hex);
+  *signature =
+      json_pack("{s:s, s:s, s:s}", "algorithm", "Ed25519", "public_key", public_hex, "signature", signature_hex);
+  return STATUS_OK;
+}
+
+static Status put_signature(Repository *repository, const char *key, const Buffer *object, const char *purpose,
+                            const SigningKey *signer, Error *err) {
+  CLEANUP(free_json) json_t *signature = NULL;
+  Status status = document_sign(signer, purpose, object->data, object->size, &signature, err);
+  if (status)
+    return status;
   CLEANUP_FREE char *name = signature_key(key);
-  CLEANUP_FREE char *text = memory_format("{\"algorithm\":\"Ed25519\",\"public_key\":\"%s\",\"signature\":\"%s\"}\n",
-                                          public_hex, signature_hex);
+  CLEANUP_FREE char *json = json_dumps(signature, JSON_COMPACT);
+  CLEANUP_FREE char *text = memory_format("%s\n", json);
   return repository_put(repository, name, text, strlen(text), err);
 }
 

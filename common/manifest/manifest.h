@@ -113,6 +113,9 @@ bool document_signature(const void *data, size_t size, uint8_t signature[SIGNATU
 /* Decrypts and parses. New reference in *json. key: its name, for errors. */
 Status document_open(const char *key, const char *purpose, const Buffer *object, const DecryptionKey *key_file,
                      json_t **json, Error *err) MUST_CHECK;
+/* The signature over `data` as every document has it: {"algorithm", "public_key", "signature"}. New reference. */
+Status document_sign(const SigningKey *signer, const char *purpose, const void *data, size_t size, json_t **signature,
+                     Error *err) MUST_CHECK;
 
 /* The statement an agent makes to the coordinator about a drill, signed with purpose "verdict": canonical text
  * "checkpoint=<id>\ndrill=<id>\nmanifest=<hex>\nproof=<hex>\noutcome=<name>\n". Returns a new string. */

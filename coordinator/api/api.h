@@ -27,7 +27,7 @@ int api_port(const Api *api);
 /* Loads the certificate anew (SIGHUP); if that cannot be, it is logged and the one before stays. Open connections stay.
  */
 void api_reload(Api *api);
-/* Can the certificate and key of the configuration be used? OK without TLS. */
+/* Can the certificate, its key and the signing key of the configuration be used? OK without them. */
 Status api_check(const CoordinatorConfig *config, Error *err) MUST_CHECK;
 /* Answers waiting requests with 503 (code "unavailable", "coordinator is stopping; the checkpoint goes on") and closes.
  */

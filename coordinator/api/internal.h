@@ -15,6 +15,7 @@
 #include "common/base/buffer.h"
 #include "coordinator/api/api.h"
 #include "coordinator/api/tls.h"
+#include "coordinator/report/reports.h"
 
 enum {
   API_BODY_LIMIT = 64 << 10,
@@ -129,6 +130,7 @@ struct Api {
   Schedule *schedule; /* or NULL */
   Overview *overview; /* or NULL */
   Metrics *metrics;   /* or NULL */
+  Reports *reports;   /* owned */
   struct MHD_Daemon *daemon;
   uv_poll_t poll;
   uv_timer_t timer, heartbeat, sweep;
@@ -278,10 +280,12 @@ Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, tok
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;
 Handler fleet_apply, fleet_show, schedule_show;
+Handler report_show;
 Handler health_alive, health_ready, metrics_show, events_all, events_checkpoint;
 Handler web_home, web_asset, session_show, session_create, session_end;
 
 /* ---- waiting and streams ---- */
+void reports_made(void *user, const char *key); /* wakes who waits for that report; user: the Api */
 void request_suspend(Request *request);
 void request_resume(Request *request);
 void events_observe(Api *api); /* registers with dispatch */

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "coordinator/api/internal.h"
+#include "common/crypto/signing.h"
 
 enum {
   CONNECTION_SLACK = 64, /* those that were cut are still counted for a moment */
@@ -51,6 +52,7 @@ static void on_sweep(uv_timer_t *timer) {
   tunnel_sweep(timer->data);
   peers_sweep(timer->data);
   certificate_watch(timer->data);
+  reports_sweep(((Api *)timer->data)->reports);
 }
 
 void request_suspend(Request *request) {
@@ -228,6 +230,8 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
     status = parse_address(config->http, &api->address, err);
   if (!status)
     status = certificate_load(api, err);
+  if (!status)
+    status = reports_open(loop, config, dispatch, reports_made, api, &api->reports, err);
   if (!status && !(api->daemon = start(api)))
     status = error_set_errno(err, errno, "cannot listen for HTTP on %s", config->http);
   if (status) {
@@ -237,6 +241,7 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
                    "Is another program, or another coordinator, using this port? `http` in coordinator.yaml names it.");
     }
     tls_release(api->credentials);
+    reports_close(api->reports);
     origins_free(api);
     free(api);
     return status;
@@ -258,9 +263,12 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
 
 Status api_check(const CoordinatorConfig *config, Error *err) {
   Credentials *credentials = NULL;
-  if (!config->tls_certificate)
-    return STATUS_OK;
-  Status status = tls_load(config->tls_certificate, config->tls_key, &credentials, err);
+  SigningKey *signer = NULL;
+  Status status = config->signing_key ? signing_key_load(config->signing_key, &signer, err) : STATUS_OK;
+  signing_key_free(signer);
+  if (status || !config->tls_certificate)
+    return status;
+  status = tls_load(config->tls_certificate, config->tls_key, &credentials, err);
   tls_release(credentials);
   return status;
 }
@@ -277,6 +285,7 @@ static void on_handle_closed(uv_handle_t *handle) {
   Api *api = handle->data;
   if (--api->handles > 0)
     return;
+  reports_close(api->reports);
   tls_release(api->credentials);
   origins_free(api);
   free(api);

@@ -181,7 +181,8 @@ Status checkpoint_end(Change *change, Work *work, const Requester *requester, Er
   if (checkpoint->error_code)
     json_object_set_new(detail, "error", json_string(checkpoint->error_code));
   if (checkpoint->manifest_sha256)
-    json_object_set_new(detail, "manifest_sha256", json_string(checkpoint->manifest_sha256));
+    json_object_set(detail, "verdict", json_object_get(checkpoint->detail, "verdict"));
+  json_object_set_new(detail, "manifest_sha256", json_string(checkpoint->manifest_sha256));
   if (checkpoint->state == CHECKPOINT_SEALED)
     json_object_set_new(detail, "proof_sha256", json_string(checkpoint->proof_sha256));
   CLEANUP_FREE char *kind = memory_format("checkpoint.%s", checkpoint_state_name(checkpoint->state));
@@ -268,6 +269,19 @@ static Status apply_drill(Change *change, Work *work, const LedgerJob *job, Outc
   return status == STATUS_OK ? checkpoint_end(change, work, NULL, err) : status;
 }
 
+/* What was proven, by what, and how long it took: the checkpoint's row has the newest proof alone, the chain has all.
+ */
+static void note_proof(const Checkpoint *checkpoint, json_t *detail) {
+  double seconds = 0;
+  const char *name;
+  json_t *stage;
+  json_object_foreach(json_object_get(json_object_get(checkpoint->detail, "stages"), "drill"), name, stage) {
+    seconds += json_number_value(stage);
+  }
+  json_object_set(detail, "verdict", json_object_get(checkpoint->detail, "verdict"));
+  json_object_set_new(detail, "milliseconds", json_integer((json_int_t)(seconds * 1000 + 0.5)));
+}
+
 Status drill_over(Change *change, Work *work, LedgerJob *job, JobEvent event, Outcome outcome, const Error *cause,
                   Error *err) {
   job_set_error(job, cause);
@@ -280,7 +294,7 @@ Status drill_over(Change *change, Work *work, LedgerJob *job, JobEvent event, Ou
   if (detail && job->error_code)
     json_object_set_new(detail, "error", json_string(job->error_code));
   if (detail && outcome == OUTCOME_PROVEN)
-    json_object_set(detail, "verdict", json_object_get(work->checkpoint.detail, "verdict"));
+    note_proof(&work->checkpoint, detail);
   status = change_event(change, kind, &work->checkpoint, job, NULL, detail, err);
   if (status != STATUS_OK || !wanted(work, job))
     return status;

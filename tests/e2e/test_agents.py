@@ -45,8 +45,8 @@ def test_init_overwrites_nothing(base):
     place = base / "init"
     done = run([BIN / "pgseal-coordinator", "init", "--dir", place, "--name", "pgseal.example.org"])
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in place.iterdir()}
-    assert set(modes) == {"ca.key", "ca.crt", "coordinator.key", "coordinator.crt", "token", "coordinator.yaml"}
-    assert all(modes[n] == 0o600 for n in ("ca.key", "coordinator.key", "token", "coordinator.yaml"))
+    assert set(modes) == {"ca.key", "ca.crt", "coordinator.key", "coordinator.crt", "token", "signing.key", "signing.pub", "coordinator.yaml"}
+    assert all(modes[n] == 0o600 for n in ("ca.key", "coordinator.key", "signing.key", "token", "coordinator.yaml"))
     before = {p.name: p.read_bytes() for p in place.iterdir()}
     again = run([BIN / "pgseal-coordinator", "init", "--dir", place], check=False)
     assert again.returncode == 1 and "exists already" in again.stderr

@@ -97,7 +97,7 @@ class Stack:
             "ledger": o.get("ledger", "ledger.db"),
             **({"tls": {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}} if self.tls else {}),
             "admin_token_file": "token",
-            **({"fleet": o["fleet"]} if "fleet" in o else {}),
+            **{k: o[k] for k in ("fleet", "signing_key") if k in o},
             **({"http_limits": o["http_limits"]} if "http_limits" in o else {}),
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},

@@ -78,14 +78,19 @@ static inline void server_close(Server *s) {
   assert_int_equal(uv_loop_close(&s->loop), 0);
 }
 
-static inline int api_setup(void **state) {
-  Server *s = memory_alloc(sizeof *s);
-  setup((void **)&s->f);
+static inline void server_prepare(Server *s) {
   snprintf(s->http, sizeof s->http, "127.0.0.1:0");
   snprintf(s->token_file, sizeof s->token_file, "%s/token", s->f->dir);
   OK(file_write_atomic(s->token_file, 0600, ADMIN "\n", strlen(ADMIN) + 1, &s->f->err));
   s->f->config.http = s->http;
+  s->f->config.ledger = s->f->path;
   s->f->config.admin_token_file = s->token_file;
+}
+
+static inline int api_setup(void **state) {
+  Server *s = memory_alloc(sizeof *s);
+  setup((void **)&s->f);
+  server_prepare(s);
   server_open(s);
   *state = s;
   return 0;

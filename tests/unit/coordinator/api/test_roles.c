@@ -56,6 +56,7 @@ static const Row rows[] = {
     {"GET", "/api/v1/fleet", "voa", true, PLAIN},
     {"PUT", "/api/v1/fleet", "a", true, JOIN},
     {"GET", "/api/v1/schedule", "voa", false, PLAIN},
+    {"GET", "/api/v1/reports", "voa", false, LIST},
     {"GET", "/api/v1/agents", "voa", false, LIST},
     {"POST", "/api/v1/agents", "a", true, JOIN},
     {"DELETE", "/api/v1/agents/{}", "a", true, JOIN},
@@ -126,7 +127,7 @@ static char plans[ARRAY_SIZE(databases)][32]; /* one of each */
 static char *target_of(const Row *row, const char *database) {
   const char *hole = strstr(row->pattern, "{}");
   if (!hole)
-    return memory_strdup(row->pattern);
+    return memory_format("%s%s", row->pattern, strstr(row->pattern, "reports") ? "?from=2020-01-01&to=2020-02-01" : "");
   if (row->kind == WORK)
     return memory_format("%.*s%s%s", (int)(hole - row->pattern), row->pattern,
                          plans[strcmp(database, databases[0]) != 0], hole + 2);

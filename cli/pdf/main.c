@@ -1,0 +1,60 @@
+/* pgseal-pdf: what `pgseal report --pdf` runs. A program of its own, since nothing else needs Pango and Cairo. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/report/view.h"
+#include "common/base/cleanup.h"
+#include "common/base/file.h"
+
+enum { PIECE = 1 << 16, EXIT_WRONG = 2 };
+
+static const char usage[] =
+    "Usage: pgseal-pdf TRUST FILE\n\nReads a report, as `pgseal report --json` writes it, and makes a PDF of it.\n"
+    "TRUST: key, server, named or none: what was checked of its signature. `pgseal report --pdf FILE` runs this.\n";
+
+static Status read_all(Buffer *out, Error *err) {
+  for (;;) {
+    char piece[PIECE];
+    size_t got = fread(piece, 1, sizeof piece, stdin);
+    buffer_append(out, piece, got);
+    if (got == 0)
+      return ferror(stdin) ? error_set(err, ERR_IO, "the report cannot be read") : STATUS_OK;
+    if (out->size > REPORT_FILE_LIMIT)
+      return error_set(err, ERR_INVALID_ARGUMENT, "the report is too large");
+  }
+}
+
+static Status make(ViewTrust trust, const char *path, Error *err) {
+  CLEANUP(buffer_release) Buffer text = {0}, pdf = {0};
+  CLEANUP(report_file_release) ReportFile file = {0};
+  CLEANUP(view_release) View view = {0};
+  Status status = read_all(&text, err);
+  if (!status)
+    status = report_read((const char *)text.data, text.size, &file, err);
+  if (status)
+    return status;
+  view_make(&file, trust, &view);
+  status = view_pdf(&view, &pdf, err);
+  return status ? status : file_write_atomic(path, 0644, pdf.data, pdf.size, err);
+}
+
+int main(int argc, char **argv) {
+  static const char *const trusts[] = {"key", "server", "named", "none"};
+  Error err;
+  if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+    fputs(usage, stdout);
+    return 0;
+  }
+  for (size_t i = 0; argc == 3 && i < ARRAY_SIZE(trusts); i++) {
+    if (strcmp(argv[1], trusts[i]) != 0)
+      continue;
+    Status status = make((ViewTrust)i, argv[2], &err);
+    if (status)
+      fprintf(stderr, "%s\n", err.message);
+    return status ? 1 : 0;
+  }
+  fputs(usage, stderr);
+  return EXIT_WRONG;
+}

@@ -1,0 +1,69 @@
+/* Reports: they are made in a thread, and whoever asked waits for it. */
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+#include "common/report/report.h"
+#include "coordinator/api/internal.h"
+
+static Status read_wish(Request *request, ReportWish *wish, Error *err) {
+  const char *from = query_text(request, "from"), *to = query_text(request, "to");
+  *wish = (ReportWish){.database = query_text(request, "database"),
+                       .owner = query_text(request, "owner"),
+                       .scope = request->scope.text,
+                       .sees = scope_sees,
+                       .user = &request->scope};
+  if (!from || !to)
+    return error_set(err, ERR_INVALID_ARGUMENT, "from and to must be given, such as from=2026-10-01&to=2026-11-01");
+  if (wish->database && wish->owner)
+    return error_set(err, ERR_INVALID_ARGUMENT, "a report is of a database or of an owner, not of both");
+  if ((wish->database && !text_name_valid(wish->database)) || (wish->owner && !text_tag_valid(wish->owner)))
+    return error_set(err, ERR_INVALID_ARGUMENT, "database or owner is no name that there can be");
+  Status status = report_time_parse(from, &wish->from_us, err);
+  if (!status)
+    status = report_time_parse(to, &wish->to_us, err);
+  return status ? status : report_period_check(wish->from_us, wish->to_us, clock_wall_us(), err);
+}
+
+static enum MHD_Result answer(Request *request) {
+  const char *text = NULL;
+  size_t size = 0;
+  Error err;
+  Status status = auth_still_good(request->api, request->token_hash, false)
+                      ? reports_get(request->api->reports, request->waiting_for, &text, &size, &err)
+                      : error_set(&err, ERR_UNAUTHORIZED, "the token was revoked while the request waited");
+  if (!status && !text)
+    status = error_set(&err, ERR_UNAVAILABLE, "the coordinator is stopping");
+  return status ? respond_failure(request, &err) : respond_bytes(request, MHD_HTTP_OK, "application/json", text, size);
+}
+
+void reports_made(void *user, const char *key) {
+  Api *api = user;
+  for (Request *request = api->requests; request; request = request->next)
+    if (request->phase == PHASE_WAITING && request->answer == answer && strcmp(request->waiting_for, key) == 0) {
+      request->finished = true;
+      request_resume(request);
+    }
+}
+
+enum MHD_Result report_show(Request *request) {
+  ReportWish wish;
+  const char *text = NULL;
+  size_t size = 0;
+  Error err;
+  Status status = read_wish(request, &wish, &err);
+  if (!status)
+    status = reports_ask(request->api->reports, &wish, &request->waiting_for, &err);
+  if (!status)
+    status = reports_get(request->api->reports, request->waiting_for, &text, &size, &err);
+  if (status)
+    return respond_failure(request, &err);
+  if (text)
+    return respond_bytes(request, MHD_HTTP_OK, "application/json", text, size);
+  request->answer = answer;
+  request->phase = PHASE_WAITING;
+  request_suspend(request);
+  return MHD_YES;
+}
