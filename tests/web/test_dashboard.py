@@ -191,6 +191,20 @@ def test_search_scroll_and_sort(page, fleet):
     assert sizes == "ascending"
 
 
+def test_a_wall_and_the_heat_map(browser, fleet):
+    with browser.page(width=2560, height=1440, scheme="dark") as page:
+        page.sign_in(fleet.url, fleet.token)
+        page.wait("document.querySelectorAll('.trend').length > 5")
+        shoot(page, "wall")
+        page.js("location.hash = '#/drills'")
+        page.wait(f"document.querySelectorAll('.heat .cell').length === {FLEET}")
+        page.size(1440, 900)
+        shoot(page, "drills-2000")
+        page.click(f".heat a[aria-label^='{BAD}:']")
+        page.wait_text("What helps:")
+        assert page.complaints() == []
+
+
 def test_ledger_filters_and_goes_back(page, fleet):
     page.sign_in(fleet.url, fleet.token)
     page.js("location.hash = '#/ledger'")
