@@ -29,6 +29,7 @@ def test_ledger_in_postgresql(make_stack, server, ledger_server):
     stack = make_stack({"prod-api": small(server, "ledgered")}, ledger=ledger_server.conninfo("pgseal"))
     sealed = stack.seal("prod-api", "before")
     ledger_server.stop(kill=True)
+    wait_for("the coordinator to miss it", lambda: not stack.ready())  # a backend outlives its postmaster for a moment
     status, body, headers = stack.api("GET", "/api/v1/checkpoints")
     assert status == 503 and body["error"]["code"] == "unavailable", (status, body)
     assert "postgresql://" in body["error"]["message"] and body["error"]["remedy"]
