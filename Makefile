@@ -104,5 +104,11 @@ $(BUILD)/tests/unit/cli/%: $(BUILD)/tests/unit/cli/%.o $(LIB_CLI) $(LIB_COMMON)
 	@$(call say,LD)
 	$(Q)$(LINK) -lcmocka
 
+# The fleet's simulator: many agents in one process.
+$(BUILD)/bench/agents: $(BUILD)/tests/bench/fleet/agents.o $(LIB_COMMON)
+	@mkdir -p $(@D)
+	@$(call say,LD)
+	$(Q)$(LINK)
+
 include make/tasks.mk
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

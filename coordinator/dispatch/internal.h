@@ -44,6 +44,7 @@ typedef struct Track {
   uint64_t fencing;       /* of the lease all this is about */
   json_t *progress;       /* latest; the ledger's may be older */
   int64_t written_us;     /* when progress was last written to the ledger */
+  bool unwritten;         /* there is newer, for the next tick to write */
   int64_t granted_us;     /* when the lease was given, or the coordinator started */
   int64_t lease_until_us; /* what counts; the ledger's copy is for display */
   int64_t capable_us;     /* the last time a live agent could have taken it, or since when it waits */
@@ -85,6 +86,8 @@ struct Dispatch {
   size_t seen_count;
   LedgerHold *holds; /* owned; read anew every second, since another coordinator may have written them */
   size_t hold_count;
+  size_t progress_at; /* the track whose progress is written next */
+  bool progress_fails;
   int64_t ticked_us; /* wall clock of the last tick */
   int64_t awake_us;  /* its monotonic time; before the first one: when this was opened */
   /* Of a ledger that is shared (beside.c): */
@@ -221,6 +224,9 @@ Status job_fail(Change *change, Work *work, LedgerJob *job, JobEvent event, cons
 Status job_cancel(Change *change, Work *work, LedgerJob *job, Error *err) MUST_CHECK;
 Status checkpoint_end(Change *change, Work *work, const Requester *requester, Error *err) MUST_CHECK;
 
+/* progress.c: writes what came since, of as many jobs as there is time for. Called by each tick. */
+void progress_write(Dispatch *dispatch);
+
 /* verdict.c */
 typedef enum VerdictUse { VERDICT_COUNTS, VERDICT_WAIT, VERDICT_OBSOLETE, VERDICT_BAD } VerdictUse;
 VerdictUse verdict_proven(Dispatch *dispatch, Work *work, const LedgerJob *job, const Pgseal__DrillResult *result,
@@ -232,6 +238,8 @@ VerdictUse verdict_failed(Dispatch *dispatch, Work *work, const LedgerJob *job, 
 
 /* message.c */
 Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal__Job **out, Error *err) MUST_CHECK;
+/* Of a dump that is at work, which has made this progress. */
+Pgseal__Follow *message_follow_dumping(const LedgerJob *dump, const json_t *progress);
 Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work);
 
 /* recovery.c */

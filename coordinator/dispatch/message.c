@@ -153,30 +153,43 @@ Status message_job(Dispatch *dispatch, Work *work, const LedgerJob *job, Pgseal_
   return STATUS_OK;
 }
 
-Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work) {
-  const Checkpoint *checkpoint = &work->checkpoint;
-  const LedgerJob *dump = work_dump(work);
+static Pgseal__Follow *follow_at(Pgseal__Follow__State state, char *prefix, const json_t *progress) {
   Pgseal__Follow *follow = memory_alloc(sizeof *follow);
   pgseal__follow__init(follow);
-  follow->prefix = manifest_prefix(checkpoint->database, checkpoint->id, checkpoint->dump_attempt);
-  const json_t *progress = dump->progress;
-  if (job_held(dump)) {
-    const Track *track = track_get(dispatch, dump);
-    bool newer = !ledger_shared(dispatch->ledger) || track->written_until_us == dump->lease_until_us;
-    progress = track->progress && newer ? track->progress : dump->progress;
-    follow->state = PGSEAL__FOLLOW__STATE__DUMPING;
-  } else if (dump->state == JOB_DONE && checkpoint->manifest_sha256) {
-    follow->state = PGSEAL__FOLLOW__STATE__STORED;
-  } else if (job_state_final(dump->state)) {
-    follow->state = PGSEAL__FOLLOW__STATE__GONE;
-  }
+  follow->state = state;
+  follow->prefix = prefix;
   follow->segments = (uint64_t)json_count(progress, "segments");
   follow->roles_stored = json_is_true(json_object_get(progress, "roles_stored"));
   follow->server_major = (uint32_t)json_count(progress, "server_major");
   follow->bootstrap_role = json_text(progress, "bootstrap_role");
   follow->database_name = json_text(progress, "database_name");
   follow->manifest_sha256 = memory_strdup("");
-  if (follow->state == PGSEAL__FOLLOW__STATE__STORED) {
+  return follow;
+}
+
+Pgseal__Follow *message_follow_dumping(const LedgerJob *dump, const json_t *progress) {
+  return follow_at(PGSEAL__FOLLOW__STATE__DUMPING, manifest_prefix(dump->database, dump->checkpoint_id, dump->attempt),
+                   progress);
+}
+
+Pgseal__Follow *message_follow(Dispatch *dispatch, Work *work) {
+  const Checkpoint *checkpoint = &work->checkpoint;
+  const LedgerJob *dump = work_dump(work);
+  const json_t *progress = dump->progress;
+  Pgseal__Follow__State state = PGSEAL__FOLLOW__STATE__UNKNOWN;
+  if (job_held(dump)) {
+    const Track *track = track_get(dispatch, dump);
+    bool newer = !ledger_shared(dispatch->ledger) || track->written_until_us == dump->lease_until_us;
+    progress = track->progress && newer ? track->progress : dump->progress;
+    state = PGSEAL__FOLLOW__STATE__DUMPING;
+  } else if (dump->state == JOB_DONE && checkpoint->manifest_sha256) {
+    state = PGSEAL__FOLLOW__STATE__STORED;
+  } else if (job_state_final(dump->state)) {
+    state = PGSEAL__FOLLOW__STATE__GONE;
+  }
+  char *prefix = manifest_prefix(checkpoint->database, checkpoint->id, checkpoint->dump_attempt);
+  Pgseal__Follow *follow = follow_at(state, prefix, progress);
+  if (state == PGSEAL__FOLLOW__STATE__STORED) {
     free(follow->manifest_sha256);
     follow->manifest_sha256 = memory_strdup(checkpoint->manifest_sha256);
     follow->segments = (uint64_t)json_count(checkpoint->detail, "segments");

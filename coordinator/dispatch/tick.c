@@ -237,6 +237,7 @@ void dispatch_tick(Dispatch *dispatch) {
     if (!check_approval(dispatch, job))
       check_taker(dispatch, job, must_have_agent(dispatch, job));
   }
+  progress_write(dispatch);
   dispatch->ticked_us = now;
   if (due)
     wake(dispatch);
