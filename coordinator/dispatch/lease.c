@@ -271,6 +271,16 @@ static void take_crossed(Dispatch *dispatch, const ConfigAgent *agent, const Pgs
   }
 }
 
+bool dispatch_waits_for(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll) {
+  OpenJob *first;
+  Error ignored; /* dispatch_poll says it */
+  const ConfigAgent *known = agents_admitted(dispatch->agents, agent);
+  if (!known || open_jobs(dispatch, &first, &ignored) != STATUS_OK)
+    return true;
+  Taker taker = {dispatch, known, *poll};
+  return open_jobs_next(dispatch, may_take, &taker);
+}
+
 Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job, Error *err) {
   const ConfigAgent *known = agents_admitted(dispatch->agents, agent);
   if (!known)

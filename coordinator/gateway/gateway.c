@@ -185,13 +185,17 @@ static void on_poll(Gateway *gateway, BusRequest *request, Session *session, Pgs
   *parked = (Parked){request, envelope, until_us};
 }
 
-static void serve_parked(Gateway *gateway) {
+/* due: all of them are looked at, and those whose time is over answered; else there is new work, for some. */
+static void serve_parked(Gateway *gateway, bool due) {
   int64_t now = clock_monotonic_us();
   for (size_t i = 0; i < gateway->sessions.count; i++) {
     Session *session = gateway->sessions.items[i];
     if (!session)
       continue;
     Parked *parked = &session->parked;
+    if (!due &&
+        (!parked->request || !dispatch_waits_for(gateway->dispatch, session->agent->name, parked->envelope->poll)))
+      continue;
     if (parked->request && !bus_request_alive(parked->request))
       drop_parked(parked); /* no job for an agent that is gone */
     if (!parked->request)
@@ -207,7 +211,7 @@ static void serve_parked(Gateway *gateway) {
 
 static void on_work(uv_async_t *async) {
   Gateway *gateway = async->data;
-  serve_parked(gateway);
+  serve_parked(gateway, false);
   tunnelling_serve(&gateway->tunnelling);
 }
 
@@ -397,7 +401,7 @@ static void on_timer(uv_timer_t *timer) {
   }
   tunnels_tick(gateway->tunnelling.tunnels);
   tunnelling_serve(&gateway->tunnelling);
-  serve_parked(gateway);
+  serve_parked(gateway, true);
 }
 
 /* A revocation is both at once: the session ends, and no connection with one of its certificates stays or comes back.
@@ -410,7 +414,7 @@ static void on_agent_changed(void *user, const Agent *agent) {
   if (session) {
     drop_parked(&session->parked);
     tunnelling_end(&gateway->tunnelling, session->agent, true);
-    sessions_end(session);
+    sessions_end(&gateway->sessions, session);
   }
   Error err;
   if (agent->row.state != AGENT_REVOKED || shut_out(gateway, &err) == STATUS_OK)

@@ -27,13 +27,16 @@ void sessions_release(Sessions *sessions) {
     free(session);
   }
   free(sessions->items);
+  names_release(&sessions->places);
 }
 
 Session *sessions_of(Sessions *sessions, const Agent *agent) {
   return agent->index < sessions->count ? sessions->items[agent->index] : NULL;
 }
 
-void sessions_end(Session *session) {
+void sessions_end(Sessions *sessions, Session *session) {
+  if (session->live)
+    names_remove(&sessions->places, session->place);
   session->live = false;
   explicit_bzero(session->id, sizeof session->id);
 }
@@ -100,11 +103,14 @@ Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *mes
     return err->status;
   }
   Session *session = session_for(sessions, agent);
+  sessions_end(sessions, session);
   Status status = random_bytes(session->id, sizeof session->id, err);
   if (status)
     return status;
   session->agent = &agent->who;
   session->live = true;
+  text_hex(session->id, SESSION_PLACE_SIZE, session->place);
+  names_put(&sessions->places, session->place, session);
   session->assignment.request_id[0] = 0;
   for (size_t i = 0; i < SESSION_REPLIES; i++)
     session->replies[i].request_id[0] = 0;
@@ -115,12 +121,10 @@ Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *mes
 Session *sessions_find(Sessions *sessions, const ProtobufCBinaryData *id) {
   if (id->len != ENVELOPE_SESSION_SIZE)
     return NULL;
-  for (size_t i = 0; i < sessions->count; i++) {
-    Session *session = sessions->items[i];
-    if (session && session->live && CRYPTO_memcmp(session->id, id->data, id->len) == 0)
-      return session;
-  }
-  return NULL;
+  char place[2 * SESSION_PLACE_SIZE + 1];
+  text_hex(id->data, SESSION_PLACE_SIZE, place);
+  Session *session = names_get(&sessions->places, place);
+  return session && CRYPTO_memcmp(session->id, id->data, id->len) == 0 ? session : NULL;
 }
 
 const Buffer *session_cached(const Session *session, const char *request_id) {

@@ -12,12 +12,13 @@
 #define PGSEAL_COORDINATOR_GATEWAY_SESSIONS_H
 
 #include "common/base/buffer.h"
+#include "common/base/names.h"
 #include "common/bus/envelope.h"
 #include "common/bus/bus.h"
 #include "coordinator/agents/agents.h"
 #include "coordinator/gateway/joining.h"
 
-enum { SESSION_REPLIES = 64, CHALLENGE_COUNT = 256 };
+enum { SESSION_REPLIES = 64, SESSION_PLACE_SIZE = 8, CHALLENGE_COUNT = 256 };
 
 typedef struct CachedReply { /* what was answered, in case the request is resent */
   char request_id[ENVELOPE_REQUEST_ID_LIMIT + 1];
@@ -36,6 +37,7 @@ typedef struct Session {
   Parked parked;
   Joining joining; /* of the agent, whichever session it has */
   uint8_t id[ENVELOPE_SESSION_SIZE];
+  char place[2 * SESSION_PLACE_SIZE + 1]; /* the id's first bytes, by which it is found */
   bool live;
   CachedReply assignment; /* apart, so that progress does not push it out: a job must not be given twice */
   CachedReply replies[SESSION_REPLIES];
@@ -51,6 +53,7 @@ typedef struct Sessions {
   Agents *agents;
   Session **items; /* of the agent with that index; NULL: it never came */
   size_t count;
+  Names places; /* of those that are live */
   Challenge challenges[CHALLENGE_COUNT];
   size_t next_challenge; /* the oldest is replaced when all are in use */
 } Sessions;
@@ -62,7 +65,7 @@ Status sessions_challenge(Sessions *sessions, uint8_t nonce[ENVELOPE_NONCE_SIZE]
 Status sessions_authenticate(Sessions *sessions, const Pgseal__Authenticate *message, Session **out,
                              Error *err) MUST_CHECK;
 Session *sessions_of(Sessions *sessions, const Agent *agent); /* NULL: it never came; it need not be live */
-void sessions_end(Session *session);                          /* its id is worth nothing from now on */
+void sessions_end(Sessions *sessions, Session *session);      /* its id is worth nothing from now on */
 Session *sessions_find(Sessions *sessions, const ProtobufCBinaryData *id);    /* NULL: unknown or replaced */
 const Buffer *session_cached(const Session *session, const char *request_id); /* NULL: not answered yet */
 void session_cache(Session *session, const char *request_id, const Buffer *reply, bool assignment);
