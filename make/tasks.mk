@@ -1,6 +1,6 @@
 # What is not compiling: dependencies, demo, tests, checks, installation.
 
-.PHONY: deps deps-check demo test unit e2e faults web sanitized test-long lint format fuzz mutants bench profile install uninstall clean
+.PHONY: deps deps-check demo test unit e2e faults web sanitized test-long lint format fuzz mutants model bench bench-fleet profile install uninstall clean
 
 deps: ## install the Debian packages that building, running and testing need (sudo when not root)
 	@make/deps build run test s3
@@ -18,6 +18,7 @@ test: ## everything: unit tests under ASan+UBSan, thread-crossing ones under TSa
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory sanitized
+	@tests/model/run
 	@$(RUN_TESTS) $(E2E) $(FAULTS)
 
 .PHONY: unit-binaries
@@ -71,6 +72,7 @@ test-long: ## the long loops: PostgreSQL's regression database, random kills; an
 	@$(MAKE) --no-print-directory deps
 	@make/deps prometheus
 	@$(MAKE) --no-print-directory -j2 all
+	@tests/model/run --long
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(FAULTS)
 	@$(MAKE) --no-print-directory web
@@ -104,6 +106,13 @@ bench: all ## measurements, as ratios against something real in the same run
 	@tests/bench/rotation $(BUILD)
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/surgical
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/ledger $(BUILD)
+
+bench-fleet: all $(BUILD)/bench/agents ## what one coordinator makes of 1,000 to 10,000 databases with a tenth as many agents; some minutes
+	@tests/bench/fleet/run $(abspath $(BUILD)/bin)
+
+model: ## the lease-and-fencing protocol, checked exhaustively (spin); tests/model/run --long for larger bounds
+	@make/deps build test
+	@tests/model/run
 
 profile: all ## where CPU time goes while a checkpoint is proven (perf)
 	@make/deps build run test profile

@@ -40,6 +40,7 @@ class Stack:
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.http}"
         self.bucket = options.get("s3")  # a support.s3.Bucket; else a directory is the repository
         self.repository = self.dir / ("repository.yaml" if self.bucket else "repository")
+        self.address = options.get("address", "127.0.0.1")  # of the bus
         self.running = {}
         self.join = options.get("join")  # agents join by invitation, over TLS; else coordinator.yaml lists them
         self._keys()
@@ -53,7 +54,7 @@ class Stack:
         for name in ("drill", "escrow", "foreign"):
             self.cli("key", "generate", "--kind", "recipient", "--out", keys / name, "--name", name)
         if self.join:
-            run([BIN / "pgseal-coordinator", "init", "--dir", self.dir / "deployment", "--name", "127.0.0.1", "--name", "localhost"])
+            run([BIN / "pgseal-coordinator", "init", "--dir", self.dir / "deployment", "--name", self.address, "--name", "localhost"])
         for name in [] if self.join else self.agents:
             self.cli("key", "generate", "--kind", "signing", "--out", keys / f"agent-{name}")
         secret = keys / "rehearse.secret"
@@ -92,7 +93,7 @@ class Stack:
         o = self.options
         names = [n for n in self.databases if n not in o.get("undeclared", ())]  # those are for a fleet.yaml
         coordinator = {
-            "http": f"127.0.0.1:{self.http}", "bus": f"{'tls+' if self.join else ''}tcp://127.0.0.1:{self.bus}",
+            "http": f"127.0.0.1:{self.http}", "bus": f"{'tls+' if self.join else ''}tcp://{self.address}:{self.bus}",
             **({"bus_tls": self.bus_tls()} if self.join else {}),
             "ledger": o.get("ledger", "ledger.db"),
             **({"tls": {"certificate": str(self.tls.certificate), "key": str(self.tls.key)}} if self.tls else {}),
@@ -157,7 +158,7 @@ class Stack:
         }
         if self.join:
             place = place or f"joined-{name}"
-            config["agent"] |= {"coordinators": [f"tls+tcp://127.0.0.1:{p}" for p in o.get("buses", [self.bus])],
+            config["agent"] |= {"coordinators": [f"tls+tcp://{self.address}:{p}" for p in o.get("buses", [self.bus])],
                                 "signing_key": f"{place}/keys/signing.key",
                                 "tls": {"ca": f"{place}/keys/ca.crt", "identity": f"{place}/keys/tls.pem"}}
         config.update(changes)
