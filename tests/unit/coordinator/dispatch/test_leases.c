@@ -1,4 +1,7 @@
 /* Leases: expiry, fencing, restarts of the coordinator and of agents, results that come late, twice or out of order. */
+#include <sqlite3.h>
+
+#include "coordinator/ledger/db.h"
 #include "tests/unit/coordinator/dispatch/support.h"
 
 static void test_lease_expires(void **state) {
@@ -310,6 +313,27 @@ static void test_bad_dump_results_never_store(void **state) {
   }
 }
 
+static void as_another(Fixture *f, const char *sql) {
+  sqlite3 *db;
+  assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* What is known in memory is looked at again where it counts: in the transaction that leases. */
+static void test_another_coordinator_took_it(void **state) {
+  Fixture *f = *state;
+  CLEANUP_FREE char *id = request(f, "shop", "t");
+  CLEANUP_FREE char *other = request(f, "prod-api", "t");
+  as_another(f, "UPDATE job SET state = 'leased', agent = 'a0', fencing = 99 WHERE database = 'shop' AND kind = 1;"
+                "UPDATE checkpoint SET state = 'dumping' WHERE database = 'shop'");
+  f->ledger->moved = true; /* as the tip of the chain would tell */
+  JOB *dump = poll_as(f, 1, 2, 0, NULL);
+  assert_non_null(dump); /* the next one, not that */
+  assert_string_equal(dump->checkpoint_id, other);
+  assert_null(poll_as(f, 1, 2, 0, dump->id));
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -330,6 +354,7 @@ int main(void) {
       T(test_bad_verdicts_never_seal),
       T(test_condemning_needs_the_agents_own_signature),
       T(test_bad_dump_results_never_store),
+      T(test_another_coordinator_took_it),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
