@@ -277,8 +277,10 @@ bool dispatch_waits_for(Dispatch *dispatch, const char *agent, const Pgseal__Pol
   const ConfigAgent *known = agents_admitted(dispatch->agents, agent);
   if (!known || open_jobs(dispatch, &first, &ignored) != STATUS_OK)
     return true;
-  Taker taker = {dispatch, known, *poll};
-  return open_jobs_next(dispatch, may_take, &taker);
+  Taker taker = {.dispatch = dispatch, .agent = known, .room = *poll, .first = first};
+  bool waits = open_jobs_next(dispatch, may_take, &taker) != NULL;
+  limits_release(&taker.limits);
+  return waits;
 }
 
 Status dispatch_poll(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll, Pgseal__Job **job, Error *err) {

@@ -1,13 +1,14 @@
 /*
- * Many agents in one process, of which each speaks the real protocol with a session of its own: for the coordinator they
- * are agents like any other. Only their jobs pretend: a dump takes its time and names a manifest that nobody stored, a
- * drill follows it and says, signed with its agent's key, that it is proven.
+ * Many agents in one process, of which each speaks the real protocol with a session of its own: for the coordinator
+ * they are agents like any other. Only their jobs pretend: a dump takes its time and names a manifest that nobody
+ * stored, a drill follows it and says, signed with its agent's key, that it is proven.
  *
  *   agents keys DIR DUMPERS DRILLERS      makes the keys of those that have none
  *   agents URL DIR DUMPERS DRILLERS SLOTS DUMP_SECONDS DRILL_SECONDS
  *
- * Keys: DIR/<name>.key of dump-0, ..., drill-0, ... Prints "joined" once all are, and then for each job that it is given
- * "KIND CHECKPOINT MICROSECONDS" (monotonic), and "refused JOB" for a result that was. Ends with its standard input.
+ * Keys: DIR/<name>.key of dump-0, ..., drill-0, ... Prints "joined" once all are, and then for each job that it is
+ * given "KIND CHECKPOINT MICROSECONDS DATABASE" (monotonic), and "refused JOB" for a result that was. Ends with its
+ * standard input.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -85,7 +86,8 @@ static void on_reply(void *user, const Error *err, const uint8_t *data, size_t s
   Error wrong;
   if (!err && envelope_unpack(data, size, &answer, &wrong) != STATUS_OK)
     die("an answer", &wrong);
-  if (answer && answer->body_case == PGSEAL__ENVELOPE__BODY_FAILURE && strcmp(answer->failure->code, "unauthorized") == 0)
+  if (answer && answer->body_case == PGSEAL__ENVELOPE__BODY_FAILURE &&
+      strcmp(answer->failure->code, "unauthorized") == 0)
     call.member->joined = false; /* the coordinator was restarted */
   if (call.answered == on_assignment && call.polls == call.member->polls)
     call.member->polling = false; /* else it is that of an earlier poll, which another took the place of */
@@ -284,7 +286,9 @@ static void send_progress(Work *work) {
   int64_t now = clock_monotonic_us(), ran = (now - work->begun_us) / 1000000;
   Pgseal__JobProgress progress = PGSEAL__JOB_PROGRESS__INIT;
   Pgseal__Progress message = PGSEAL__PROGRESS__INIT;
-  progress.phase = (char *)(member->drills ? (work->followed ? "restoring" : "preparing") : ran ? "dumping" : "preflight");
+  progress.phase = (char *)(member->drills ? (work->followed ? "restoring" : "preparing")
+                            : ran          ? "dumping"
+                                           : "preflight");
   progress.tables_done = ran;
   progress.tables_total = 184;
   progress.rows = ran * 40000;
@@ -331,9 +335,9 @@ static void take_job(Member *member, const Pgseal__Job *job) {
     if (!member->drills) /* between half and one and a half of it */
       work->ends_us = now + (int64_t)(member->sim->dump_seconds * 1e6 * (0.5 + (double)(job->fencing % 101) / 100));
     else if (job->drill->manifest_sha256[0])
-      follow(work, &(Pgseal__Follow){.state = PGSEAL__FOLLOW__STATE__STORED,
-                                     .manifest_sha256 = job->drill->manifest_sha256});
-    printf("%s %s %lld\n", member->drills ? "drill" : "dump", job->checkpoint_id, (long long)now);
+      follow(work,
+             &(Pgseal__Follow){.state = PGSEAL__FOLLOW__STATE__STORED, .manifest_sha256 = job->drill->manifest_sha256});
+    printf("%s %s %lld %s\n", member->drills ? "drill" : "dump", job->checkpoint_id, (long long)now, job->database);
     break;
   }
   free(packed);
