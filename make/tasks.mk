@@ -18,7 +18,6 @@ test: ## everything: unit tests under ASan+UBSan, thread-crossing ones under TSa
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory sanitized
-	@tests/model/run
 	@$(RUN_TESTS) $(E2E) $(FAULTS)
 
 .PHONY: unit-binaries
@@ -70,7 +69,7 @@ unit-some: some-binaries
 
 test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
 	@$(MAKE) --no-print-directory deps
-	@make/deps prometheus
+	@make/deps prometheus model
 	@$(MAKE) --no-print-directory -j2 all
 	@tests/model/run --long
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
@@ -111,7 +110,7 @@ bench-fleet: all $(BUILD)/bench/agents ## what one coordinator makes of 1,000 to
 	@tests/bench/fleet/run $(abspath $(BUILD)/bin)
 
 model: ## the lease-and-fencing protocol, checked exhaustively (spin); tests/model/run --long for larger bounds
-	@make/deps build test
+	@make/deps build model
 	@tests/model/run
 
 profile: all ## where CPU time goes while a checkpoint is proven (perf)
