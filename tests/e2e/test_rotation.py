@@ -1,8 +1,5 @@
 """Rotation: an older checkpoint is drilled again by itself, and a real canary is refuted; neither changes what it should not."""
-import signal
-
 from support.shell import wait_for
-from test_retention import apply
 
 POLICY = """policies:
   - name: all
@@ -24,9 +21,9 @@ def test_old_ones_and_canaries(make_stack, server):
     old, new = (stack.wait_final(stack.request("shop", tag)) for tag in ("first", "second"))
     assert {old["state"], new["state"]} == {"sealed"}
     before = stack.api("GET", f"/api/v1/checkpoints/{new['id']}")[1]
-    stack.kill("coordinator", signal.SIGTERM)
-    apply(stack, POLICY)
-    stack.start_coordinator()
+    fleet = stack.dir / "fleet.yaml"
+    fleet.write_text(POLICY)
+    stack.cli("apply", "-f", fleet)
 
     asked = wait_for("a drill of the older one", lambda: events(stack, kind="drill.requested", actor="rotation"), every=0.4)[0]
     assert asked["checkpoint_id"] == old["id"], asked
