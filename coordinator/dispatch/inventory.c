@@ -258,7 +258,10 @@ static Status errored(Change *change, Work *work, LedgerJob *job, const Error *c
 Status inventory_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) {
   Error cause;
   if (result && result->outcome == PGSEAL__JOB_RESULT__OUTCOME__CANCELED) {
-    error_set(&cause, ERR_AGENT_LOST, "agent %s stopped job %s (it was stopped itself?)", job->agent, job->id);
+    if (job->cancel_requested)
+      error_set(&cause, ERR_CANCELED, "canceled");
+    else
+      error_set(&cause, ERR_AGENT_LOST, "agent %s stopped job %s (it was stopped itself?)", job->agent, job->id);
     return errored(change, work, job, &cause, err);
   }
   if (result && result->outcome != PGSEAL__JOB_RESULT__OUTCOME__DONE) {

@@ -247,7 +247,7 @@ static Status load(Dispatch *dispatch, const char *job_id, const Requester *requ
   }
   if (status != STATUS_OK)
     return status;
-  if (!ledger_job_recovers(found.kind)) {
+  if (!ledger_job_recovers(found.kind) && found.kind != LEDGER_JOB_INVENTORY) {
     error_set(err, ERR_CONFLICT, "job %s is a %s of checkpoint %s", job_id, ledger_job_kind_name(found.kind),
               found.checkpoint_id);
     error_remedy(err, "Cancel the checkpoint instead.");
@@ -258,7 +258,7 @@ static Status load(Dispatch *dispatch, const char *job_id, const Requester *requ
     error_remedy(err, "There is nothing left to do about it.");
     return ERR_CONFLICT;
   }
-  status = work_load(dispatch, found.checkpoint_id, work, err);
+  status = work_load_of(dispatch, &found, work, err);
   *job = status == STATUS_OK ? work_job(work, job_id) : NULL;
   return status;
 }
@@ -312,7 +312,9 @@ Status dispatch_cancel_recovery(Dispatch *dispatch, const char *job_id, const Re
   job->cancel_requested = true;
   status = change_event(&change, kind, &work.checkpoint, job, requester, NULL, err);
   if (status == STATUS_OK)
-    status = queued ? recovery_over(&change, &work, job, JOB_EVENT_CANCEL, &cause, NULL, err)
-                    : ledger_job_update(dispatch->ledger, job, err); /* its agent is told with its next progress */
+    status = !queued ? ledger_job_update(dispatch->ledger, job, err) /* its agent is told with its next progress */
+             : job->kind == LEDGER_JOB_INVENTORY
+                 ? inventory_over(&change, &work, job, JOB_EVENT_CANCEL, &cause, err)
+                 : recovery_over(&change, &work, job, JOB_EVENT_CANCEL, &cause, NULL, err);
   return status == STATUS_OK ? change_commit(&change, err) : status;
 }

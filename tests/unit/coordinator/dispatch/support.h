@@ -64,7 +64,7 @@ static inline void on_event(void *user, const LedgerEvent *event) {
   snprintf(seen->kinds + used, sizeof seen->kinds - used, "%s ", event->kind);
 }
 static inline void on_progress(void *user, const char *checkpoint, const char *job, json_t *progress) {
-  assert_true(checkpoint[0] && job[0] && json_is_object(progress));
+  assert_true((!checkpoint || checkpoint[0]) && job[0] && json_is_object(progress));
   ((Seen *)user)->progress++;
 }
 static inline void on_work(void *user) {

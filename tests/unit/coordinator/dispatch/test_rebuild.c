@@ -188,6 +188,25 @@ static void test_nonsense(void **state) {
   }
 }
 
+/* What was rebuilt by then stays. */
+static void test_canceled(void **state) {
+  Fixture *f = *state;
+  for (int held = 0; held < 2; held++) {
+    CLEANUP_FREE char *id = ask(f, true);
+    JOB *job = held ? must_take(f, "") : NULL;
+    OK(dispatch_cancel_recovery(f->dispatch, id, &me, &f->err));
+    if (job) {
+      REPLY *reply = progress_as(f, DRILLER, job, 0);
+      assert_true(reply->cancel);
+      assert_true(ends_with(f, DRILLER, job, ENDS_CANCELED, "canceled"));
+    }
+    assert_int_equal(job_state_of(f, id, NULL), JOB_CANCELED);
+    assert_int_equal(dispatch_cancel_recovery(f->dispatch, id, &me, &f->err), ERR_CONFLICT);
+  }
+  assert_non_null(strstr(f->seen.kinds, "inventory.cancel_requested"));
+  assert_non_null(strstr(f->seen.kinds, "inventory.canceled"));
+}
+
 /* Only to agents that know of them, may drill the database, and are there. */
 static void test_takers(void **state) {
   Fixture *f = *state;
@@ -243,9 +262,9 @@ static void test_retention_waits(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_everything),      TEST(test_as_good_as_before), TEST(test_pages),    TEST(test_only_looked_at),
-      TEST(test_known),           TEST(test_attempts),          TEST(test_nonsense), TEST(test_takers),
-      TEST(test_retention_waits),
+      TEST(test_everything), TEST(test_as_good_as_before), TEST(test_pages),    TEST(test_only_looked_at),
+      TEST(test_known),      TEST(test_attempts),          TEST(test_nonsense), TEST(test_canceled),
+      TEST(test_takers),     TEST(test_retention_waits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
