@@ -33,6 +33,8 @@ static Status make(ViewTrust trust, const char *path, Error *err) {
   Status status = read_all(&text, err);
   if (!status)
     status = report_read((const char *)text.data, text.size, &file, err);
+  if (!status)
+    status = report_check(file.report, err);
   if (status)
     return status;
   view_make(&file, trust, &view);

@@ -11,6 +11,7 @@
 #include "common/crypto/digest.h"
 
 enum { ROW_OUTCOMES = 5 };
+#define NUMBER_LIMIT ((json_int_t)9000000000000000) /* what is reckoned with them fits, too; and in a double */
 static const char *const outcomes[ROW_OUTCOMES] = {"proven", "failed", "errored", "canceled", "open"};
 static const char *const states[ROW_OUTCOMES] = {"sealed", "failed", "errored", "canceled", "open"};
 
@@ -51,6 +52,23 @@ static const char *text_of(const json_t *object, const char *key) {
 
 static int64_t number_of(const json_t *object, const char *key) {
   return json_integer_value(json_object_get(object, key));
+}
+
+/* Whole numbers, and none that cannot be reckoned with. (How deep it goes, Jansson bounds.) */
+static bool numbers_fit(const json_t *value) {
+  const json_t *part;
+  const char *key;
+  size_t index;
+  json_object_foreach((json_t *)value, key, part) {
+    if (!numbers_fit(part))
+      return false;
+  }
+  json_array_foreach(value, index, part) {
+    if (!numbers_fit(part))
+      return false;
+  }
+  return !json_is_real(value) && (!json_is_integer(value) || (json_integer_value(value) <= NUMBER_LIMIT &&
+                                                              json_integer_value(value) >= -NUMBER_LIMIT));
 }
 
 /* Rows are in the order of their names. */
@@ -202,6 +220,8 @@ Status report_check(const json_t *report, Error *err) {
                  .end_us = number_of(report, "end_us"),
                  .all = strcmp(text_of(json_object_get(report, "listed"), "drills"), "all") == 0,
                  .err = err};
+  if (!numbers_fit(report))
+    return refuse(err, "", "a number in it cannot be");
   if (check.from_us >= check.to_us || check.end_us > check.to_us || check.end_us > number_of(report, "made_us"))
     return refuse(err, "", "its period is none");
   Status status = check_rows(&check, "databases", any_row);

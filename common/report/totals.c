@@ -16,7 +16,7 @@ ReportCoverage report_coverage(int64_t age_us, int64_t objective_seconds) {
     return REPORT_UNPROVEN;
   if (objective_seconds <= 0)
     return REPORT_NO_OBJECTIVE;
-  return age_us <= objective_seconds * 1000000 ? REPORT_FRESH : REPORT_STALE;
+  return (age_us + 999999) / 1000000 <= objective_seconds ? REPORT_FRESH : REPORT_STALE;
 }
 
 char *report_proof_line(const char *drill, const char *checkpoint, const char *manifest_sha256,
@@ -26,7 +26,10 @@ char *report_proof_line(const char *drill, const char *checkpoint, const char *m
 }
 
 static void count(json_t *counts, const char *key, json_int_t more) {
-  json_object_set_new(counts, key, json_integer(json_integer_value(json_object_get(counts, key)) + more));
+  json_int_t sum;
+  if (__builtin_add_overflow(json_integer_value(json_object_get(counts, key)), more, &sum))
+    sum = INT64_MAX; /* of a document that is none: its totals are others */
+  json_object_set_new(counts, key, json_integer(sum));
 }
 
 static const char *text_of(const json_t *object, const char *key) {

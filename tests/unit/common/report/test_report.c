@@ -148,6 +148,8 @@ static void test_numbers_follow_from_rows(void **state) {
                                            {"recoveries/0/outcome", "\"failed\""},
                                            {"recoveries/0/database", "\"other\""},
                                            {"trials", "[1]"},
+                                           {"databases/0/objectives/data_loss_seconds", "0.5"},
+                                           {"databases/0/objectives/data_loss_seconds", "9223372036854775807"},
                                            {"to_us", "1000"},
                                            {"end_us", "3001"}};
   Error err;
