@@ -95,7 +95,7 @@ static int client_open(void) {
     if (fd >= 0 && bind(fd, (struct sockaddr *)&own, sizeof own) == 0 &&
         connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
       return fd;
-    if (errno != EADDRNOTAVAIL && errno != EADDRINUSE) {
+    if (errno != EADDRNOTAVAIL && errno != EADDRINUSE && errno != EINTR) { /* EINTR: libFuzzer has an alarm */
       perror("fuzz_http: a client");
       abort();
     }
