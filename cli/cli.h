@@ -96,6 +96,8 @@ ExitCode command_job_show(Cli *cli, int argc, char **argv);
 ExitCode command_job_cancel(Cli *cli, int argc, char **argv);
 ExitCode command_job_approve(Cli *cli, int argc, char **argv);
 ExitCode command_retention(Cli *cli, int argc, char **argv);
+ExitCode command_alert_list(Cli *cli, int argc, char **argv);
+ExitCode command_alert_test(Cli *cli, int argc, char **argv);
 ExitCode command_rotation(Cli *cli, int argc, char **argv);
 ExitCode command_prune(Cli *cli, int argc, char **argv);
 ExitCode command_pin(Cli *cli, int argc, char **argv);

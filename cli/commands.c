@@ -269,6 +269,21 @@ static const char help_report_verify[] =
     "Checks a report's document without the coordinator: its signature, and that its numbers follow from its rows.\n"
     "Exit status 0: it is good; 1: it is not.\n\n"
     "  pgseal report verify report.json --key signing.pub";
+
+static const char help_alert_list[] =
+    "What fires and what is about to, the worst first; then the routes by which it is told, with what waits for them "
+    "and\n"
+    "what is wrong with them. docs/alerts.md explains each alert.\n\n"
+    "  pgseal alert list\n"
+    "  pgseal alert list --all --json | jq '.alerts[] | select(.state == \"resolved\")'";
+
+static const char help_alert_test[] =
+    "Sends a test by a route of coordinator.yaml, once, and says whether the receiver has it. Wants the role "
+    "operator.\n\n"
+    "  pgseal alert test pager\n\n"
+    "Exit codes: 0 the receiver has it; 3 the coordinator cannot be reached or refused the token; 4 it did not get "
+    "there.";
+
 static const char help_retention[] =
     "Which checkpoints the policies of fleet.yaml keep, each with the rules that keep it, and which go.\n\n"
     "  pgseal retention prod-api\n"
@@ -351,6 +366,9 @@ const Command cli_commands[] = {
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
     {"rotation", "", "what is drilled again next, and whether the budget is enough", help_rotation, command_rotation},
     COMMANDS_OF_REPORTS,
+    {"alert list", "[--all]", "what fires, and whether those who are to be told of it are", help_alert_list,
+     command_alert_list},
+    {"alert test", "ROUTE", "send a test, and say whether it got there", help_alert_test, command_alert_test},
     {"retention", "DATABASE", "which checkpoints are kept, and why", help_retention, command_retention},
     {"prune", "DATABASE [--dry-run]", "what is not kept goes, now", help_prune, command_prune},
     {"pin", "ID|TAG [--reason TEXT]", "keep a checkpoint, whatever a policy says", help_pin, command_pin},

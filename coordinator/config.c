@@ -34,6 +34,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
   free(loaded->owned);
   free(loaded->directory);
   free(loaded->config.http_proxies);
+  alert_settings_release(&loaded->config.alerts);
   free(loaded->config.databases);
   free(loaded->config.agents);
   free(loaded->config.former_agents);
@@ -175,6 +176,15 @@ static Status take_ledger(Loaded *loaded, Error *err) {
                         "ledger_conninfo_file, or the password into one that passfile= names");
   config->ledger = text;
   return STATUS_OK;
+}
+
+static const char *keep(void *user, char *text) {
+  return own(user, text);
+}
+
+static Status take_alerts(Loaded *loaded, Error *err) {
+  const AlertSettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
+  return alert_settings_take(&from, loaded->raw->alerts, &loaded->config.alerts, err);
 }
 
 static Status take_settings(Loaded *loaded, Error *err) {
@@ -367,6 +377,8 @@ Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error 
   loaded->config.agents = memory_alloc((raw->agents_count + 1) * sizeof *loaded->config.agents);
   loaded->config.former_agents = memory_alloc((raw->former_agents_count + 1) * sizeof *loaded->config.agents);
   status = take_settings(loaded, err);
+  if (status == STATUS_OK)
+    status = take_alerts(loaded, err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->databases_count; i++)
     status = take_database(loaded, &raw->databases[i], err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->agents_count; i++)

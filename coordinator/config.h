@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "coordinator/alerts/settings.h"
 #include "coordinator/network.h"
 
 typedef struct ConfigAssertion {
@@ -64,6 +65,7 @@ typedef struct CoordinatorConfig {
   size_t agent_count;
   ConfigAgent *former_agents; /* whose old manifests and proofs count in a rebuild; they may do nothing */
   size_t former_agent_count;
+  AlertSettings alerts;
   const char *log_level, *log_format;
 } CoordinatorConfig;
 

@@ -2,7 +2,7 @@
 
 #include "common/config/yaml.h"
 
-enum { LIST_LIMIT = 10000, PROXY_LIMIT = 64, SQL_LIMIT = 64 << 10, TEXT_LIMIT = 4096 };
+enum { LIST_LIMIT = 10000, PROXY_LIMIT = 64, ROUTE_LIMIT = 100, SQL_LIMIT = 64 << 10, TEXT_LIMIT = 4096 };
 
 #define OPTIONAL_TEXT(key, type, member)                                                                               \
   CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 1, TEXT_LIMIT)
@@ -95,6 +95,39 @@ static const cyaml_schema_field_t tls_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t route_fields[] = {
+    REQUIRED_TEXT("name", RawAlertRoute, name),
+    REQUIRED_TEXT("type", RawAlertRoute, type),
+    OPTIONAL_TEXT("url", RawAlertRoute, url),
+    OPTIONAL_TEXT("url_file", RawAlertRoute, url_file),
+    OPTIONAL_TEXT("key_file", RawAlertRoute, key_file),
+    OPTIONAL_TEXT("ca_file", RawAlertRoute, ca_file),
+    CONFIG_FIELD_BOOL("unencrypted", RawAlertRoute, unencrypted),
+    OPTIONAL_TEXT("user", RawAlertRoute, user),
+    OPTIONAL_TEXT("password_file", RawAlertRoute, password_file),
+    OPTIONAL_TEXT("from", RawAlertRoute, from),
+    CYAML_FIELD_SEQUENCE("to", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAlertRoute, to, &text_schema, 1,
+                         ROUTE_LIMIT),
+    OPTIONAL_INT("every_seconds", RawAlertRoute, every_seconds),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t route_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawAlertRoute, route_fields)};
+
+static const cyaml_schema_field_t alerts_fields[] = {
+    CYAML_FIELD_SEQUENCE("routes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAlerts, routes, &route_schema, 0,
+                         ROUTE_LIMIT),
+    CYAML_FIELD_SEQUENCE("default", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAlerts, fallback, &text_schema, 0,
+                         ROUTE_LIMIT),
+    OPTIONAL_TEXT("link", RawAlerts, link),
+    OPTIONAL_INT("group_seconds", RawAlerts, group_seconds),
+    OPTIONAL_INT("repeat_hours", RawAlerts, repeat_hours),
+    OPTIONAL_INT("agent_lost_seconds", RawAlerts, agent_lost_seconds),
+    OPTIONAL_INT("errored_times", RawAlerts, errored_times),
+    OPTIONAL_INT("fallen_percent", RawAlerts, fallen_percent),
+    OPTIONAL_INT("slower_percent", RawAlerts, slower_percent),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("http", RawConfig, http),
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
@@ -114,6 +147,7 @@ static const cyaml_schema_field_t config_fields[] = {
                          LIST_LIMIT),
     CYAML_FIELD_SEQUENCE("former_agents", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, former_agents,
                          &agent_schema, 0, LIST_LIMIT),
+    CYAML_FIELD_MAPPING_PTR("alerts", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, alerts, alerts_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
     CYAML_FIELD_END,
 };

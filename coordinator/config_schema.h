@@ -55,7 +55,25 @@ typedef struct RawLimits {
   unsigned proxies_count;
 } RawLimits;
 
+typedef struct RawAlertRoute {
+  char *name, *type, *url, *url_file, *key_file, *ca_file, *user, *password_file, *from;
+  char **to;
+  unsigned to_count;
+  bool unencrypted;
+  int *every_seconds;
+} RawAlertRoute;
+
+typedef struct RawAlerts {
+  RawAlertRoute *routes;
+  unsigned routes_count;
+  char **fallback;
+  unsigned fallback_count;
+  char *link;
+  int *group_seconds, *repeat_hours, *agent_lost_seconds, *errored_times, *fallen_percent, *slower_percent;
+} RawAlerts;
+
 typedef struct RawConfig {
+  RawAlerts *alerts;
   RawLimits http_limits;
   RawTls tls;
   bool http_unencrypted;

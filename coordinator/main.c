@@ -10,6 +10,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/process.h"
+#include "coordinator/alerts/alerts.h"
 #include "coordinator/api/api.h"
 #include "coordinator/config.h"
 #include "coordinator/dispatch/dispatch.h"
@@ -71,6 +72,7 @@ typedef struct Coordinator {
   Schedule *schedule;
   Overview *overview;
   Metrics *metrics;
+  Alerts *alerts;
   bool stopping, overdue, scheduling;
 } Coordinator;
 
@@ -86,6 +88,7 @@ static int complain(const Error *err) {
 static void on_tick(uv_timer_t *timer) {
   Coordinator *coordinator = timer->data;
   dispatch_tick(coordinator->dispatch);
+  alerts_tick(coordinator->alerts);
   if (!dispatch_leads(coordinator->dispatch))
     return;
   retention_tick(&coordinator->retention, coordinator->dispatch, coordinator->ledger);
@@ -131,6 +134,7 @@ static void stop(Coordinator *coordinator) {
   for (size_t i = 0; i < ARRAY_SIZE(coordinator->signals); i++)
     uv_close((uv_handle_t *)&coordinator->signals[i], NULL);
   uv_close((uv_handle_t *)&coordinator->reload, NULL);
+  alerts_stop(coordinator->alerts);
   if (coordinator->api)
     api_close(coordinator->api);
   coordinator->api = NULL;
@@ -192,6 +196,11 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   overview_schedule(coordinator->overview, coordinator->schedule);
   overview_warm(coordinator->overview);
   coordinator->metrics = metrics_open(coordinator->dispatch, coordinator->ledger, coordinator->overview);
+  const AlertsParts parts = {&coordinator->loop,  coordinator->config,   coordinator->dispatch,
+                             coordinator->ledger, coordinator->overview, coordinator->schedule};
+  status = alerts_open(&parts, &coordinator->alerts, err);
+  if (status != STATUS_OK)
+    return status;
   coordinator->rotation = rotation_open(&coordinator->loop, coordinator->dispatch, coordinator->ledger);
   handles_init(coordinator);
   status = gateway_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
@@ -208,6 +217,7 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   api_show_overview(coordinator->api, coordinator->overview);
   metrics_rotation(coordinator->metrics, coordinator->rotation);
   api_show_metrics(coordinator->api, coordinator->metrics);
+  api_show_alerts(coordinator->api, coordinator->alerts);
   uv_timer_start(&coordinator->due, on_due, 0, 0);
   return STATUS_OK;
 }
@@ -222,6 +232,7 @@ static bool close_all(Coordinator *coordinator) {
   }
   schedule_close(coordinator->schedule);
   if (clean) { /* else somebody may still refer to them: the process ends anyway */
+    alerts_close(coordinator->alerts);
     rotation_close(coordinator->rotation);
     dispatch_close(coordinator->dispatch);
     metrics_close(coordinator->metrics);
@@ -288,7 +299,7 @@ static int check(const CoordinatorConfig *config) {
   Error err;
   size_t databases = 0;
   if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK ||
-      check_fleet(config, &databases, &err) != STATUS_OK)
+      alert_settings_check(&config->alerts, &err) != STATUS_OK || check_fleet(config, &databases, &err) != STATUS_OK)
     return complain(&err);
   printf("%s is valid: %zu database%s, %zu agent%s\n", config->path, databases, databases == 1 ? "" : "s",
          config->agent_count, config->agent_count == 1 ? "" : "s");

@@ -69,7 +69,7 @@ unit-some: some-binaries
 
 test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
 	@$(MAKE) --no-print-directory deps
-	@make/deps prometheus model
+	@make/deps prometheus model mail
 	@$(MAKE) --no-print-directory -j2 all
 	@tests/model/run --long
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)

@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "coordinator/alerts/alerts.h"
 #include "coordinator/dispatch/dispatch.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/overview/overview.h"
@@ -21,6 +22,7 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
 void api_rotation(Api *api, Rotation *rotation); /* what it shows; it outlives the API */
 /* Has to outlive the Api. Without one there is none to show. */
 void api_show_schedule(Api *api, Schedule *schedule);
+void api_show_alerts(Api *api, Alerts *alerts);
 void api_show_overview(Api *api, Overview *overview);
 void api_show_metrics(Api *api, Metrics *metrics);
 int api_port(const Api *api);

@@ -131,6 +131,7 @@ struct Api {
   Overview *overview; /* or NULL */
   Metrics *metrics;   /* or NULL */
   Reports *reports;   /* owned */
+  Alerts *alerts;     /* or NULL */
   struct MHD_Daemon *daemon;
   uv_poll_t poll;
   uv_timer_t timer, heartbeat, sweep;
@@ -272,6 +273,7 @@ void forwarded_client(const Request *request, Address *client);
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 Handler rotation_view, overview_show;
+Handler alert_list, alert_test, notification_show;
 Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create, inventory_create;
 Handler agent_drain, agent_undrain, database_cordon, database_uncordon, fleet_pause, fleet_resume, hold_list;
 enum MHD_Result checkpoint_answer(Request *request), tunnel_answer(Request *request); /* of requests that waited */

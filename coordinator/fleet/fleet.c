@@ -293,6 +293,19 @@ static void note_data_loss(const Fleet *fleet, json_t *notes) {
   }
 }
 
+/* Nobody is told by them. */
+static void note_routes(const Document *document, unsigned policy, const CoordinatorConfig *config, json_t *notes) {
+  const RawPolicy *raw = &document->raw->policies[policy];
+  for (unsigned i = 0; i < raw->alerts_count; i++) {
+    const AlertRoute *route = alert_route(&config->alerts, raw->alerts[i]);
+    if (!route || route->kind == ROUTE_PING)
+      note(notes, places_line(&document->places, PLACE_POLICIES, policy, "alerts"),
+           memory_format(route ? "policy %s: route %s is a ping, which tells of no alerts"
+                               : "policy %s names the alert route %s, which coordinator.yaml does not have",
+                         raw->name, raw->alerts[i]));
+  }
+}
+
 static void make_notes(const Fleet *fleet, const CoordinatorConfig *config, json_t *notes) {
   const Document *document = &fleet->document;
   const RawFleet *raw = document->raw;
@@ -300,6 +313,8 @@ static void make_notes(const Fleet *fleet, const CoordinatorConfig *config, json
     if (!document->overlays[i].used)
       note(notes, places_line(&document->places, PLACE_POLICIES, i, "name"),
            memory_format("policy %s matches no database", raw->policies[i].name));
+  for (unsigned i = 0; i < raw->policies_count; i++)
+    note_routes(document, i, config, notes);
   if (raw->policies_count == 0)
     return;
   note_data_loss(fleet, notes);

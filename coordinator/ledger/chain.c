@@ -191,3 +191,25 @@ Status ledger_chain_check_end(Ledger *ledger, Error *err) {
 Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65], Error *err) {
   return check_from(ledger, 0, events, tip, err);
 }
+
+Status ledger_chain_step(Ledger *ledger, LedgerWalk *at, int limit, bool *end, Error *err) {
+  LedgerTip tip;
+  ChainWalk walk = {.trusted = true, .at.sequence = at->sequence};
+  memcpy(walk.at.hash, at->sequence ? at->hash : chain_start, sizeof walk.at.hash);
+  const EventFilter page = {.after = at->sequence, .limit = limit};
+  Status status = ledger_tip_get(ledger, &tip, err); /* first: it may grow meanwhile */
+  if (status == STATUS_OK)
+    status = ledger_event_walk(ledger, &page, check_event, &walk, err);
+  if (status != STATUS_OK)
+    return status;
+  if (walk.at.sequence < tip.sequence && walk.events < limit) {
+    error_set(err, ERR_CONFLICT, "the ledger's chain is broken: its last event is %lld, but %lld were written",
+              (long long)walk.at.sequence, (long long)tip.sequence);
+    error_remedy(err, "Restore the ledger file from a backup, and find out who could write to it.");
+    return ERR_CONFLICT;
+  }
+  *end = walk.at.sequence >= tip.sequence;
+  at->sequence = *end ? 0 : walk.at.sequence;
+  memcpy(at->hash, *end ? chain_start : walk.at.hash, sizeof at->hash);
+  return STATUS_OK;
+}

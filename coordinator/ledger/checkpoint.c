@@ -164,6 +164,43 @@ Status ledger_checkpoint_by_key(Ledger *ledger, const char *token_name, const ch
   return read_one(ledger, s, "with this idempotency key", out, err);
 }
 
+static Status read_all(Ledger *ledger, DbStatement *s, Checkpoint **items, size_t *count, Error *err) {
+  Checkpoint *list = NULL;
+  size_t used = 0;
+  for (bool row = true;;) {
+    Checkpoint next;
+    Status status = db_step(ledger, s, &row, err);
+    if (status == STATUS_OK && row)
+      status = read_checkpoint(s, &next, err);
+    if (status != STATUS_OK) {
+      checkpoint_list_free(list, used);
+      return status;
+    }
+    if (!row)
+      break;
+    ARRAY_PUSH(list, used, next);
+  }
+  *items = list;
+  *count = used;
+  return STATUS_OK;
+}
+
+Status ledger_checkpoint_newest(Ledger *ledger, const char *database, bool sealed, int limit, Checkpoint **items,
+                                size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char ended[] = "SELECT " COLUMNS " FROM checkpoint WHERE database = ? "
+                              "AND state IN ('sealed', 'failed', 'errored') ORDER BY number DESC LIMIT ?";
+  static const char kept[] = "SELECT " COLUMNS " FROM checkpoint WHERE database = ? AND state = 'sealed' "
+                             "AND pruning_us = 0 ORDER BY number DESC LIMIT ?";
+  Status status = db_statement(ledger, sealed ? kept : ended, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, database);
+  db_bind_integer(s, &at, limit);
+  return read_all(ledger, s, items, count, err);
+}
+
 Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Checkpoint **items, size_t *count,
                               Error *err) {
   STATEMENT(s);
@@ -184,24 +221,7 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
   db_bind_text(s, &at, filter->scope);
   db_bind_integer(s, &at, filter->kept);
   db_bind_integer(s, &at, filter->there);
-  Checkpoint *list = NULL;
-  size_t used = 0;
-  for (bool row = true;;) {
-    Checkpoint next;
-    status = db_step(ledger, s, &row, err);
-    if (status == STATUS_OK && row)
-      status = read_checkpoint(s, &next, err);
-    if (status != STATUS_OK) {
-      checkpoint_list_free(list, used);
-      return status;
-    }
-    if (!row)
-      break;
-    ARRAY_PUSH(list, used, next);
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return read_all(ledger, s, items, count, err);
 }
 
 Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) {

@@ -246,6 +246,21 @@ Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **it
   return read_all(ledger, s, items, count, err);
 }
 
+Status ledger_job_newest(Ledger *ledger, const char *database, LedgerJobKind kind, int limit, LedgerJob **items,
+                         size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT " COLUMNS " FROM job WHERE database = ? AND kind = ? "
+                            "AND state IN ('done', 'failed', 'errored') ORDER BY number DESC LIMIT ?";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, database);
+  db_bind_integer(s, &at, kind);
+  db_bind_integer(s, &at, limit);
+  return read_all(ledger, s, items, count, err);
+}
+
 static Status trim_reports(Ledger *ledger, const char *database, Error *err) {
   STATEMENT(s);
   static const char sql[] = "DELETE FROM report WHERE job IN (SELECT number FROM job JOIN report ON job = number "

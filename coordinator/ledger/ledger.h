@@ -171,6 +171,30 @@ typedef struct LedgerNewest {
   double seconds, dump_seconds, drill_seconds; /* to its end; what its dump, and its newest proof's drill took */
 } LedgerNewest;
 
+/* One condition of one subject, since it began to hold (coordinator/alerts). */
+typedef struct LedgerAlert {
+  char *key; /* "<condition>/<subject>" */
+  char *id;  /* of this time: another one when it begins to hold again */
+  char *condition, *subject;
+  char *database; /* NULL: of none, and for tokens of all databases only */
+  char *severity; /* "critical", "warning" */
+  AlertState state;
+  int64_t since_us, fired_us, notified_us, resolved_us; /* 0: not (yet) */
+  char *summary, *remedy;                               /* valid UTF-8 */
+  json_t *routes;                                       /* owned; names of those that were told; NULL: none */
+} LedgerAlert;
+
+/* One message for one route, until it is there or given up. */
+typedef struct LedgerNotification {
+  char *id, *route;
+  NotificationState state;
+  bool test;
+  int attempts;
+  int64_t created_us, not_before_us, ended_us;
+  json_t *alerts; /* owned; what it tells: an array */
+  char *error;    /* of the last attempt; or NULL */
+} LedgerNotification;
+
 typedef struct CheckpointFilter {
   const char *database, *tag, *state;
   const char *before_id;
@@ -252,6 +276,10 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
                               Error *err) MUST_CHECK;
 void checkpoint_release(Checkpoint *checkpoint);
 void checkpoint_list_free(Checkpoint *items, size_t count);
+/* The newest of one database that ended, canceled ones apart; or that are sealed and kept. Newest first. Costs the same
+ * however many there are of others. */
+Status ledger_checkpoint_newest(Ledger *ledger, const char *database, bool sealed, int limit, Checkpoint **items,
+                                size_t *count, Error *err) MUST_CHECK;
 /* Of all databases that have checkpoints; or (after >= 0) of those that events with higher sequences name. Each
  * checkpoint's change of state comes with such an event. In no order. */
 Status ledger_newest_list(Ledger *ledger, int64_t after, LedgerNewest **items, size_t *count, Error *err) MUST_CHECK;
@@ -285,6 +313,10 @@ Status ledger_job_by_key(Ledger *ledger, const char *token_name, const char *ide
                          Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
 Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count,
                          Error *err) MUST_CHECK;
+/* Those of one database and kind that ended, canceled ones apart; newest first. Costs the same however many there are
+ * of others. */
+Status ledger_job_newest(Ledger *ledger, const char *database, LedgerJobKind kind, int limit, LedgerJob **items,
+                         size_t *count, Error *err) MUST_CHECK;
 /* What was asked for is kept as `request` from now on: texts that the job needed, and nobody needs after it. */
 Status ledger_job_forget(Ledger *ledger, const char *job_id, const json_t *request, Error *err) MUST_CHECK;
 /* A recovery job's report, an object. Kept apart, since it may be large. Of one database's plans and rehearsals only
@@ -316,6 +348,13 @@ Status ledger_export(Ledger *ledger, FILE *out, int64_t *rows, Error *err) MUST_
 Status ledger_import(Ledger *ledger, FILE *in, int64_t *rows, Error *err) MUST_CHECK;
 Status ledger_chain_verify(Ledger *ledger, int64_t *events, char tip[65],
                            Error *err) MUST_CHECK; /* ERR_CONFLICT names the first broken event */
+/* Bit by bit, for who must not wait for all of it: the next `limit` events. at: where it is; zeroed at the beginning,
+ * and again when it has come to the end of a whole chain. ERR_CONFLICT as above. */
+typedef struct LedgerWalk {
+  int64_t sequence;
+  char hash[65];
+} LedgerWalk;
+Status ledger_chain_step(Ledger *ledger, LedgerWalk *at, int limit, bool *end, Error *err) MUST_CHECK;
 void ledger_event_release(LedgerEvent *event);
 void ledger_event_list_free(LedgerEvent *items, size_t count);
 
@@ -383,6 +422,27 @@ Status ledger_fleet_version(Ledger *ledger, int64_t *version, Error *err) MUST_C
 Status ledger_fleet_get(Ledger *ledger, LedgerFleet *out, Error *err) MUST_CHECK;     /* the newest; ERR_NOT_FOUND */
 Status ledger_fleet_insert(Ledger *ledger, const LedgerFleet *fleet, Error *err) MUST_CHECK;
 void ledger_fleet_release(LedgerFleet *fleet);
+
+Status ledger_alert_put(Ledger *ledger, const LedgerAlert *alert, Error *err) MUST_CHECK; /* insert or update */
+Status ledger_alert_remove(Ledger *ledger, const char *key, Error *err) MUST_CHECK;       /* absent: fine */
+/* over: those that are resolved, too. Critical ones first, then the newest. */
+Status ledger_alert_list(Ledger *ledger, const char *scope, bool over, LedgerAlert **items, size_t *count,
+                         Error *err) MUST_CHECK;
+void ledger_alert_release(LedgerAlert *alert);
+void ledger_alert_list_free(LedgerAlert *items, size_t count);
+Status ledger_notification_put(Ledger *ledger, const LedgerNotification *row, Error *err) MUST_CHECK; /* or update */
+Status ledger_notification_remove(Ledger *ledger, const char *id, Error *err) MUST_CHECK;             /* absent: fine */
+Status ledger_notification_get(Ledger *ledger, const char *id, LedgerNotification *out,
+                               Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
+/* Those that are due, now or later, in the order in which they came to be; at most `limit` of them. */
+Status ledger_notification_due(Ledger *ledger, int limit, LedgerNotification **items, size_t *count,
+                               Error *err) MUST_CHECK;
+/* The last of the route that is no test and has ended; ERR_NOT_FOUND. */
+Status ledger_notification_last(Ledger *ledger, const char *route, LedgerNotification *out, Error *err) MUST_CHECK;
+void ledger_notification_release(LedgerNotification *row);
+void ledger_notification_list_free(LedgerNotification *items, size_t count);
+/* What was over before that time goes: alerts and notifications. */
+Status ledger_alerts_trim(Ledger *ledger, int64_t before_us, Error *err) MUST_CHECK;
 
 Status ledger_schedule_put(Ledger *ledger, const LedgerSchedule *row, Error *err) MUST_CHECK; /* insert or update */
 /* From the slot that was the last: ERR_CONFLICT if it is not (any more), or the schedule is another or gone. */

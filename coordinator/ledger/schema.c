@@ -298,6 +298,39 @@ static const char migration_0012[] = "CREATE TABLE session ("
                                      ") STRICT;"
                                      "CREATE INDEX session_token ON session (token_hash);";
 
+/* Alerts, and what is still to be told of them. */
+static const char migration_0013[] =
+    "CREATE TABLE alert ("
+    "  key TEXT PRIMARY KEY,"
+    "  id TEXT NOT NULL,"
+    "  condition TEXT NOT NULL,"
+    "  subject TEXT NOT NULL,"
+    "  database TEXT,"
+    "  severity TEXT NOT NULL CHECK (severity IN ('critical', 'warning')),"
+    "  state TEXT NOT NULL CHECK (state IN ('pending', 'firing', 'resolved')),"
+    "  since_us INTEGER NOT NULL,"
+    "  fired_us INTEGER NOT NULL,"
+    "  notified_us INTEGER NOT NULL,"
+    "  resolved_us INTEGER NOT NULL,"
+    "  summary TEXT NOT NULL,"
+    "  remedy TEXT NOT NULL,"
+    "  routes TEXT"
+    ") STRICT;"
+    "CREATE TABLE notification ("
+    "  id TEXT PRIMARY KEY,"
+    "  route TEXT NOT NULL,"
+    "  state TEXT NOT NULL CHECK (state IN ('due', 'sent', 'failed')),"
+    "  test INTEGER NOT NULL,"
+    "  attempts INTEGER NOT NULL,"
+    "  created_us INTEGER NOT NULL,"
+    "  not_before_us INTEGER NOT NULL,"
+    "  ended_us INTEGER NOT NULL,"
+    "  alerts TEXT NOT NULL,"
+    "  error TEXT"
+    ") STRICT;"
+    "CREATE INDEX notification_due ON notification (created_us, id) WHERE state = 'due';"
+    "CREATE INDEX notification_route ON notification (route, ended_us);";
+
 static const struct Migration {
   const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
 } migrations[] = {
@@ -313,6 +346,7 @@ static const struct Migration {
     BOTH(migration_0010),
     BOTH(migration_0011),
     BOTH(migration_0012),
+    BOTH(migration_0013),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

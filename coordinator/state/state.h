@@ -1,7 +1,7 @@
 /*
- * The life of a checkpoint, of a job and of an agent: one table each, one function that walks it. Nothing else assigns
- * a state. The tables are in checkpoint_state.c, job_state.c and agent_state.c; tests/unit/coordinator/state checks the
- * tables themselves.
+ * The life of a checkpoint, of a job, of an agent, of an alert and of a notification: one table each, one function that
+ * walks it. Nothing else assigns a state. The tables are in checkpoint_state.c, job_state.c, agent_state.c and
+ * alert_state.c; tests/unit/coordinator/state checks the tables themselves.
  */
 #ifndef PGSEAL_COORDINATOR_STATE_STATE_H
 #define PGSEAL_COORDINATOR_STATE_STATE_H
@@ -80,6 +80,34 @@ typedef enum AgentEvent {
   AGENT_EVENT_COUNT
 } AgentEvent;
 
+/* One condition of one subject (coordinator/alerts). */
+typedef enum AlertState {
+  ALERT_PENDING, /* it holds, but not for long enough: nobody was told */
+  ALERT_FIRING,
+  ALERT_RESOLVED, /* it is over */
+  ALERT_STATE_COUNT
+} AlertState;
+typedef enum AlertEvent {
+  ALERT_EVENT_RIPE, /* it has held for long enough */
+  ALERT_EVENT_OVER,
+  ALERT_EVENT_HOLDS, /* again */
+  ALERT_EVENT_COUNT
+} AlertEvent;
+
+/* One message for one route. */
+typedef enum NotificationState {
+  NOTIFICATION_DUE,
+  NOTIFICATION_SENT,   /* the receiver has it */
+  NOTIFICATION_FAILED, /* it was given up */
+  NOTIFICATION_STATE_COUNT
+} NotificationState;
+typedef enum NotificationEvent {
+  NOTIFICATION_EVENT_ACCEPTED,
+  NOTIFICATION_EVENT_RETRY, /* it did not get there: later */
+  NOTIFICATION_EVENT_GIVE_UP,
+  NOTIFICATION_EVENT_COUNT
+} NotificationEvent;
+
 typedef struct CheckpointTransition {
   CheckpointState from;
   CheckpointEvent event;
@@ -95,12 +123,26 @@ typedef struct AgentTransition {
   AgentEvent event;
   AgentState to;
 } AgentTransition;
+typedef struct AlertTransition {
+  AlertState from;
+  AlertEvent event;
+  AlertState to;
+} AlertTransition;
+typedef struct NotificationTransition {
+  NotificationState from;
+  NotificationEvent event;
+  NotificationState to;
+} NotificationTransition;
 extern const CheckpointTransition checkpoint_transitions[];
 extern const size_t checkpoint_transition_count;
 extern const JobTransition job_transitions[];
 extern const size_t job_transition_count;
 extern const AgentTransition agent_transitions[];
 extern const size_t agent_transition_count;
+extern const AlertTransition alert_transitions[];
+extern const size_t alert_transition_count;
+extern const NotificationTransition notification_transitions[];
+extern const size_t notification_transition_count;
 
 /*
  * Checkpoint, in words (the table in checkpoint_state.c is the truth):
@@ -127,5 +169,11 @@ bool checkpoint_state_from_name(const char *name, CheckpointState *state);
 bool job_state_from_name(const char *name, JobState *state);
 const char *agent_state_name(AgentState state);
 bool agent_state_from_name(const char *name, AgentState *state);
+bool alert_walk(AlertState *state, AlertEvent event);
+bool notification_walk(NotificationState *state, NotificationEvent event);
+const char *alert_state_name(AlertState state); /* "pending", "firing", "resolved" */
+bool alert_state_from_name(const char *name, AlertState *state);
+const char *notification_state_name(NotificationState state); /* "due", "sent", "failed" */
+bool notification_state_from_name(const char *name, NotificationState *state);
 
 #endif

@@ -25,6 +25,7 @@ typedef struct Server {
   Api *api;
   Overview *overview;
   Metrics *metrics;
+  Alerts *alerts;
   char http[32], token_file[96];
 } Server;
 
@@ -65,15 +66,20 @@ static inline void server_open(Server *s) {
   api_show_overview(s->api, s->overview);
   s->metrics = metrics_open(s->f->dispatch, s->f->ledger, s->overview);
   api_show_metrics(s->api, s->metrics);
+  const AlertsParts parts = {&s->loop, &s->f->config, s->f->dispatch, s->f->ledger, s->overview, NULL};
+  OK(alerts_open(&parts, &s->alerts, &s->f->err));
+  api_show_alerts(s->api, s->alerts);
 }
 
 static inline void server_close(Server *s) {
   if (!s->api)
     return;
   api_close(s->api);
+  alerts_stop(s->alerts);
   s->api = NULL;
   uv_run(&s->loop, UV_RUN_DEFAULT);
   metrics_close(s->metrics);
+  alerts_close(s->alerts);
   overview_close(s->overview);
   assert_int_equal(uv_loop_close(&s->loop), 0);
 }

@@ -59,6 +59,13 @@ static char *of_coordinator(void *user, const char *key) {
                  {"http_limits.requests_per_second", c->http_requests_per_second},
                  {"http_limits.failures_per_minute", c->http_failures_per_minute},
                  {"bus_tls.agent_certificate_seconds", c->agent_certificate_seconds},
+                 {"alerts.group_seconds", c->alerts.group_seconds},
+                 {"alerts.repeat_hours", c->alerts.repeat_hours},
+                 {"alerts.agent_lost_seconds", c->alerts.agent_lost_seconds},
+                 {"alerts.errored_times", c->alerts.errored_times},
+                 {"alerts.fallen_percent", c->alerts.fallen_percent},
+                 {"alerts.slower_percent", c->alerts.slower_percent},
+                 {"alerts.routes[].every_seconds", c->alerts.routes[0].every_seconds},
                  {"dispatch.lease_seconds", c->lease_seconds},
                  {"dispatch.poll_seconds", c->poll_seconds},
                  {"dispatch.max_attempts", c->max_attempts},
@@ -72,6 +79,7 @@ static char *of_coordinator(void *user, const char *key) {
                {"bus", c->bus},
                {"ledger", name_of(c->ledger)},
                {"admin_token_file", name_of(c->admin_token_file)},
+               {"alerts.routes[].unencrypted", c->alerts.routes[0].unencrypted ? "true" : "false"},
                {"log.level", c->log_level},
                {"log.format", c->log_format},
                {"databases[].restore_approval", d->restore_approval ? "true" : "false"},
@@ -90,7 +98,8 @@ static void test_coordinator(void **state) {
       .name = "coordinator.yaml",
       .schema = &coordinator_config_schema,
       .base =
-          "{\"bus_tls\": {\"ca\": \"x\", \"certificate\": \"x\", \"key\": \"x\"}, \"databases\": [{\"name\": \"a\","
+          "{\"alerts\": {\"routes\": [{\"name\": \"r\", \"type\": \"ping\", \"url\": \"https://a/\"}]},"
+          " \"bus_tls\": {\"ca\": \"x\", \"certificate\": \"x\", \"key\": \"x\"}, \"databases\": [{\"name\": \"a\","
           " \"assertions\": [{\"name\": \"n\", \"sql\": \"s\"}], \"lock\": {\"mode\": \"governance\", \"days\": 7}}],"
           " \"agents\": [{\"name\": \"x\", \"public_key\": \"a.pub\", \"capabilities\": [\"dump\"]}],"
           " \"former_agents\": [{\"name\": \"x\", \"public_key\": \"a.pub\", \"capabilities\": [\"dump\"]}]}",

@@ -180,14 +180,15 @@ static void test_dead_policies_and_databases_without_any(void **state) {
                              "  - match:\n"
                              "      names: [nobody-*]\n"
                              "    name: dead\n"
-                             "  - {name: some, match: {names: ['*-1', wiki]}}\n"
+                             "  - {name: some, match: {names: ['*-1', wiki]}, alerts: [pager]}\n"
                              "databases:\n"
                              "  - name: wiki\n"
                              "  - owner: x\n"
                              "    name: lonely\n";
   JSON *notes = NULL;
   FLEET *fleet = make(text, &notes);
-  assert_int_equal(json_array_size(notes), 3);
+  assert_int_equal(json_array_size(notes), 4);
+  assert_true(noted(notes, 5, "policy some names the alert route pager, which coordinator.yaml does not have"));
   assert_true(noted(notes, 4, "policy dead matches no database"));
   assert_true(noted(notes, 9, "no policy matches database lonely"));
   assert_true(noted(notes, 0, "no policy matches database listed-2, which is in coordinator.yaml"));

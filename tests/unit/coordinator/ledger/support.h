@@ -43,7 +43,9 @@ static inline bool raw(Fixture *f, const char *sql) {
 }
 
 /* For tests that make a ledger of an earlier schema of one of this. */
-#define UNDO_10 "DROP TABLE schedule; DROP INDEX job_open_database; ALTER TABLE job DROP COLUMN priority;"
+#define UNDO_10                                                                                                        \
+  "DROP TABLE alert; DROP TABLE notification; DROP TABLE session;"                                                     \
+  "DROP TABLE schedule; DROP INDEX job_open_database; ALTER TABLE job DROP COLUMN priority;"
 #define UNDO_9                                                                                                         \
   "DROP TABLE coordinator; DROP TABLE hold; ALTER TABLE checkpoint DROP COLUMN pinned_us; ALTER TABLE checkpoint "     \
   "DROP COLUMN pruning_us;"                                                                                            \

@@ -40,6 +40,18 @@ static void fill(Fixture *f) {
   OK(ledger_token_insert(f->ledger, &token, &f->err));
   LedgerAgent agent = {.name = (char *)"a", .detail = detail};
   OK(ledger_agent_put(f->ledger, &agent, &f->err));
+  LedgerAlert alert = {.key = (char *)"x/shop",
+                       .id = (char *)"1",
+                       .condition = (char *)"x",
+                       .subject = (char *)"shop",
+                       .severity = (char *)"warning",
+                       .summary = (char *)"",
+                       .remedy = (char *)""};
+  OK(ledger_alert_put(f->ledger, &alert, &f->err));
+  json_t *alerts = json_array();
+  LedgerNotification message = {.id = (char *)"1", .route = (char *)"r", .alerts = alerts};
+  OK(ledger_notification_put(f->ledger, &message, &f->err));
+  json_decref(alerts);
   json_decref(detail);
   json_decref(request);
 }

@@ -74,6 +74,7 @@ static const Told told[] = {
     {9, "SELECT reason FROM hold WHERE name = 'joined'", "maintenance\n"},
     {10, "SELECT spec FROM schedule WHERE database = 'shop'", "0 3 * * *\n"},
     {11, "SELECT agents FROM coordinator WHERE beat = 7", "[\"joined\"]\n"},
+    {12, "SELECT hash FROM session WHERE seen_us = 6", "5e5510\n"},
     {9, "SELECT tag FROM checkpoint WHERE pinned_us = 9", "pre-deploy-1\n"},
 };
 

@@ -115,6 +115,34 @@ static void test_agent_table(void **state) {
   }
 }
 
+static void test_alert_tables(void **state) {
+  (void)state;
+  Edge edges[16] = {0};
+  const bool over[ALERT_STATE_COUNT] = {[ALERT_RESOLVED] = true};
+  const bool ended[NOTIFICATION_STATE_COUNT] = {[NOTIFICATION_SENT] = true, [NOTIFICATION_FAILED] = true};
+  for (size_t i = 0; i < alert_transition_count; i++) {
+    const AlertTransition *t = &alert_transitions[i];
+    edges[i] = (Edge){(int)t->from, (int)t->event, (int)t->to};
+    assert_true(t->to != ALERT_FIRING || t->from == ALERT_PENDING); /* it always had to hold for long enough */
+  }
+  check_table(edges, alert_transition_count, ALERT_STATE_COUNT, ALERT_EVENT_COUNT, over);
+  for (size_t i = 0; i < notification_transition_count; i++) {
+    const NotificationTransition *t = &notification_transitions[i];
+    edges[i] = (Edge){(int)t->from, (int)t->event, (int)t->to};
+    assert_false(ended[t->from]); /* what was sent is not sent again */
+    assert_true(t->to != NOTIFICATION_SENT || t->event == NOTIFICATION_EVENT_ACCEPTED);
+  }
+  check_table(edges, notification_transition_count, NOTIFICATION_STATE_COUNT, NOTIFICATION_EVENT_COUNT, ended);
+  for (int i = 0; i < ALERT_STATE_COUNT; i++) {
+    AlertState named;
+    assert_true(alert_state_from_name(alert_state_name((AlertState)i), &named) && (int)named == i);
+  }
+  for (int i = 0; i < NOTIFICATION_STATE_COUNT; i++) {
+    NotificationState named;
+    assert_true(notification_state_from_name(notification_state_name((NotificationState)i), &named) && (int)named == i);
+  }
+}
+
 /* Invariant 1, as far as a table can hold it: sealed is entered by DRILL_PROVEN alone, and only from drilling. */
 static void test_only_a_proof_seals(void **state) {
   (void)state;
@@ -197,6 +225,7 @@ int main(void) {
       cmocka_unit_test(test_checkpoint_table),
       cmocka_unit_test(test_job_table),
       cmocka_unit_test(test_agent_table),
+      cmocka_unit_test(test_alert_tables),
       cmocka_unit_test(test_only_a_proof_seals),
       cmocka_unit_test(test_sealed_only_leaves_by_failing),
       cmocka_unit_test(test_drilled_anew),

@@ -1,0 +1,69 @@
+/*
+ * Alerts (docs/alerts.md): what is wrong with the fleet, told to those whom its policies name, until it is over.
+ *
+ *   facts (collect) -> conditions -> alerts -> outbox -> sender -> a receiver
+ *
+ * Conditions are pure functions of facts (conditions.h). An alert is one condition of one subject: a database, an
+ * agent, a token, or the coordinator. Its life, by the table in coordinator/state:
+ *
+ *   (none) --holds--> pending --has held for long enough--> firing --over--> resolved --holds again--> pending
+ *                        '---over--> resolved (nobody was told; its row goes)
+ *
+ * A notification is one message for one route, about what happened to one or more alerts:
+ *
+ *   due --answered 2xx--> sent          due --refused, or not reached--> due, later: 1 s, 2 s, 4 s ... 5 min, with
+ *    '--given up--> failed              jitter, or when the receiver's Retry-After says
+ *
+ * Nothing is lost over a restart: an alert's step and the notifications that it makes are one transaction of the
+ * ledger. Until a message is tried for the first time, what happens to more alerts of its route is added to it
+ * (`group_seconds`); from then on it stays as it is, with its id: what is sent again is the same message. Where the
+ * receiver answered 2xx, it is not sent again; a coordinator that dies between that answer and its record sends it once
+ * more, with the same id. Messages of one route go one after the other, in order. One is given up when it is
+ * ALERTS_GIVE_UP_SECONDS old, when the receiver says five times that it is the message that is wrong (400, 413, 415,
+ * 422), or when more than ALERTS_WAITING_LIMIT wait for its route: then the oldest.
+ *
+ * Routes are coordinator.yaml's alone (settings.h), so that nobody who may apply a fleet.yaml can make the coordinator
+ * ask any address; redirects are not followed. Their secrets are in files, read whenever something is sent.
+ *
+ * Of several coordinators on one ledger the one that leads does all of this. Loop thread only; what waits for the
+ * network is a thread of its own (sender.h).
+ */
+#ifndef PGSEAL_COORDINATOR_ALERTS_ALERTS_H
+#define PGSEAL_COORDINATOR_ALERTS_ALERTS_H
+
+#include <uv.h>
+
+#include "coordinator/overview/overview.h"
+
+enum {
+  ALERTS_GIVE_UP_SECONDS = 3 * 86400,
+  ALERTS_WAITING_LIMIT = 500,
+  ALERTS_KEPT_DAYS = 90 /* alerts that are over, and messages that were sent */
+};
+
+typedef struct Alerts Alerts;
+
+typedef struct AlertsParts { /* all of them outlive the Alerts */
+  uv_loop_t *loop;
+  const CoordinatorConfig *config;
+  Dispatch *dispatch;
+  Ledger *ledger;
+  Overview *overview;
+  Schedule *schedule; /* or NULL */
+} AlertsParts;
+Status alerts_open(const AlertsParts *parts, Alerts **out, Error *err) MUST_CHECK;
+/* Every second; of several coordinators, the one that leads. */
+void alerts_tick(Alerts *alerts);
+void alerts_stop(Alerts *alerts);  /* sends nothing more; the loop is free of it soon after */
+void alerts_close(Alerts *alerts); /* after the loop has ended; NULL is fine */
+
+/* What the API shows (docs/openapi.yaml): {"alerts", "counts", "routes"}. scope: as in ledger.h, or NULL: all. over:
+ * also what is resolved. ERR_... of the ledger. *out: new reference. */
+Status alerts_show(Alerts *alerts, const char *scope, bool over, json_t **out, Error *err) MUST_CHECK;
+/* Sends a test message by this route, once. ERR_NOT_FOUND: there is no such route. ERR_UNAVAILABLE: another coordinator
+ * leads. *id: of the notification; new string. */
+Status alerts_test(Alerts *alerts, const char *route, const char *actor, char **id, Error *err) MUST_CHECK;
+/* One notification: {"id", "route", "state", "attempts", "error", ...}. ERR_NOT_FOUND. *out: new reference. */
+Status alerts_notification(Alerts *alerts, const char *id, json_t **out, Error *err) MUST_CHECK;
+
+#endif

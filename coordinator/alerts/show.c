@@ -1,0 +1,120 @@
+/* What the API shows of alerts: from the ledger, so that every coordinator can. No secret, and no address, is in it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/cleanup.h"
+#include "common/base/clock.h"
+#include "coordinator/alerts/internal.h"
+
+enum { SHOWN_WAITING = 5000 };
+
+static json_t *time_of(int64_t wall_us) {
+  char text[CLOCK_TEXT_SIZE];
+  return wall_us ? json_string(clock_format(wall_us, text)) : json_null();
+}
+
+static json_t *show_alert(const LedgerAlert *row) {
+  return json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:O?}", "id", row->id, "condition",
+                   row->condition, "subject", row->subject, "database", row->database, "severity", row->severity,
+                   "state", alert_state_name(row->state), "since", time_of(row->since_us), "fired_at",
+                   time_of(row->fired_us), "resolved_at", time_of(row->resolved_us), "summary", row->summary, "remedy",
+                   row->remedy, "routes", row->routes);
+}
+
+/* ---- routes ---- */
+
+static json_t *show_ping(const Alerts *alerts, const AlertRoute *route, const RouteNow *now) {
+  return json_pack("{s:s, s:s, s:i, s:o, s:o}", "name", route->name, "type", route_kind_name(route->kind), "waiting", 0,
+                   "sent_at", time_of(now->ping_ended_us), "error",
+                   alerts->leads && now->ping_error[0] ? json_string(now->ping_error) : json_null());
+}
+
+static Status show_route(const Alerts *alerts, const AlertRoute *route, const LedgerNotification *waiting, size_t count,
+                         json_t *list, Error *err) {
+  CLEANUP(ledger_notification_release) LedgerNotification last = {0};
+  const char *problem = NULL;
+  size_t number = 0;
+  Error cause;
+  Status status = ledger_notification_last(alerts->ledger, route->name, &last, &cause);
+  if (status != STATUS_OK && status != ERR_NOT_FOUND) {
+    *err = cause;
+    return status;
+  }
+  for (size_t i = 0; i < count; i++) {
+    if (waiting[i].test || strcmp(waiting[i].route, route->name) != 0)
+      continue;
+    problem = problem ? problem : waiting[i].error;
+    number++;
+  }
+  json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:o, s:s?}", "name", route->name, "type",
+                                        route_kind_name(route->kind), "waiting", (json_int_t)number, "sent_at",
+                                        time_of(last.state == NOTIFICATION_SENT ? last.ended_us : 0), "error",
+                                        problem                             ? problem
+                                        : last.state == NOTIFICATION_FAILED ? last.error
+                                                                            : NULL));
+  return STATUS_OK;
+}
+
+static Status show_routes(const Alerts *alerts, json_t **out, Error *err) {
+  LedgerNotification *waiting = NULL;
+  size_t count = 0;
+  Status status = ledger_notification_due(alerts->ledger, SHOWN_WAITING, &waiting, &count, err);
+  if (status != STATUS_OK)
+    return status;
+  json_t *list = json_array();
+  for (size_t i = 0; status == STATUS_OK && i < alerts->settings->route_count; i++) {
+    const AlertRoute *route = &alerts->settings->routes[i];
+    if (route->kind == ROUTE_PING)
+      json_array_append_new(list, show_ping(alerts, route, &alerts->routes[i]));
+    else
+      status = show_route(alerts, route, waiting, count, list, err);
+  }
+  ledger_notification_list_free(waiting, count);
+  if (status == STATUS_OK)
+    *out = list;
+  else
+    json_decref(list);
+  return status;
+}
+
+/* ---- all of it ---- */
+
+static json_t *count_of(const LedgerAlert *rows, size_t count) {
+  json_int_t firing = 0, pending = 0, critical = 0;
+  for (size_t i = 0; i < count; i++) {
+    firing += rows[i].state == ALERT_FIRING;
+    pending += rows[i].state == ALERT_PENDING;
+    critical += rows[i].state == ALERT_FIRING && strcmp(rows[i].severity, "critical") == 0;
+  }
+  return json_pack("{s:I, s:I, s:I}", "firing", firing, "critical", critical, "pending", pending);
+}
+
+Status alerts_show(Alerts *alerts, const char *scope, bool over, json_t **out, Error *err) {
+  LedgerAlert *rows = NULL;
+  size_t count = 0;
+  json_t *routes = NULL;
+  Status status = ledger_alert_list(alerts->ledger, scope, over, &rows, &count, err);
+  if (status == STATUS_OK && !scope) /* routes are no one database's */
+    status = show_routes(alerts, &routes, err);
+  if (status == STATUS_OK) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+      json_array_append_new(list, show_alert(&rows[i]));
+    *out = json_pack("{s:o, s:o, s:o}", "alerts", list, "counts", count_of(rows, count), "routes",
+                     routes ? routes : json_array());
+  }
+  ledger_alert_list_free(rows, count);
+  return status;
+}
+
+Status alerts_notification(Alerts *alerts, const char *id, json_t **out, Error *err) {
+  CLEANUP(ledger_notification_release) LedgerNotification row = {0};
+  Status status = ledger_notification_get(alerts->ledger, id, &row, err);
+  if (status != STATUS_OK)
+    return status;
+  *out =
+      json_pack("{s:s, s:s, s:s, s:b, s:i, s:o, s:o, s:s?, s:O?}", "id", row.id, "route", row.route, "state",
+                notification_state_name(row.state), "test", row.test, "attempts", row.attempts, "created_at",
+                time_of(row.created_us), "ended_at", time_of(row.ended_us), "error", row.error, "alerts", row.alerts);
+  return STATUS_OK;
+}

@@ -1,0 +1,260 @@
+/* Alerts, and the messages about them that are to be sent. */
+#include "coordinator/ledger/db.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+#define ALERT                                                                                                          \
+  "key, id, condition, subject, database, severity, state, since_us, fired_us, notified_us, resolved_us, summary, "    \
+  "remedy, routes"
+#define NOTIFICATION "id, route, state, test, attempts, created_us, not_before_us, ended_us, alerts, error"
+
+/* ---- alerts ---- */
+
+Status ledger_alert_put(Ledger *ledger, const LedgerAlert *alert, Error *err) {
+  STATEMENT(s);
+  static const char sql[] =
+      "INSERT INTO alert (" ALERT ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+      "id = excluded.id, severity = excluded.severity, state = excluded.state, since_us = excluded.since_us, "
+      "fired_us = excluded.fired_us, notified_us = excluded.notified_us, resolved_us = excluded.resolved_us, "
+      "summary = excluded.summary, remedy = excluded.remedy, routes = excluded.routes";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, alert->key);
+  db_bind_text(s, &at, alert->id);
+  db_bind_text(s, &at, alert->condition);
+  db_bind_text(s, &at, alert->subject);
+  db_bind_text(s, &at, alert->database);
+  db_bind_text(s, &at, alert->severity);
+  db_bind_text(s, &at, alert_state_name(alert->state));
+  db_bind_integer(s, &at, alert->since_us);
+  db_bind_integer(s, &at, alert->fired_us);
+  db_bind_integer(s, &at, alert->notified_us);
+  db_bind_integer(s, &at, alert->resolved_us);
+  db_bind_text(s, &at, alert->summary);
+  db_bind_text(s, &at, alert->remedy);
+  db_bind_json(s, &at, alert->routes);
+  return db_change(ledger, s, "alert", alert->key, err);
+}
+
+static void read_alert(DbStatement *s, LedgerAlert *out) {
+  int at = 0;
+  LedgerAlert alert = {0};
+  alert.key = db_read_text(s, &at);
+  alert.id = db_read_text(s, &at);
+  alert.condition = db_read_text(s, &at);
+  alert.subject = db_read_text(s, &at);
+  alert.database = db_read_text(s, &at);
+  alert.severity = db_read_text(s, &at);
+  CLEANUP_FREE char *state = db_read_text(s, &at);
+  if (!state || !alert_state_from_name(state, &alert.state))
+    alert.state = ALERT_RESOLVED; /* the table's CHECK does not let it be */
+  alert.since_us = db_read_integer(s, &at);
+  alert.fired_us = db_read_integer(s, &at);
+  alert.notified_us = db_read_integer(s, &at);
+  alert.resolved_us = db_read_integer(s, &at);
+  alert.summary = db_read_text(s, &at);
+  alert.remedy = db_read_text(s, &at);
+  alert.routes = db_read_json(s, &at);
+  *out = alert;
+}
+
+Status ledger_alert_list(Ledger *ledger, const char *scope, bool over, LedgerAlert **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT " ALERT " FROM alert WHERE in_scope(database, ?1) AND (?2 = 1 OR state <> "
+                            "'resolved') ORDER BY severity, since_us DESC, key";
+  Status status = db_statement(ledger, sql, &s, err);
+  LedgerAlert *list = NULL;
+  size_t used = 0;
+  if (status == STATUS_OK) {
+    int at = 1;
+    db_bind_text(s, &at, scope);
+    db_bind_integer(s, &at, over);
+  }
+  for (bool row = true; status == STATUS_OK;) {
+    status = db_step(ledger, s, &row, err);
+    if (status != STATUS_OK || !row)
+      break;
+    LedgerAlert next;
+    read_alert(s, &next);
+    ARRAY_PUSH(list, used, next);
+  }
+  if (status != STATUS_OK) {
+    ledger_alert_list_free(list, used);
+    return status;
+  }
+  *items = list;
+  *count = used;
+  return STATUS_OK;
+}
+
+void ledger_alert_release(LedgerAlert *alert) {
+  char *texts[] = {alert->key,      alert->id,       alert->condition, alert->subject,
+                   alert->database, alert->severity, alert->summary,   alert->remedy};
+  for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+    free(texts[i]);
+  json_decref(alert->routes);
+  memset(alert, 0, sizeof *alert);
+}
+
+void ledger_alert_list_free(LedgerAlert *items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    ledger_alert_release(&items[i]);
+  free(items);
+}
+
+static Status run_with_text(Ledger *ledger, const char *sql, const char *text, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, sql, &s, err);
+  int at = 1;
+  bool row;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, text);
+  return db_step(ledger, s, &row, err);
+}
+
+Status ledger_alert_remove(Ledger *ledger, const char *key, Error *err) {
+  return run_with_text(ledger, "DELETE FROM alert WHERE key = ?", key, err);
+}
+
+/* ---- notifications ---- */
+
+Status ledger_notification_put(Ledger *ledger, const LedgerNotification *row, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "INSERT INTO notification (" NOTIFICATION ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, "
+                            "not_before_us = excluded.not_before_us, ended_us = excluded.ended_us, "
+                            "alerts = excluded.alerts, error = excluded.error";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, row->id);
+  db_bind_text(s, &at, row->route);
+  db_bind_text(s, &at, notification_state_name(row->state));
+  db_bind_integer(s, &at, row->test);
+  db_bind_integer(s, &at, row->attempts);
+  db_bind_integer(s, &at, row->created_us);
+  db_bind_integer(s, &at, row->not_before_us);
+  db_bind_integer(s, &at, row->ended_us);
+  db_bind_json(s, &at, row->alerts);
+  db_bind_text(s, &at, row->error);
+  return db_change(ledger, s, "notification", row->id, err);
+}
+
+static void read_notification(DbStatement *s, LedgerNotification *out) {
+  int at = 0;
+  LedgerNotification row = {0};
+  row.id = db_read_text(s, &at);
+  row.route = db_read_text(s, &at);
+  CLEANUP_FREE char *state = db_read_text(s, &at);
+  if (!state || !notification_state_from_name(state, &row.state))
+    row.state = NOTIFICATION_FAILED; /* the table's CHECK does not let it be */
+  row.test = db_read_integer(s, &at) != 0;
+  row.attempts = (int)db_read_integer(s, &at);
+  row.created_us = db_read_integer(s, &at);
+  row.not_before_us = db_read_integer(s, &at);
+  row.ended_us = db_read_integer(s, &at);
+  row.alerts = db_read_json(s, &at);
+  row.error = db_read_text(s, &at);
+  *out = row;
+}
+
+static Status read_one(Ledger *ledger, const char *sql, const char *text, const char *what, LedgerNotification *out,
+                       Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, sql, &s, err);
+  int at = 1;
+  bool row = false;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, text);
+  status = db_step(ledger, s, &row, err);
+  if (status == STATUS_OK && !row)
+    return error_set(err, ERR_NOT_FOUND, "there is no notification %s %s", what, text);
+  if (status == STATUS_OK)
+    read_notification(s, out);
+  return status;
+}
+
+Status ledger_notification_get(Ledger *ledger, const char *id, LedgerNotification *out, Error *err) {
+  static const char sql[] = "SELECT " NOTIFICATION " FROM notification WHERE id = ?";
+  return read_one(ledger, sql, id, "with the id", out, err);
+}
+
+Status ledger_notification_last(Ledger *ledger, const char *route, LedgerNotification *out, Error *err) {
+  static const char sql[] = "SELECT " NOTIFICATION " FROM notification WHERE route = ? AND ended_us > 0 AND test = 0 "
+                            "ORDER BY ended_us DESC, id DESC LIMIT 1";
+  return read_one(ledger, sql, route, "that has ended, of the route", out, err);
+}
+
+Status ledger_notification_due(Ledger *ledger, int limit, LedgerNotification **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] =
+      "SELECT " NOTIFICATION " FROM notification WHERE state = 'due' ORDER BY created_us, id LIMIT ?";
+  Status status = db_statement(ledger, sql, &s, err);
+  LedgerNotification *list = NULL;
+  size_t used = 0;
+  if (status == STATUS_OK) {
+    int at = 1;
+    db_bind_integer(s, &at, limit);
+  }
+  for (bool row = true; status == STATUS_OK;) {
+    status = db_step(ledger, s, &row, err);
+    if (status != STATUS_OK || !row)
+      break;
+    LedgerNotification next;
+    read_notification(s, &next);
+    ARRAY_PUSH(list, used, next);
+  }
+  if (status != STATUS_OK) {
+    ledger_notification_list_free(list, used);
+    return status;
+  }
+  *items = list;
+  *count = used;
+  return STATUS_OK;
+}
+
+void ledger_notification_release(LedgerNotification *row) {
+  free(row->id);
+  free(row->route);
+  free(row->error);
+  json_decref(row->alerts);
+  memset(row, 0, sizeof *row);
+}
+
+void ledger_notification_list_free(LedgerNotification *items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    ledger_notification_release(&items[i]);
+  free(items);
+}
+
+Status ledger_notification_remove(Ledger *ledger, const char *id, Error *err) {
+  return run_with_text(ledger, "DELETE FROM notification WHERE id = ?", id, err);
+}
+
+/* ---- what is over ---- */
+
+static Status trim(Ledger *ledger, const char *sql, int64_t before_us, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, sql, &s, err);
+  int at = 1;
+  bool row;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_integer(s, &at, before_us);
+  return db_step(ledger, s, &row, err);
+}
+
+Status ledger_alerts_trim(Ledger *ledger, int64_t before_us, Error *err) {
+  Status status = trim(ledger, "DELETE FROM alert WHERE state = 'resolved' AND resolved_us < ?", before_us, err);
+  if (status != STATUS_OK)
+    return status;
+  return trim(ledger, "DELETE FROM notification WHERE state <> 'due' AND ended_us < ?", before_us, err);
+}

@@ -1,0 +1,181 @@
+"""Alerts: to receivers that are away at first, over a coordinator that is killed in between, exactly once."""
+import base64
+import email
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from support.certificates import Certificates
+from support.shell import free_port, wait_for
+
+KEY = "a-key-of-the-test-0123456789"
+
+
+class Hook:
+    """A receiver of HTTP; not there until start()."""
+
+    def __init__(self):
+        self.port, self.got, self.server = free_port(), [], None
+
+    def start(self):
+        got = self.got
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                got.append((self.path, dict(self.headers), self.rfile.read(int(self.headers.get("Content-Length", 0)))))
+                self.send_response(202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_GET = do_POST
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+
+    def at(self, path):
+        return [g for g in self.got if g[0] == path]
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+class Mail(socketserver.ThreadingTCPServer):
+    """As much of SMTP (RFC 5321) as takes a message."""
+    allow_reuse_address = daemon_threads = True
+
+    class Session(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(b"220 here\r\n")
+            for line in self.rfile:
+                word = line.split()[0].upper() if line.split() else b""
+                if word == b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    self.server.got.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+                self.wfile.write(b"250 ok\r\n")
+                if word == b"QUIT":
+                    return
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Mail.Session)
+        self.got, self.port = [], self.server_address[1]
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+
+
+def route(stack, name):
+    return next(r for r in stack.api("GET", "/api/v1/alerts")[1]["routes"] if r["name"] == name)
+
+
+def signed(headers, body):
+    text = headers["X-Pgseal-Timestamp"].encode() + b"." + body
+    assert abs(int(headers["X-Pgseal-Timestamp"]) - time.time()) < 60
+    return hmac.compare_digest(headers["X-Pgseal-Signature"], "v1=" + hmac.new(KEY.encode(), text, hashlib.sha256).hexdigest())
+
+
+def alerts_of(hook, mail):
+    return {"group_seconds": 0, "errored_times": 1, "default": ["hook", "chat", "mail"], "link": "https://pgseal.example.com/", "routes": [
+        {"name": "hook", "type": "webhook", "url": hook.url("/hook"), "key_file": "hook.key"},
+        {"name": "chat", "type": "slack", "url_file": "chat.url"},
+        {"name": "pager", "type": "pagerduty", "url": hook.url("/pager"), "key_file": "hook.key"},
+        {"name": "mail", "type": "email", "url": f"smtp://127.0.0.1:{mail}", "unencrypted": True,
+         "from": "pgseal@example.com", "to": ["dba@example.com"]},
+        {"name": "watchdog", "type": "ping", "url": hook.url("/alive"), "every_seconds": 1}]}
+
+
+def test_once_and_signed(make_stack):
+    hook, mail = Hook(), Mail()
+    stack = make_stack({"shop": "dbname=nowhere"}, agents=(), agent_wait_seconds=1, alerts=alerts_of(hook, mail.port), start=False)
+    (stack.dir / "hook.key").write_text(KEY + "\n")
+    (stack.dir / "chat.url").write_text(hook.url("/T0KEN") + "\n")
+    stack.start_coordinator()
+    checkpoint = stack.request("shop", "nightly")
+    away = stack.cli("alert", "test", "hook", check=False)
+    assert away.returncode == 4 and "did not get there by route hook: Couldn't connect" in away.stderr, away.stderr
+    (stack.dir / "fleet.yaml").write_text("policies: [{name: p, match: {names: [shop]}, alerts: [hook, chat, mail, nobody, watchdog]}]\n")
+    applied = stack.cli("apply", "-f", stack.dir / "fleet.yaml")
+    assert "the alert route nobody, which coordinator.yaml does not have" in applied.stdout + applied.stderr
+    assert "watchdog is a ping" in applied.stdout + applied.stderr
+    wait_for("an attempt", lambda: route(stack, "hook")["error"] and route(stack, "hook")["waiting"] == 1, every=0.2)
+    wait_for("the mail", lambda: mail.got, every=0.2)
+    shown = stack.api("GET", "/api/v1/alerts")[1]
+    assert [(a["condition"], a["subject"], a["state"]) for a in shown["alerts"]] == [("checkpoint_errored", "shop", "firing")]
+    assert shown["alerts"][0]["routes"] == ["hook", "chat", "mail"] and shown["counts"]["firing"] == 1
+    stack.kill("coordinator")
+    hook.start()
+    stack.start_coordinator()
+    wait_for("both messages", lambda: hook.at("/hook") and hook.at("/T0KEN") and not route(stack, "hook")["waiting"], every=0.2)
+    _, headers, body = hook.at("/hook")[0]
+    told = json.loads(body)
+    assert signed(headers, body) and headers["X-Pgseal-Delivery"] == told["id"]
+    assert not signed(headers, body + b" ")
+    assert [(a["event"], a["condition"], a["database"]) for a in told["alerts"]] == [("fired", "checkpoint_errored", "shop")]
+    assert "no_agent" in told["alerts"][0]["summary"] and told["link"] == "https://pgseal.example.com/"
+    assert stack.cli("alert", "test", "pager").stdout.startswith("The receiver of pager has message ")
+    page = json.loads(hook.at("/pager")[0][2])
+    assert page["routing_key"] == KEY and page["event_action"] == "trigger"
+    text = base64.b64decode(email.message_from_bytes(mail.got[0]).get_payload()).decode()
+    assert len(mail.got) == 1 and "fired (warning, checkpoint_errored" in text and "shop: 1 checkpoint in a row" in text
+    wait_for("the watchdog", lambda: hook.at("/alive"), every=0.2)
+    assert stack.kill("coordinator", 15) == 0
+    assert len(hook.at("/hook")) == 1 and len(hook.at("/T0KEN")) == 1
+    for secret in (KEY, "T0KEN"):
+        assert secret not in stack.log("coordinator") + json.dumps(shown), secret
+        assert secret.encode() not in b"".join(p.read_bytes() for p in stack.dir.glob("ledger.db*"))
+    assert checkpoint in stack.log("coordinator")
+
+
+SERVER = """
+import asyncio, ssl, sys
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+class Handler:
+    async def handle_DATA(self, server, session, envelope):
+        open(sys.argv[4], 'ab').write(envelope.original_content + b'====')
+        return '250 ok'
+def authenticate(server, session, envelope, mechanism, data):
+    return AuthResult(success=data.login == b'pgseal' and data.password == b's3cret-of-mail', handled=False)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2], sys.argv[3])
+Controller(Handler(), hostname='127.0.0.1', port=int(sys.argv[1]), tls_context=context, require_starttls=True, auth_required=True,
+           authenticator=authenticate).start()
+asyncio.new_event_loop().run_forever()
+"""
+
+
+@pytest.mark.skipif(not os.environ.get("PGSEAL_LONG"), reason="wants python3-aiosmtpd (make test-long)")
+def test_mail_by_starttls(make_stack):
+    """A real mail server that wants TLS and a password: first one whom nobody trusts, then a wrong password."""
+    port = free_port()
+    stack = make_stack({"shop": "dbname=nowhere"}, agents=(), tls=True, start=False, alerts={"routes": [
+        {"name": "mail", "type": "email", "url": f"smtp://localhost:{port}", "user": "pgseal", "password_file": "mail.password",
+         "from": "pgseal@example.com", "to": ["dba@example.com"], "ca_file": "mail-ca.pem"}]})
+    box, password = stack.dir / "box", stack.dir / "mail.password"
+    (stack.dir / "mail-ca.pem").write_bytes(stack.tls.ca.read_bytes())
+    password.write_text("wrong\n")
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(stack.tls.certificate), str(stack.tls.key), str(box)])
+    try:
+        stack.start_coordinator()
+        wrong = wait_for("the server", lambda: (lambda d: d if "connect" not in d.stderr else None)(
+            stack.cli("alert", "test", "mail", check=False)), every=0.5)
+        assert wrong.returncode == 4 and "Login denied" in wrong.stderr, wrong.stderr
+        password.write_text("s3cret-of-mail\n")
+        assert stack.cli("alert", "test", "mail").returncode == 0
+        assert b"Subject: =?UTF-8?B?" in box.read_bytes() and box.read_bytes().count(b"====") == 1
+        (stack.dir / "mail-ca.pem").write_bytes(Certificates(stack.dir / "others").ca.read_bytes())
+        untrusted = stack.cli("alert", "test", "mail", check=False)
+        assert untrusted.returncode == 4 and "certificate" in untrusted.stderr, untrusted.stderr
+        assert "s3cret" not in stack.log("coordinator")
+    finally:
+        server.kill()
+        server.wait()
