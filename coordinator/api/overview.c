@@ -1,6 +1,7 @@
 /* Databases, agents and drills. */
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/text.h"
 #include "common/crypto/signing.h"
 #include "coordinator/api/internal.h"
@@ -154,6 +155,13 @@ static void add_identity(Api *api, json_t *json, const Scope *scope, const Agent
     json_object_set_new(json, "allowed_databases", texts(agent->who.databases, agent->who.database_count));
 }
 
+/* The ledger has when it joined last; what was heard since is known here. */
+static int64_t last_seen_us(Api *api, const char *agent, const LedgerAgent *row) {
+  int64_t silent_us = dispatch_agent_silent_us(api->dispatch, agent);
+  int64_t heard_us = silent_us < 0 ? 0 : clock_wall_us() - silent_us, joined_us = row ? row->last_seen_us : 0;
+  return heard_us > joined_us ? heard_us : joined_us;
+}
+
 /* Those that are known, whether they ever came or not. */
 json_t *render_agent(Api *api, const Scope *scope, const Agent *known, const LedgerAgent *row, json_t *jobs) {
   const ConfigAgent *agent = &known->who;
@@ -161,7 +169,7 @@ json_t *render_agent(Api *api, const Scope *scope, const Agent *known, const Led
       json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", agent->name, "live",
                 dispatch_agent_live(api->dispatch, agent->name), "version", render_text(row ? row->version : NULL),
                 "host", render_text(row ? row->host : NULL), "first_seen_at", render_time(row ? row->first_seen_us : 0),
-                "last_seen_at", render_time(row ? row->last_seen_us : 0), "jobs", jobs);
+                "last_seen_at", render_time(last_seen_us(api, agent->name, row)), "jobs", jobs);
   static const char *const from_detail[] = {"capabilities", "databases", "tools"};
   for (size_t i = 0; row && i < sizeof from_detail / sizeof *from_detail; i++) {
     json_t *value = json_object_get(row->detail, from_detail[i]);

@@ -239,13 +239,18 @@ bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind ki
   return !offers || (offers & (1u << kind));
 }
 
-bool dispatch_agent_live(Dispatch *dispatch, const char *agent) {
+int64_t dispatch_agent_silent_us(Dispatch *dispatch, const char *agent) {
   const Agent *known = agents_find(dispatch->agents, agent);
   int64_t seen = 0;
   if (known && agent_admitted(known) && known->index < dispatch->seen_count)
     seen = dispatch->seen_us[known->index] > dispatch->told_us[known->index] ? dispatch->seen_us[known->index]
                                                                              : dispatch->told_us[known->index];
-  return seen > 0 && dispatch->monotonic_us() - seen <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
+  return seen > 0 ? dispatch->monotonic_us() - seen : -1;
+}
+
+bool dispatch_agent_live(Dispatch *dispatch, const char *agent) {
+  int64_t silent_us = dispatch_agent_silent_us(dispatch, agent);
+  return silent_us >= 0 && silent_us <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000;
 }
 
 Status dispatch_walk_jobs(Dispatch *dispatch, void (*visit)(void *user, const LedgerJob *job), void *user, Error *err) {

@@ -204,5 +204,7 @@ void dispatch_tick(Dispatch *dispatch);
 
 /* For the API's "agents" view: is it connected (seen within 2 poll periods), what it runs. */
 bool dispatch_agent_live(Dispatch *dispatch, const char *agent);
+/* For how long nothing was heard of it, in microseconds; -1: nothing at all since this process began. */
+int64_t dispatch_agent_silent_us(Dispatch *dispatch, const char *agent);
 
 #endif

@@ -17,7 +17,7 @@ export async function agents(place) {
     list.sort((a, b) => a.live - b.live || (a.name < b.name ? -1 : 1));
     replace(place, h("div", {class: "head"}, h("h1", {}, "Agents"), h("p", {class: "dim count"}, `${f.count(live)} of ${f.count(list.length)} connected`)),
       h("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Agents"}, h("table", {}, h("caption", {class: "unseen"}, "Agents, those that are away first"),
-        h("thead", {}, h("tr", {}, ["Agent", "State", "Capabilities", "Jobs now", "Version", "Host", "Tools", "Since", ""].map((t) => h("th", {scope: "col"}, t || h("span", {class: "unseen"}, "Actions"))))),
+        h("thead", {}, h("tr", {}, ["Agent", "State", "Capabilities", "Jobs now", "Version", "Host", "Tools", "Last seen", ""].map((t) => h("th", {scope: "col"}, t || h("span", {class: "unseen"}, "Actions"))))),
         h("tbody", {}, list.map((a) => h("tr", {}, h("th", {scope: "row"}, a.name),
           h("td", {}, h("span", {class: `state ${a.live ? "good" : ["revoked", "invited"].includes(a.state) ? "idle" : "bad"}`}, a.live ? "connected" : a.state === "listed" || a.state === "enrolled" ? "away" : a.state),
             a.drained && h("span", {class: "reason calm"}, `drained${a.drained.reason ? `: ${a.drained.reason}` : ""}`)),

@@ -244,6 +244,7 @@ static void test_too_many(void **state) {
 static void test_liveness(void **state) {
   Fixture *f = *state;
   assert_false(dispatch_agent_live(f->dispatch, "both"));
+  assert_int_equal(dispatch_agent_silent_us(f->dispatch, "both"), -1);
   dispatch_agent_seen(f->dispatch, "both");
   dispatch_agent_seen(f->dispatch, "stranger");
   assert_true(dispatch_agent_live(f->dispatch, "both"));
@@ -252,6 +253,7 @@ static void test_liveness(void **state) {
   assert_true(dispatch_agent_live(f->dispatch, "both"));
   pass(f, 2, 0);
   assert_false(dispatch_agent_live(f->dispatch, "both"));
+  assert_true(dispatch_agent_silent_us(f->dispatch, "both") >= 21 * 1000000);
 }
 
 /* The ledger cannot be written: nobody is told of anything, and nothing is half done. */
