@@ -4,7 +4,9 @@
  * stored, a drill follows it and says, signed with its agent's key, that it is proven.
  *
  *   agents keys DIR DUMPERS DRILLERS      makes the keys of those that have none
- *   agents URL DIR DUMPERS DRILLERS SLOTS DUMP_SECONDS DRILL_SECONDS
+ *   agents URL[,URL] DIR DUMPERS DRILLERS SLOTS DUMP_SECONDS DRILL_SECONDS
+ *
+ * Of two coordinators, every other agent begins with the second one. (At most URLS of them.)
  *
  * Keys: DIR/<name>.key of dump-0, ..., drill-0, ... Prints "joined" once all are, and then for each job that it is
  * given "KIND CHECKPOINT MICROSECONDS DATABASE" (monotonic), and "refused JOB" for a result that was. Ends with its
@@ -28,7 +30,15 @@
 #include "common/crypto/signing.h"
 #include "common/manifest/manifest.h"
 
-enum { RESEND_MS = 5000, REQUEST_MS = 60000, JOBS = 8, TICK_MS = 100, JOIN_SPREAD_MS = 5, AGAIN_US = 500 * 1000 };
+enum {
+  RESEND_MS = 5000,
+  REQUEST_MS = 60000,
+  JOBS = 8,
+  URLS = 2,
+  TICK_MS = 100,
+  JOIN_SPREAD_MS = 5,
+  AGAIN_US = 500 * 1000
+};
 
 typedef struct Sim Sim;
 typedef struct Member Member;
@@ -61,6 +71,8 @@ struct Sim {
   size_t count, joined;
   int slots;
   double dump_seconds, drill_seconds;
+  const char *urls[2 * URLS]; /* twice, to begin with any */
+  size_t url_count;
 };
 
 static void die(const char *what, const Error *err) {
@@ -405,7 +417,7 @@ static void on_input(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer) 
   (void)stream;
 }
 
-static void add(Sim *sim, const char *url, const char *dir, const char *kind, int number) {
+static void add(Sim *sim, const char *dir, const char *kind, int number) {
   Member *member = &sim->members[sim->count];
   char path[512];
   Error err;
@@ -416,7 +428,8 @@ static void add(Sim *sim, const char *url, const char *dir, const char *kind, in
   snprintf(member->name, sizeof member->name, "%s-%d", kind, number);
   snprintf(path, sizeof path, "%s/%s.key", dir, member->name);
   if (signing_key_load(path, &member->key, &err) != STATUS_OK ||
-      bus_client_open(&sim->loop, &url, 1, NULL, RESEND_MS, &member->bus, &err) != STATUS_OK)
+      bus_client_open(&sim->loop, &sim->urls[(size_t)number % sim->url_count], sim->url_count, NULL, RESEND_MS,
+                      &member->bus, &err) != STATUS_OK)
     die(member->name, &err);
   member->join_at_us = clock_monotonic_us() + (int64_t)sim->count * JOIN_SPREAD_MS * 1000;
   sim->count++;
@@ -438,7 +451,7 @@ int main(int argc, char **argv) {
   if (argc == 5 && strcmp(argv[1], "keys") == 0)
     return make_keys(argv[2], "dump", atoi(argv[3])) + make_keys(argv[2], "drill", atoi(argv[4]));
   if (argc != 8) {
-    fputs("Usage: agents URL DIR DUMPERS DRILLERS SLOTS DUMP_SECONDS DRILL_SECONDS\n", stderr);
+    fputs("Usage: agents URL[,URL] DIR DUMPERS DRILLERS SLOTS DUMP_SECONDS DRILL_SECONDS\n", stderr);
     return 2;
   }
   struct rlimit limit;
@@ -449,12 +462,16 @@ int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   int dumpers = atoi(argv[3]), drillers = atoi(argv[4]);
   Sim sim = {.slots = atoi(argv[5]), .dump_seconds = atof(argv[6]), .drill_seconds = atof(argv[7])};
+  for (char *rest = NULL, *url = strtok_r(argv[1], ",", &rest); url && sim.url_count < URLS;
+       url = strtok_r(NULL, ",", &rest))
+    sim.urls[sim.url_count++] = url;
+  memcpy(sim.urls + sim.url_count, sim.urls, sim.url_count * sizeof *sim.urls);
   uv_loop_init(&sim.loop);
   sim.members = memory_alloc((size_t)(dumpers + drillers) * sizeof *sim.members);
   for (int i = 0; i < dumpers; i++)
-    add(&sim, argv[1], argv[2], "dump", i);
+    add(&sim, argv[2], "dump", i);
   for (int i = 0; i < drillers; i++)
-    add(&sim, argv[1], argv[2], "drill", i);
+    add(&sim, argv[2], "drill", i);
   uv_timer_init(&sim.loop, &sim.timer);
   sim.timer.data = &sim;
   uv_timer_start(&sim.timer, on_tick, TICK_MS, TICK_MS);
