@@ -137,6 +137,7 @@ static Status insert(Change *change, Checkpoint *checkpoint, PruneWhat what, con
                    .checkpoint_id = memory_strdup(checkpoint->id),
                    .database = memory_strdup(checkpoint->database),
                    .kind = LEDGER_JOB_PRUNE,
+                   .priority = PRIORITY_PRUNE,
                    .state = JOB_QUEUED,
                    .attempt = 1,
                    .created_us = dispatch->wall_us(),

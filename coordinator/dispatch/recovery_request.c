@@ -171,6 +171,7 @@ static LedgerJob new_job(const Dispatch *dispatch, LedgerJobKind kind, const Che
                      .checkpoint_id = memory_strdup(checkpoint->id),
                      .database = memory_strdup(checkpoint->database),
                      .kind = kind,
+                     .priority = kind == LEDGER_JOB_TRIAL ? PRIORITY_ROTATION : PRIORITY_ASKED,
                      .state = JOB_QUEUED,
                      .attempt = 1,
                      .created_us = dispatch->wall_us(),
@@ -183,7 +184,12 @@ static LedgerJob new_job(const Dispatch *dispatch, LedgerJobKind kind, const Che
 static Status insert(Dispatch *dispatch, const Checkpoint *checkpoint, const LedgerJob *job, const Requester *requester,
                      Error *err) {
   CLEANUP(change_release) Change change = {0};
+  CLEANUP(checkpoint_release) Checkpoint now = {0};
   Status status = change_begin(dispatch, &change, err);
+  if (status == STATUS_OK)
+    status = ledger_checkpoint_get(dispatch->ledger, checkpoint->id, &now, err);
+  if (status == STATUS_OK) /* since it was chosen, another coordinator may have begun to prune it */
+    status = prune_check(&now, err);
   if (status == STATUS_OK)
     status = ledger_job_insert(dispatch->ledger, job, err);
   if (status != STATUS_OK)

@@ -299,7 +299,7 @@ Status request_drill(Dispatch *dispatch, const char *checkpoint_id, const Reques
     checkpoint_set_error(checkpoint, NULL);
     checkpoint->finished_us = 0;
   }
-  status = add_job(&change, checkpoint, LEDGER_JOB_DRILL, PRIORITY_ASKED, &job, err);
+  status = add_job(&change, checkpoint, LEDGER_JOB_DRILL, as ? PRIORITY_ROTATION : PRIORITY_ASKED, &job, err);
   if (status == STATUS_OK)
     status = ledger_checkpoint_update(dispatch->ledger, checkpoint, err);
   if (status == STATUS_OK)

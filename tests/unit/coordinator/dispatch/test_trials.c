@@ -260,6 +260,21 @@ static void test_old_is_a_drill(void **state) {
                    ERR_CONFLICT);
 }
 
+/* Somebody waits for what is asked for; what is scheduled has its time; the rotation has all of its own. */
+static void test_the_rotation_comes_last(void **state) {
+  Fixture *f = *state;
+  CLEANUP_FREE char *first = sealed_15(f), *second = sealed_15(f), *third = sealed_15(f);
+  CLEANUP_FREE char *canary = rotation_of(f, first, ROTATION_CANARY, 0, NULL);
+  CLEANUP_FREE char *old = rotation_of(f, second, ROTATION_OLD, 0, NULL), *drill = NULL;
+  const Requester requester = {.name = "oncall"};
+  OK(dispatch_request_drill(f->dispatch, third, &requester, &drill, &f->err));
+  JOB *asked = must_get(f, DRILLER, DRILL);
+  assert_string_equal(asked->checkpoint_id, third);
+  assert_true(drill_proven(f, DRILLER, asked, MANIFEST));
+  JOB *next = must_get(f, DRILLER, TRIAL);
+  assert_string_equal(next->checkpoint_id, first);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_canary_refuted, setup, teardown),
@@ -271,6 +286,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_forward_needs_the_next_major, setup, teardown),
       cmocka_unit_test_setup_teardown(test_bare_goes_to_bare_agents, setup, teardown),
       cmocka_unit_test_setup_teardown(test_old_is_a_drill, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_the_rotation_comes_last, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
