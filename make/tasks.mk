@@ -106,8 +106,9 @@ bench: all ## measurements, as ratios against something real in the same run
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/surgical
 	@PGSEAL_BIN=$(abspath $(BUILD)/bin) tests/bench/ledger $(BUILD)
 
-bench-fleet: all $(BUILD)/bench/agents ## what one coordinator makes of 1,000 to 10,000 databases with a tenth as many agents; some minutes
+bench-fleet: all $(BUILD)/bench/agents ## what one coordinator makes of 1,000 to 10,000 databases with a tenth as many agents; two, one killed; some minutes
 	@tests/bench/fleet/run $(abspath $(BUILD)/bin)
+	@tests/bench/fleet/failover $(abspath $(BUILD)/bin)
 
 model: ## the lease-and-fencing protocol, checked exhaustively (spin); tests/model/run --long for larger bounds
 	@make/deps build model
