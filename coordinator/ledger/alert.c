@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/memory.h"
-
 #define ALERT                                                                                                          \
   "key, id, condition, subject, database, severity, state, since_us, fired_us, notified_us, resolved_us, summary, "    \
   "remedy, routes"
@@ -41,55 +39,41 @@ Status ledger_alert_put(Ledger *ledger, const LedgerAlert *alert, Error *err) {
   return db_change(ledger, s, "alert", alert->key, err);
 }
 
-static void read_alert(DbStatement *s, LedgerAlert *out) {
+static Status read_alert(DbStatement *s, LedgerAlert *out, Error *err) {
+  (void)err;
   int at = 0;
-  LedgerAlert alert = {0};
-  alert.key = db_read_text(s, &at);
-  alert.id = db_read_text(s, &at);
-  alert.condition = db_read_text(s, &at);
-  alert.subject = db_read_text(s, &at);
-  alert.database = db_read_text(s, &at);
-  alert.severity = db_read_text(s, &at);
+  out->key = db_read_text(s, &at);
+  out->id = db_read_text(s, &at);
+  out->condition = db_read_text(s, &at);
+  out->subject = db_read_text(s, &at);
+  out->database = db_read_text(s, &at);
+  out->severity = db_read_text(s, &at);
   CLEANUP_FREE char *state = db_read_text(s, &at);
-  if (!state || !alert_state_from_name(state, &alert.state))
-    alert.state = ALERT_RESOLVED; /* the table's CHECK does not let it be */
-  alert.since_us = db_read_integer(s, &at);
-  alert.fired_us = db_read_integer(s, &at);
-  alert.notified_us = db_read_integer(s, &at);
-  alert.resolved_us = db_read_integer(s, &at);
-  alert.summary = db_read_text(s, &at);
-  alert.remedy = db_read_text(s, &at);
-  alert.routes = db_read_json(s, &at);
-  *out = alert;
+  if (!state || !alert_state_from_name(state, &out->state))
+    out->state = ALERT_RESOLVED; /* the table's CHECK does not let it be */
+  out->since_us = db_read_integer(s, &at);
+  out->fired_us = db_read_integer(s, &at);
+  out->notified_us = db_read_integer(s, &at);
+  out->resolved_us = db_read_integer(s, &at);
+  out->summary = db_read_text(s, &at);
+  out->remedy = db_read_text(s, &at);
+  out->routes = db_read_json(s, &at);
+  return STATUS_OK;
 }
+
+DB_LIST(read_alerts, LedgerAlert, read_alert, ledger_alert_list_free);
 
 Status ledger_alert_list(Ledger *ledger, const char *scope, bool over, LedgerAlert **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT " ALERT " FROM alert WHERE in_scope(database, ?1) AND (?2 = 1 OR state <> "
                             "'resolved') ORDER BY severity, since_us DESC, key";
   Status status = db_statement(ledger, sql, &s, err);
-  LedgerAlert *list = NULL;
-  size_t used = 0;
-  if (status == STATUS_OK) {
-    int at = 1;
-    db_bind_text(s, &at, scope);
-    db_bind_integer(s, &at, over);
-  }
-  for (bool row = true; status == STATUS_OK;) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    LedgerAlert next;
-    read_alert(s, &next);
-    ARRAY_PUSH(list, used, next);
-  }
-  if (status != STATUS_OK) {
-    ledger_alert_list_free(list, used);
+  if (status != STATUS_OK)
     return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  int at = 1;
+  db_bind_text(s, &at, scope);
+  db_bind_integer(s, &at, over);
+  return read_alerts(ledger, s, items, count, err);
 }
 
 void ledger_alert_release(LedgerAlert *alert) {
@@ -147,22 +131,23 @@ Status ledger_notification_put(Ledger *ledger, const LedgerNotification *row, Er
   return db_change(ledger, s, "notification", row->id, err);
 }
 
-static void read_notification(DbStatement *s, LedgerNotification *out) {
+static Status read_notification(DbStatement *s, LedgerNotification *out, Error *err) {
+  (void)err;
   int at = 0;
-  LedgerNotification row = {0};
-  row.id = db_read_text(s, &at);
-  row.route = db_read_text(s, &at);
+  *out = (LedgerNotification){0};
+  out->id = db_read_text(s, &at);
+  out->route = db_read_text(s, &at);
   CLEANUP_FREE char *state = db_read_text(s, &at);
-  if (!state || !notification_state_from_name(state, &row.state))
-    row.state = NOTIFICATION_FAILED; /* the table's CHECK does not let it be */
-  row.test = db_read_integer(s, &at) != 0;
-  row.attempts = (int)db_read_integer(s, &at);
-  row.created_us = db_read_integer(s, &at);
-  row.not_before_us = db_read_integer(s, &at);
-  row.ended_us = db_read_integer(s, &at);
-  row.alerts = db_read_json(s, &at);
-  row.error = db_read_text(s, &at);
-  *out = row;
+  if (!state || !notification_state_from_name(state, &out->state))
+    out->state = NOTIFICATION_FAILED; /* the table's CHECK does not let it be */
+  out->test = db_read_integer(s, &at) != 0;
+  out->attempts = (int)db_read_integer(s, &at);
+  out->created_us = db_read_integer(s, &at);
+  out->not_before_us = db_read_integer(s, &at);
+  out->ended_us = db_read_integer(s, &at);
+  out->alerts = db_read_json(s, &at);
+  out->error = db_read_text(s, &at);
+  return STATUS_OK;
 }
 
 static Status read_one(Ledger *ledger, const char *sql, const char *text, const char *what, LedgerNotification *out,
@@ -170,16 +155,11 @@ static Status read_one(Ledger *ledger, const char *sql, const char *text, const 
   STATEMENT(s);
   Status status = db_statement(ledger, sql, &s, err);
   int at = 1;
-  bool row = false;
   if (status != STATUS_OK)
     return status;
   db_bind_text(s, &at, text);
-  status = db_step(ledger, s, &row, err);
-  if (status == STATUS_OK && !row)
-    return error_set(err, ERR_NOT_FOUND, "there is no notification %s %s", what, text);
-  if (status == STATUS_OK)
-    read_notification(s, out);
-  return status;
+  status = db_row(ledger, s, err, "there is no notification %s %s", what, text);
+  return status == STATUS_OK ? read_notification(s, out, err) : status;
 }
 
 Status ledger_notification_get(Ledger *ledger, const char *id, LedgerNotification *out, Error *err) {
@@ -193,32 +173,18 @@ Status ledger_notification_last(Ledger *ledger, const char *route, LedgerNotific
   return read_one(ledger, sql, route, "that has ended, of the route", out, err);
 }
 
+DB_LIST(read_notifications, LedgerNotification, read_notification, ledger_notification_list_free);
+
 Status ledger_notification_due(Ledger *ledger, int limit, LedgerNotification **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] =
       "SELECT " NOTIFICATION " FROM notification WHERE state = 'due' ORDER BY created_us, id LIMIT ?";
   Status status = db_statement(ledger, sql, &s, err);
-  LedgerNotification *list = NULL;
-  size_t used = 0;
-  if (status == STATUS_OK) {
-    int at = 1;
-    db_bind_integer(s, &at, limit);
-  }
-  for (bool row = true; status == STATUS_OK;) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    LedgerNotification next;
-    read_notification(s, &next);
-    ARRAY_PUSH(list, used, next);
-  }
-  if (status != STATUS_OK) {
-    ledger_notification_list_free(list, used);
+  if (status != STATUS_OK)
     return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  int at = 1;
+  db_bind_integer(s, &at, limit);
+  return read_notifications(ledger, s, items, count, err);
 }
 
 void ledger_notification_release(LedgerNotification *row) {

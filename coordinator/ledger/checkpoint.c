@@ -1,9 +1,5 @@
 #include "coordinator/ledger/db.h"
 
-#include <string.h>
-
-#include "common/base/memory.h"
-
 #define COLUMNS                                                                                                        \
   "id, created_us, database, tag, requested_by, idempotency_key, state, finished_us, dump_attempt, dump_agent, "       \
   "manifest_sha256, proof_sha256, restore_drill, size_bytes, archive_bytes, tables, rows, server_major, seconds, "     \
@@ -113,16 +109,10 @@ Status ledger_checkpoint_update(Ledger *ledger, const Checkpoint *c, Error *err)
 
 /* The one row of a bound statement. */
 static Status read_one(Ledger *ledger, DbStatement *s, const char *name, Checkpoint *out, Error *err) {
-  bool row = false;
-  Status status = db_step(ledger, s, &row, err);
-  if (status != STATUS_OK)
-    return status;
-  if (!row) {
-    error_set(err, ERR_NOT_FOUND, "there is no checkpoint %s", name);
+  Status status = db_row(ledger, s, err, "there is no checkpoint %s", name);
+  if (status == ERR_NOT_FOUND)
     error_object(err, "%s", name);
-    return ERR_NOT_FOUND;
-  }
-  return read_checkpoint(s, out, err);
+  return status == STATUS_OK ? read_checkpoint(s, out, err) : status;
 }
 
 Status ledger_checkpoint_get(Ledger *ledger, const char *id, Checkpoint *out, Error *err) {
@@ -164,26 +154,7 @@ Status ledger_checkpoint_by_key(Ledger *ledger, const char *token_name, const ch
   return read_one(ledger, s, "with this idempotency key", out, err);
 }
 
-static Status read_all(Ledger *ledger, DbStatement *s, Checkpoint **items, size_t *count, Error *err) {
-  Checkpoint *list = NULL;
-  size_t used = 0;
-  for (bool row = true;;) {
-    Checkpoint next;
-    Status status = db_step(ledger, s, &row, err);
-    if (status == STATUS_OK && row)
-      status = read_checkpoint(s, &next, err);
-    if (status != STATUS_OK) {
-      checkpoint_list_free(list, used);
-      return status;
-    }
-    if (!row)
-      break;
-    ARRAY_PUSH(list, used, next);
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
-}
+DB_LIST(read_all, Checkpoint, read_checkpoint, checkpoint_list_free);
 
 Status ledger_checkpoint_newest(Ledger *ledger, const char *database, bool sealed, int limit, Checkpoint **items,
                                 size_t *count, Error *err) {

@@ -1,6 +1,8 @@
 #include "coordinator/ledger/db.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/memory.h"
 
@@ -86,6 +88,40 @@ void db_statement_reset(DbStatement **statement) {
 
 Status db_step(Ledger *ledger, DbStatement *statement, bool *row, Error *err) {
   return ledger->ops->step(ledger->driver, statement->handle, row, err);
+}
+
+Status db_row(Ledger *ledger, DbStatement *statement, Error *err, const char *missing, ...) {
+  bool row = false;
+  Status status = db_step(ledger, statement, &row, err);
+  if (status != STATUS_OK || row)
+    return status;
+  va_list args;
+  va_start(args, missing);
+  error_set_v(err, ERR_NOT_FOUND, missing, args);
+  va_end(args);
+  return ERR_NOT_FOUND;
+}
+
+Status db_rows(Ledger *ledger, DbStatement *statement, size_t size, DbRead *read, DbListFree *list_free, void **items,
+               size_t *count, Error *err) {
+  char *list = NULL;
+  size_t used = 0, room = 0;
+  bool row = true;
+  Status status = STATUS_OK;
+  while (status == STATUS_OK && (status = db_step(ledger, statement, &row, err)) == STATUS_OK && row) {
+    if (used == room)
+      list = memory_resize(list, room = room ? room * 2 : 1, size);
+    memset(list + used * size, 0, size);
+    status = read(statement, list + used * size, err);
+    used += status == STATUS_OK;
+  }
+  if (status != STATUS_OK) {
+    list_free(list, used);
+    return status;
+  }
+  *items = list;
+  *count = used;
+  return STATUS_OK;
 }
 
 Status db_change(Ledger *ledger, DbStatement *statement, const char *what, const char *id, Error *err) {

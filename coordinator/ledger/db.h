@@ -109,6 +109,31 @@ void db_statement_reset(DbStatement **statement);
 #define STATEMENT(name) CLEANUP(db_statement_reset) DbStatement *name = NULL
 /* One step. *row: there is one. */
 Status db_step(Ledger *ledger, DbStatement *statement, bool *row, Error *err) MUST_CHECK;
+/* The one row of a bound statement is to be read now. ERR_NOT_FOUND with this message if there is none. */
+Status db_row(Ledger *ledger, DbStatement *statement, Error *err, const char *missing, ...)
+    PRINTF_LIKE(4, 5) MUST_CHECK;
+/* All rows of a bound statement, each read into a zeroed item; on failure those read so far are freed. Use DB_LIST. */
+typedef Status DbRead(DbStatement *statement, void *item, Error *err); /* releases what it read if it fails */
+typedef void DbListFree(void *items, size_t count);
+Status db_rows(Ledger *ledger, DbStatement *statement, size_t size, DbRead *read, DbListFree *list_free, void **items,
+               size_t *count, Error *err) MUST_CHECK;
+/* Defines Status name(Ledger *, DbStatement *, Type **items, size_t *count, Error *): db_rows with its types.
+ * read(DbStatement *, Type *, Error *), list_free(Type *, size_t). */
+#define DB_LIST(name, Type, read, list_free)                                                                           \
+  static Status name##_item(DbStatement *statement, void *item, Error *err) {                                          \
+    return read(statement, item, err);                                                                                 \
+  }                                                                                                                    \
+  static void name##_free(void *items, size_t count) {                                                                 \
+    list_free(items, count);                                                                                           \
+  }                                                                                                                    \
+  MUST_CHECK static Status name(Ledger *ledger, DbStatement *statement, Type **items, size_t *count, Error *err) {     \
+    void *list = NULL;                                                                                                 \
+    Status status = db_rows(ledger, statement, sizeof(Type), name##_item, name##_free, &list, count, err);             \
+    if (status == STATUS_OK)                                                                                           \
+      *items = list;                                                                                                   \
+    return status;                                                                                                     \
+  }                                                                                                                    \
+  struct Ledger /* wants a semicolon */
 /* For INSERT and UPDATE: runs to the end; ERR_NOT_FOUND ("no such `what`: id") if no row was changed. */
 Status db_change(Ledger *ledger, DbStatement *statement, const char *what, const char *id, Error *err) MUST_CHECK;
 

@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "common/base/memory.h"
-
 #define COLUMNS                                                                                                        \
   "name, state, capabilities, databases, public_key, serial, token_hash, invited_us, token_expires_us, enrolled_us, "  \
   "issued_us, expires_us, revoked_us, spent_hash, request_sha256, certificate"
@@ -79,39 +77,25 @@ Status ledger_enrollment_get(Ledger *ledger, const char *name, LedgerEnrollment 
   STATEMENT(s);
   Status status = db_statement(ledger, "SELECT " COLUMNS " FROM enrollment WHERE name = ?", &s, err);
   int at = 1;
-  bool row = false;
   if (status != STATUS_OK)
     return status;
   db_bind_text(s, &at, name);
-  status = db_step(ledger, s, &row, err);
-  if (status != STATUS_OK)
-    return status;
-  return row ? read_row(s, out, err) : error_set(err, ERR_NOT_FOUND, "the ledger has no agent %s", name);
+  status = db_row(ledger, s, err, "the ledger has no agent %s", name);
+  return status == STATUS_OK ? read_row(s, out, err) : status;
 }
+
+static void list_free(LedgerEnrollment *items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    ledger_enrollment_release(&items[i]);
+  free(items);
+}
+
+DB_LIST(read_rows, LedgerEnrollment, read_row, list_free);
 
 Status ledger_enrollment_list(Ledger *ledger, LedgerEnrollment **items, size_t *count, Error *err) {
   STATEMENT(s);
   Status status = db_statement(ledger, "SELECT " COLUMNS " FROM enrollment ORDER BY name", &s, err);
-  LedgerEnrollment *list = NULL;
-  size_t used = 0;
-  for (bool row = true; status == STATUS_OK;) {
-    LedgerEnrollment next;
-    status = db_step(ledger, s, &row, err);
-    if (status == STATUS_OK && row)
-      status = read_row(s, &next, err);
-    if (status != STATUS_OK || !row)
-      break;
-    ARRAY_PUSH(list, used, next);
-  }
-  if (status != STATUS_OK) {
-    for (size_t i = 0; i < used; i++)
-      ledger_enrollment_release(&list[i]);
-    free(list);
-    return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return status == STATUS_OK ? read_rows(ledger, s, items, count, err) : status;
 }
 
 Status ledger_certificate_insert(Ledger *ledger, const char *serial, const char *agent, int64_t expires_us,
@@ -192,28 +176,38 @@ void ledger_signing_key_list_free(LedgerSigningKey *items, size_t count) {
   free(items);
 }
 
+static Status read_key(DbStatement *s, LedgerSigningKey *out, Error *err) {
+  (void)err;
+  int at = 0;
+  out->public_key = db_read_text(s, &at);
+  out->agent = db_read_text(s, &at);
+  out->revoked_us = db_read_integer(s, &at);
+  return STATUS_OK;
+}
+
+DB_LIST(read_keys, LedgerSigningKey, read_key, ledger_signing_key_list_free);
+
 Status ledger_signing_key_list(Ledger *ledger, LedgerSigningKey **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT public_key, agent, revoked_us FROM signing_key ORDER BY agent, public_key";
-  LedgerSigningKey *list = NULL;
-  size_t used = 0;
-  bool row = true;
   Status status = db_statement(ledger, sql, &s, err);
-  while (status == STATUS_OK && (status = db_step(ledger, s, &row, err)) == STATUS_OK && row) {
-    int at = 0;
-    LedgerSigningKey key = {.public_key = db_read_text(s, &at)};
-    key.agent = db_read_text(s, &at);
-    key.revoked_us = db_read_integer(s, &at);
-    ARRAY_PUSH(list, used, key);
-  }
-  if (status != STATUS_OK) {
-    ledger_signing_key_list_free(list, used);
-    return status;
-  }
-  *items = list;
-  *count = used;
+  return status == STATUS_OK ? read_keys(ledger, s, items, count, err) : status;
+}
+
+static Status read_serial(DbStatement *s, char **out, Error *err) {
+  (void)err;
+  int at = 0;
+  *out = db_read_text(s, &at);
   return STATUS_OK;
 }
+
+static void serials_free(char **items, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    free(items[i]);
+  free(items);
+}
+
+DB_LIST(read_serials, char *, read_serial, serials_free);
 
 Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serials, size_t *count, Error *err) {
   STATEMENT(s);
@@ -221,24 +215,7 @@ Status ledger_certificate_revoked(Ledger *ledger, int64_t now_us, char ***serial
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;
-  int bound = 1;
-  db_bind_integer(s, &bound, now_us);
-  char **list = NULL;
-  size_t used = 0;
-  for (bool row = true; status == STATUS_OK;) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    int at = 0;
-    ARRAY_PUSH(list, used, db_read_text(s, &at));
-  }
-  if (status != STATUS_OK) {
-    for (size_t i = 0; i < used; i++)
-      free(list[i]);
-    free(list);
-    return status;
-  }
-  *serials = list;
-  *count = used;
-  return STATUS_OK;
+  int at = 1;
+  db_bind_integer(s, &at, now_us);
+  return read_serials(ledger, s, serials, count, err);
 }

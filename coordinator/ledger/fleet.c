@@ -20,14 +20,11 @@ Status ledger_fleet_get(Ledger *ledger, LedgerFleet *out, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT " COLUMNS " FROM fleet ORDER BY version DESC LIMIT 1";
   Status status = db_statement(ledger, sql, &s, err);
-  bool row = false;
   int at = 0;
   if (status == STATUS_OK)
-    status = db_step(ledger, s, &row, err);
+    status = db_row(ledger, s, err, "no fleet.yaml was ever applied");
   if (status != STATUS_OK)
     return status;
-  if (!row)
-    return error_set(err, ERR_NOT_FOUND, "no fleet.yaml was ever applied");
   out->version = db_read_integer(s, &at);
   out->name = db_read_text(s, &at);
   out->text = db_read_text(s, &at);

@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "common/base/memory.h"
-
 #define COLUMNS "what, name, since_us, actor, reason"
 
 static Status take_away(Ledger *ledger, const char *what, const char *name, Error *err) {
@@ -41,33 +39,24 @@ Status ledger_hold_put(Ledger *ledger, const LedgerHold *hold, Error *err) {
   return db_change(ledger, s, "hold", hold->name, err);
 }
 
+static Status read_hold(DbStatement *s, LedgerHold *out, Error *err) {
+  (void)err;
+  int at = 0;
+  out->what = db_read_text(s, &at);
+  out->name = db_read_text(s, &at);
+  out->since_us = db_read_integer(s, &at);
+  out->actor = db_read_text(s, &at);
+  out->reason = db_read_text(s, &at);
+  return STATUS_OK;
+}
+
+DB_LIST(read_holds, LedgerHold, read_hold, ledger_hold_list_free);
+
 Status ledger_hold_list(Ledger *ledger, LedgerHold **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT " COLUMNS " FROM hold ORDER BY what, name";
   Status status = db_statement(ledger, sql, &s, err);
-  LedgerHold *list = NULL;
-  size_t used = 0;
-  bool row = status == STATUS_OK;
-  while (row) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    int at = 0;
-    LedgerHold hold = {0};
-    hold.what = db_read_text(s, &at);
-    hold.name = db_read_text(s, &at);
-    hold.since_us = db_read_integer(s, &at);
-    hold.actor = db_read_text(s, &at);
-    hold.reason = db_read_text(s, &at);
-    ARRAY_PUSH(list, used, hold);
-  }
-  if (status != STATUS_OK) {
-    ledger_hold_list_free(list, used);
-    return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return status == STATUS_OK ? read_holds(ledger, s, items, count, err) : status;
 }
 
 void ledger_hold_list_free(LedgerHold *items, size_t count) {

@@ -1,9 +1,5 @@
 #include "coordinator/ledger/db.h"
 
-#include <string.h>
-
-#include "common/base/memory.h"
-
 #define COLUMNS                                                                                                        \
   "id, checkpoint_id, database, kind, created_us, state, attempt, fencing, agent, lease_until_us, not_before_us, "     \
   "started_us, finished_us, cancel_requested, error_code, error_message, error_remedy, error_object, progress, "       \
@@ -136,16 +132,10 @@ Status ledger_job_progress(Ledger *ledger, const LedgerJob *job, bool *held, Err
 
 /* The one row of a bound statement. */
 static Status read_one(Ledger *ledger, DbStatement *s, const char *name, LedgerJob *out, Error *err) {
-  bool row = false;
-  Status status = db_step(ledger, s, &row, err);
-  if (status != STATUS_OK)
-    return status;
-  if (!row) {
-    error_set(err, ERR_NOT_FOUND, "there is no job %s", name);
+  Status status = db_row(ledger, s, err, "there is no job %s", name);
+  if (status == ERR_NOT_FOUND)
     error_object(err, "%s", name);
-    return ERR_NOT_FOUND;
-  }
-  return read_job(s, out, err);
+  return status == STATUS_OK ? read_job(s, out, err) : status;
 }
 
 Status ledger_job_get(Ledger *ledger, const char *id, LedgerJob *out, Error *err) {
@@ -171,26 +161,7 @@ Status ledger_job_by_key(Ledger *ledger, const char *token_name, const char *key
   return read_one(ledger, s, "with this idempotency key", out, err);
 }
 
-static Status read_all(Ledger *ledger, DbStatement *s, LedgerJob **items, size_t *count, Error *err) {
-  LedgerJob *list = NULL;
-  size_t used = 0;
-  for (bool row = true;;) {
-    LedgerJob next;
-    Status status = db_step(ledger, s, &row, err);
-    if (status == STATUS_OK && row)
-      status = read_job(s, &next, err);
-    if (status != STATUS_OK) {
-      ledger_job_list_free(list, used);
-      return status;
-    }
-    if (!row)
-      break;
-    ARRAY_PUSH(list, used, next);
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
-}
+DB_LIST(read_all, LedgerJob, read_job, ledger_job_list_free);
 
 Status ledger_job_list(Ledger *ledger, const char *checkpoint_id, LedgerJob **items, size_t *count, Error *err) {
   STATEMENT(s);

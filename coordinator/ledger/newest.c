@@ -2,9 +2,6 @@
 #include "coordinator/ledger/db.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-#include "common/base/memory.h"
 
 /* Per database two rows by their numbers, each found by a step or two in the index (database, number); how long its
  * history is does not matter. */
@@ -86,6 +83,8 @@ void ledger_newest_list_free(LedgerNewest *items, size_t count) {
   free(items);
 }
 
+DB_LIST(read_all, LedgerNewest, read_row, ledger_newest_list_free);
+
 Status ledger_newest_list(Ledger *ledger, int64_t after, LedgerNewest **items, size_t *count, Error *err) {
   STATEMENT(s);
   /* The names, by one step in the index for each: a GROUP BY would read the whole of it. */
@@ -100,24 +99,7 @@ Status ledger_newest_list(Ledger *ledger, int64_t after, LedgerNewest **items, s
   int at = 1;
   if (after >= 0)
     db_bind_integer(s, &at, after);
-  LedgerNewest *list = NULL;
-  size_t used = 0;
-  for (bool row = true;;) {
-    LedgerNewest next;
-    status = db_step(ledger, s, &row, err);
-    if (status == STATUS_OK && row)
-      status = read_row(s, &next, err);
-    if (status != STATUS_OK) {
-      ledger_newest_list_free(list, used);
-      return status;
-    }
-    if (!row)
-      break;
-    ARRAY_PUSH(list, used, next);
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return read_all(ledger, s, items, count, err);
 }
 
 Status ledger_sequence(Ledger *ledger, int64_t *sequence, Error *err) {

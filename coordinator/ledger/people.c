@@ -1,27 +1,24 @@
 /* Tokens and agents. */
 #include "coordinator/ledger/db.h"
 
-#include <string.h>
-
-#include "common/base/memory.h"
-
 #define TOKEN_COLUMNS "id, name, role, hash, created_us, last_used_us, revoked_us, databases, expires_us, replaced_us"
 
-static void read_token(DbStatement *s, LedgerToken *out) {
+static Status read_token(DbStatement *s, LedgerToken *out, Error *err) {
+  (void)err;
   int at = 0;
-  LedgerToken token = {0};
-  token.id = db_read_text(s, &at);
-  token.name = db_read_text(s, &at);
-  token.role = db_read_text(s, &at);
+  *out = (LedgerToken){0};
+  out->id = db_read_text(s, &at);
+  out->name = db_read_text(s, &at);
+  out->role = db_read_text(s, &at);
   CLEANUP_FREE char *hash = db_read_text(s, &at);
-  snprintf(token.hash, sizeof token.hash, "%s", hash ? hash : "");
-  token.created_us = db_read_integer(s, &at);
-  token.last_used_us = db_read_integer(s, &at);
-  token.revoked_us = db_read_integer(s, &at);
-  token.databases = db_read_text(s, &at);
-  token.expires_us = db_read_integer(s, &at);
-  token.replaced_us = db_read_integer(s, &at);
-  *out = token;
+  snprintf(out->hash, sizeof out->hash, "%s", hash ? hash : "");
+  out->created_us = db_read_integer(s, &at);
+  out->last_used_us = db_read_integer(s, &at);
+  out->revoked_us = db_read_integer(s, &at);
+  out->databases = db_read_text(s, &at);
+  out->expires_us = db_read_integer(s, &at);
+  out->replaced_us = db_read_integer(s, &at);
+  return STATUS_OK;
 }
 
 Status ledger_token_insert(Ledger *ledger, const LedgerToken *token, Error *err) {
@@ -59,15 +56,9 @@ Status ledger_token_by_hash(Ledger *ledger, const char *hash, LedgerToken *out, 
   if (status != STATUS_OK)
     return status;
   int at = 1;
-  bool row = false;
   db_bind_text(s, &at, hash);
-  status = db_step(ledger, s, &row, err);
-  if (status != STATUS_OK)
-    return status;
-  if (!row)
-    return error_set(err, ERR_NOT_FOUND, "there is no such token");
-  read_token(s, out);
-  return STATUS_OK;
+  status = db_row(ledger, s, err, "there is no such token");
+  return status == STATUS_OK ? read_token(s, out, err) : status;
 }
 
 Status ledger_token_update(Ledger *ledger, const LedgerToken *token, Error *err) {
@@ -100,27 +91,13 @@ Status ledger_token_used(Ledger *ledger, const char *id, int64_t now_us, Error *
   return db_change(ledger, s, "token", id, err);
 }
 
+DB_LIST(read_tokens, LedgerToken, read_token, ledger_token_list_free);
+
 Status ledger_token_list(Ledger *ledger, LedgerToken **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT " TOKEN_COLUMNS " FROM token ORDER BY created_us, id";
   Status status = db_statement(ledger, sql, &s, err);
-  LedgerToken *list = NULL;
-  size_t used = 0;
-  for (bool row = true; status == STATUS_OK;) {
-    LedgerToken next;
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    read_token(s, &next);
-    ARRAY_PUSH(list, used, next);
-  }
-  if (status != STATUS_OK) {
-    ledger_token_list_free(list, used);
-    return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return status == STATUS_OK ? read_tokens(ledger, s, items, count, err) : status;
 }
 
 Status ledger_agent_put(Ledger *ledger, const LedgerAgent *agent, Error *err) {
@@ -142,31 +119,23 @@ Status ledger_agent_put(Ledger *ledger, const LedgerAgent *agent, Error *err) {
   return db_change(ledger, s, "agent", agent->name, err);
 }
 
+static Status read_agent(DbStatement *s, LedgerAgent *out, Error *err) {
+  (void)err;
+  int at = 0;
+  out->name = db_read_text(s, &at);
+  out->version = db_read_text(s, &at);
+  out->host = db_read_text(s, &at);
+  out->detail = db_read_json(s, &at);
+  out->first_seen_us = db_read_integer(s, &at);
+  out->last_seen_us = db_read_integer(s, &at);
+  return STATUS_OK;
+}
+
+DB_LIST(read_agents, LedgerAgent, read_agent, ledger_agent_list_free);
+
 Status ledger_agent_list(Ledger *ledger, LedgerAgent **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT name, version, host, detail, first_seen_us, last_seen_us FROM agent ORDER BY name";
   Status status = db_statement(ledger, sql, &s, err);
-  LedgerAgent *list = NULL;
-  size_t used = 0;
-  for (bool row = true; status == STATUS_OK;) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    int at = 0;
-    LedgerAgent next = {0};
-    next.name = db_read_text(s, &at);
-    next.version = db_read_text(s, &at);
-    next.host = db_read_text(s, &at);
-    next.detail = db_read_json(s, &at);
-    next.first_seen_us = db_read_integer(s, &at);
-    next.last_seen_us = db_read_integer(s, &at);
-    ARRAY_PUSH(list, used, next);
-  }
-  if (status != STATUS_OK) {
-    ledger_agent_list_free(list, used);
-    return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return status == STATUS_OK ? read_agents(ledger, s, items, count, err) : status;
 }

@@ -74,20 +74,20 @@ Status ledger_schedule_remove(Ledger *ledger, const char *database, Error *err) 
   return db_step(ledger, s, &row, err);
 }
 
-static LedgerSchedule read_row(DbStatement *s) {
+static Status read_row(DbStatement *s, LedgerSchedule *out, Error *err) {
+  (void)err;
   int at = 0;
-  LedgerSchedule row = {0};
-  row.database = db_read_text(s, &at);
-  row.spec = db_read_text(s, &at);
-  row.slot_us = db_read_integer(s, &at);
-  row.handled_us = db_read_integer(s, &at);
-  row.outcome = db_read_text(s, &at);
-  row.checkpoint_id = db_read_text(s, &at);
-  row.missed_us = db_read_integer(s, &at);
-  row.missed_count = db_read_integer(s, &at);
-  row.skipped_us = db_read_integer(s, &at);
-  row.skipped_count = db_read_integer(s, &at);
-  return row;
+  out->database = db_read_text(s, &at);
+  out->spec = db_read_text(s, &at);
+  out->slot_us = db_read_integer(s, &at);
+  out->handled_us = db_read_integer(s, &at);
+  out->outcome = db_read_text(s, &at);
+  out->checkpoint_id = db_read_text(s, &at);
+  out->missed_us = db_read_integer(s, &at);
+  out->missed_count = db_read_integer(s, &at);
+  out->skipped_us = db_read_integer(s, &at);
+  out->skipped_count = db_read_integer(s, &at);
+  return STATUS_OK;
 }
 
 void ledger_schedule_release(LedgerSchedule *row) {
@@ -113,23 +113,11 @@ void ledger_schedule_list_free(LedgerSchedule *items, size_t count) {
   free(items);
 }
 
+DB_LIST(read_all, LedgerSchedule, read_row, ledger_schedule_list_free);
+
 Status ledger_schedule_list(Ledger *ledger, LedgerSchedule **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT " COLUMNS " FROM schedule";
   Status status = db_statement(ledger, sql, &s, err);
-  LedgerSchedule *list = NULL;
-  size_t used = 0;
-  for (bool row = true; status == STATUS_OK;) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    ARRAY_PUSH(list, used, read_row(s));
-  }
-  if (status != STATUS_OK) {
-    ledger_schedule_list_free(list, used);
-    return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return status == STATUS_OK ? read_all(ledger, s, items, count, err) : status;
 }

@@ -26,15 +26,12 @@ Status ledger_session_get(Ledger *ledger, const char *hash, LedgerSession *out, 
   STATEMENT(s);
   Status status = db_statement(ledger, "SELECT " COLUMNS " FROM session WHERE hash = ?", &s, err);
   int at = 1;
-  bool row = false;
   if (status != STATUS_OK)
     return status;
   db_bind_text(s, &at, hash);
-  status = db_step(ledger, s, &row, err);
+  status = db_row(ledger, s, err, "there is no such session");
   if (status != STATUS_OK)
     return status;
-  if (!row)
-    return error_set(err, ERR_NOT_FOUND, "there is no such session");
   *out = (LedgerSession){0};
   snprintf(out->hash, sizeof out->hash, "%s", hash);
   at = 1;

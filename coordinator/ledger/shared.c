@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include "common/base/memory.h"
-
 enum { GONE_SECONDS = 86400 };
 
 bool ledger_shared(const Ledger *ledger) {
@@ -26,28 +24,21 @@ void ledger_lease_list_free(LedgerLease *items, size_t count) {
   free(items);
 }
 
+static Status read_lease(DbStatement *s, LedgerLease *out, Error *err) {
+  (void)err;
+  int at = 0;
+  out->job_id = db_read_text(s, &at);
+  out->until_us = db_read_integer(s, &at);
+  return STATUS_OK;
+}
+
+DB_LIST(read_leases, LedgerLease, read_lease, ledger_lease_list_free);
+
 Status ledger_job_leases(Ledger *ledger, LedgerLease **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT id, lease_until_us FROM job WHERE state IN ('leased', 'running')";
   Status status = db_statement(ledger, sql, &s, err);
-  LedgerLease *list = NULL;
-  size_t used = 0;
-  for (bool row = true; status == STATUS_OK;) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    int at = 0;
-    LedgerLease next = {.job_id = db_read_text(s, &at)};
-    next.until_us = db_read_integer(s, &at);
-    ARRAY_PUSH(list, used, next);
-  }
-  if (status != STATUS_OK) {
-    ledger_lease_list_free(list, used);
-    return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return status == STATUS_OK ? read_leases(ledger, s, items, count, err) : status;
 }
 
 static Status forget_gone(Ledger *ledger, int64_t now_us, Error *err) {
@@ -86,27 +77,20 @@ void ledger_presence_list_free(LedgerPresence *items, size_t count) {
   free(items);
 }
 
+static Status read_presence(DbStatement *s, LedgerPresence *out, Error *err) {
+  (void)err;
+  int at = 0;
+  out->id = db_read_text(s, &at);
+  out->beat = db_read_integer(s, &at);
+  out->agents = db_read_json(s, &at);
+  out->seen_us = db_read_integer(s, &at);
+  return STATUS_OK;
+}
+
+DB_LIST(read_presences, LedgerPresence, read_presence, ledger_presence_list_free);
+
 Status ledger_presence_list(Ledger *ledger, LedgerPresence **items, size_t *count, Error *err) {
   STATEMENT(s);
   Status status = db_statement(ledger, "SELECT id, beat, agents, seen_us FROM coordinator ORDER BY id", &s, err);
-  LedgerPresence *list = NULL;
-  size_t used = 0;
-  for (bool row = true; status == STATUS_OK;) {
-    status = db_step(ledger, s, &row, err);
-    if (status != STATUS_OK || !row)
-      break;
-    int at = 0;
-    LedgerPresence next = {.id = db_read_text(s, &at)};
-    next.beat = db_read_integer(s, &at);
-    next.agents = db_read_json(s, &at);
-    next.seen_us = db_read_integer(s, &at);
-    ARRAY_PUSH(list, used, next);
-  }
-  if (status != STATUS_OK) {
-    ledger_presence_list_free(list, used);
-    return status;
-  }
-  *items = list;
-  *count = used;
-  return STATUS_OK;
+  return status == STATUS_OK ? read_presences(ledger, s, items, count, err) : status;
 }

@@ -71,6 +71,25 @@ static void put_invited(Fixture *f, const char *name) {
   json_decref(row.databases);
 }
 
+/* One row that cannot be read: no list at all, and nothing of those before it is left behind. */
+static void test_rows_that_make_no_sense(void **state) {
+  Fixture *f = *state;
+  LedgerEnrollment *rows = NULL, one;
+  size_t count = 9;
+  static const char *const names[] = {"a", "b", "c"};
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    put_invited(f, names[i]);
+  shut(f);
+  assert_true(raw(f, "UPDATE enrollment SET databases = '{}' WHERE name = 'c'"));
+  reopen(f);
+  assert_int_equal(ledger_enrollment_list(f->ledger, &rows, &count, &f->err), ERR_CONFLICT);
+  assert_string_equal(f->err.message, "the ledger's row of agent c makes no sense");
+  assert_true(!rows && count == 9);
+  assert_int_equal(ledger_enrollment_get(f->ledger, "c", &one, &f->err), ERR_CONFLICT);
+  assert_int_equal(ledger_enrollment_get(f->ledger, "d", &one, &f->err), ERR_NOT_FOUND);
+  assert_string_equal(f->err.message, "the ledger has no agent d");
+}
+
 static void test_signing_keys(void **state) {
   Fixture *f = *state;
   put_invited(f, "a");
@@ -123,6 +142,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
       T(test_rows_and_certificates),
+      T(test_rows_that_make_no_sense),
       T(test_signing_keys),
   };
   const struct CMUnitTest files[] = {T(test_signing_keys_of_4)};
