@@ -211,28 +211,19 @@ enum MHD_Result agent_list(Request *request) {
 
 /* The drills of the newest checkpoints, newest first. */
 enum MHD_Result drill_list(Request *request) {
-  Checkpoint *items = NULL;
+  LedgerJob *items = NULL;
   size_t count = 0;
   int64_t limit = 0;
   Error err;
   Status status = query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err);
-  CheckpointFilter filter = {
-      .database = query_text(request, "database"), .scope = request->scope.text, .limit = (int)limit};
+  JobFilter filter = {.database = query_text(request, "database"), .scope = request->scope.text, .limit = (int)limit};
   if (!status)
-    status = ledger_checkpoint_list(request->api->ledger, &filter, &items, &count, &err);
+    status = ledger_job_drills(request->api->ledger, &filter, &items, &count, &err);
+  if (status)
+    return respond_failure(request, &err);
   json_t *list = json_array();
-  for (size_t i = 0; !status && i < count; i++) {
-    LedgerJob *jobs = NULL;
-    size_t job_count = 0;
-    status = ledger_job_list(request->api->ledger, items[i].id, &jobs, &job_count, &err);
-    for (size_t j = job_count; !status && j > 0; j--)
-      if (jobs[j - 1].kind == LEDGER_JOB_DRILL && json_array_size(list) < (size_t)limit)
-        json_array_append_new(list, render_job(&jobs[j - 1]));
-    ledger_job_list_free(jobs, job_count);
-  }
-  checkpoint_list_free(items, count);
-  if (!status)
-    return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "drills", list));
-  json_decref(list);
-  return respond_failure(request, &err);
+  for (size_t i = 0; i < count; i++)
+    json_array_append_new(list, render_job(&items[i]));
+  ledger_job_list_free(items, count);
+  return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "drills", list));
 }

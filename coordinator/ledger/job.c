@@ -217,6 +217,23 @@ Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **it
   return read_all(ledger, s, items, count, err);
 }
 
+Status ledger_job_drills(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  /* CROSS JOIN: SQLite then begins with the few checkpoints, however many jobs there are. */
+  static const char sql[] =
+      "SELECT " COLUMNS " FROM (SELECT id AS newest_id, number AS newest_number FROM checkpoint "
+      "WHERE (?1 IS NULL OR database = ?1) AND in_scope(database, ?2) ORDER BY number DESC LIMIT ?3) AS newest "
+      "CROSS JOIN job WHERE checkpoint_id = newest_id AND kind = 2 ORDER BY newest_number DESC, number DESC LIMIT ?3";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, filter->database);
+  db_bind_text(s, &at, filter->scope);
+  db_bind_integer(s, &at, filter->limit > 0 ? filter->limit : DB_NO_LIMIT);
+  return read_all(ledger, s, items, count, err);
+}
+
 Status ledger_job_newest(Ledger *ledger, const char *database, LedgerJobKind kind, int limit, LedgerJob **items,
                          size_t *count, Error *err) {
   STATEMENT(s);

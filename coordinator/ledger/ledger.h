@@ -313,6 +313,10 @@ Status ledger_job_by_key(Ledger *ledger, const char *token_name, const char *ide
                          Error *err) MUST_CHECK; /* ERR_NOT_FOUND */
 Status ledger_job_recent(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count,
                          Error *err) MUST_CHECK;
+/* The drills of the newest `limit` checkpoints, and no more of them than that: by checkpoint, then by drill, newest
+ * first. The filter's kind does not count. */
+Status ledger_job_drills(Ledger *ledger, const JobFilter *filter, LedgerJob **items, size_t *count,
+                         Error *err) MUST_CHECK;
 /* Those of one database and kind that ended, canceled ones apart; newest first. Costs the same however many there are
  * of others. */
 Status ledger_job_newest(Ledger *ledger, const char *database, LedgerJobKind kind, int limit, LedgerJob **items,

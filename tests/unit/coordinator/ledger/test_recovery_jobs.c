@@ -1,4 +1,4 @@
-/* Jobs that recover: what was asked for, who approved it, and the reports, which are kept apart. */
+/* Jobs that recover: what was asked for, who approved it, and the reports, which are kept apart. Drills, listed. */
 #include "support.h"
 
 static int setup_checkpoint(void **state) {
@@ -123,12 +123,57 @@ static void test_reports(void **state) {
   json_decref(report);
 }
 
+static void insert_drill(Fixture *f, const char *id, const char *checkpoint, const char *database, LedgerJobKind kind) {
+  LedgerJob job = {.id = (char *)id,
+                   .checkpoint_id = (char *)checkpoint,
+                   .database = (char *)database,
+                   .kind = kind,
+                   .state = JOB_FAILED,
+                   .attempt = 1,
+                   .created_us = 5};
+  OK(ledger_job_insert(f->ledger, &job, &f->err));
+}
+
+static void drills_are(Fixture *f, JobFilter filter, const char *expected) {
+  LedgerJob *items;
+  size_t count;
+  char ids[64] = "";
+  OK(ledger_job_drills(f->ledger, &filter, &items, &count, &f->err));
+  for (size_t i = 0; i < count; i++)
+    strncat(strncat(ids, items[i].id, 8), " ", 2);
+  ledger_job_list_free(items, count);
+  assert_string_equal(ids, expected);
+}
+
+/* By checkpoint, whenever they were; the limit is of checkpoints and of drills. */
+static void test_drills(void **state) {
+  Fixture *f = *state;
+  Checkpoint two = sample("two", "bank", "t"), three = sample("three", "shop", "t"), four = sample("four", "shop", "t");
+  OK(ledger_checkpoint_insert(f->ledger, &two, &f->err));
+  OK(ledger_checkpoint_insert(f->ledger, &three, &f->err));
+  insert_drill(f, "a", "three", "shop", LEDGER_JOB_DRILL);
+  insert_drill(f, "b", "one", "shop", LEDGER_JOB_DRILL);
+  insert_drill(f, "c", "two", "bank", LEDGER_JOB_DRILL);
+  insert_drill(f, "d", "one", "shop", LEDGER_JOB_DRILL);
+  insert_drill(f, "e", "three", "shop", LEDGER_JOB_DUMP);
+  drills_are(f, (JobFilter){0}, "a c d b ");
+  drills_are(f, (JobFilter){.limit = 3}, "a c d ");
+  drills_are(f, (JobFilter){.limit = 2}, "a c ");
+  drills_are(f, (JobFilter){.database = "shop", .limit = 2}, "a d ");
+  drills_are(f, (JobFilter){.scope = "[\"sh*\"]", .limit = 10}, "a d b ");
+  drills_are(f, (JobFilter){.database = "shop", .scope = "[\"bank\"]", .limit = 10}, "");
+  OK(ledger_checkpoint_insert(f->ledger, &four, &f->err)); /* without any yet */
+  drills_are(f, (JobFilter){.limit = 2}, "a ");
+  drills_are(f, (JobFilter){.limit = 1}, "");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup_checkpoint, teardown)
       T(test_recovery_jobs),
       T(test_forget),
       T(test_reports),
+      T(test_drills),
   };
   return LEDGER_TESTS(tests);
 }
