@@ -14,7 +14,7 @@ import urllib.parse
 import pytest
 
 import judge
-from support.shell import BIN, PROJECT, run, wait_for
+from support.shell import BIN, PROJECT, free_port, run, wait_for
 from support.stack import yaml
 
 ROWS = """CREATE TABLE t (id int PRIMARY KEY, v text);
@@ -150,11 +150,17 @@ def answers(stack, identity):
     assert len(routes) > 12, routes
     status, plan, _ = stack.api("POST", "/api/v1/plans", {"database": "shop"})
     assert status == 202, (status, plan)
+    status, sent, _ = stack.api("POST", "/api/v1/alerts/test", {"route": "chat"})
+    assert status == 202, (status, sent)
+    wait_for("the test of a route to be tried", lambda: stack.api("GET", f"/api/v1/notifications/{sent['id']}")[1]["error"], every=0.2)
+    names = {"/jobs/": plan["id"], "/databases/": "shop", "/notifications/": sent["id"], "/ui/": "app.js"}
     for route in routes:
-        path = route.replace("{}", plan["id"] if "/jobs/" in route else "shop" if "/databases/" in route else identity)
+        path = route.replace("{}", next((name for part, name in names.items() if part in route), identity))
         if path.endswith("/events"):
             yield path, stream(stack, path)
             continue
+        if path.endswith("/reports"):
+            path += "?from=2026-01-01&to=2027-01-01"
         status, body, headers = stack.api("GET", path)
         assert status == 200, (path, status, body)
         yield path, f"{headers}{body}"
@@ -174,8 +180,12 @@ def fleet(make_stack, server, s3, bucket, secrets):
                  "garbled": server.conninfo("s3_secrets", user="keeper") + f" password = {secrets.make('a password in a garbled string')} x y"}
     environment = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token,
                    "PGPASSWORD": secrets.make("PGPASSWORD of the agent")}
-    stack = make_stack(databases, start=False, join=True, s3=bucket, agents=("dump+drill+rehearse",), agent_environment=environment, segment_mb=1)
+    stack = make_stack(databases, start=False, join=True, s3=bucket, agents=("dump+drill+rehearse",), agent_environment=environment, segment_mb=1,
+                       alerts={"group_seconds": 0, "default": ["chat", "hook"], "routes": [{"name": "chat", "type": "slack", "url_file": "chat.url"},
+                                                                                       {"name": "hook", "type": "webhook", "url": f"http://127.0.0.1:{free_port()}/", "key_file": "hook.key"}]})
     secrets.add("the admin's token", stack.token)
+    (stack.dir / "chat.url").write_text(f"http://127.0.0.1:{free_port()}/{secrets.make('what stands for a password in the address of a chat')}\n")
+    (stack.dir / "hook.key").write_text(secrets.make("the key of a webhook"))
     place = bucket.config("", acl="bucket-owner-full-control", bandwidth_mb=1)
     del place["credentials_file"]
     stack.repository.write_text(yaml({"repository": {"s3": place}}))
@@ -194,7 +204,7 @@ def learn(stack, secrets):
     shared = (stack.dir / "keys/rehearse.secret").read_text().strip()
     secrets.add("the rehearsals' secret", shared)
     secrets.add("the rehearsals' secret, as bytes", base64.b64decode(shared))
-    return {*keys, stack.dir / "keys/rehearse.secret", stack.dir / "token", stack.dir / "deployment/token", *stack.dir.glob("*.invitation"), *stack.dir.glob("databases/*"),
+    return {*keys, stack.dir / "keys/rehearse.secret", stack.dir / "token", stack.dir / "deployment/token", stack.dir / "chat.url", stack.dir / "hook.key", *stack.dir.glob("*.invitation"), *stack.dir.glob("databases/*"),
             stack.dir / "keys/bucket"}
 
 
