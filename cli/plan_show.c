@@ -69,12 +69,20 @@ static size_t kind_length(const char *name) {
   }
 }
 
+/* A name may hold line breaks: what follows one would look like a line of ours. */
+static void print_in_line(FILE *out, const char *text) {
+  for (size_t i = 0; text[i]; i++)
+    fputc(text[i] == '\n' ? '?' : text[i], out);
+}
+
 void recovery_print_name(FILE *out, const json_t *item) {
   const char *desc = api_text(item, "desc"), *schema = api_text(item, "schema"), *name = api_text(item, "name");
   bool about = strcmp(desc, "ACL") == 0 || strcmp(desc, "COMMENT") == 0 || strcmp(desc, "SECURITY LABEL") == 0;
   size_t kind = about ? kind_length(name) : 0;
-  fprintf(out, "%s%s%s%.*s%s%s%s", desc, *desc ? " " : "", kind ? "of " : "", (int)kind, name, schema,
-          *schema ? "." : "", name + kind);
+  fprintf(out, "%s%s%s%.*s", desc, *desc ? " " : "", kind ? "of " : "", (int)kind, name);
+  print_in_line(out, schema);
+  fputs(*schema ? "." : "", out);
+  print_in_line(out, name + kind);
 }
 
 static void object_line(const Page *page, const json_t *item) {

@@ -23,7 +23,7 @@ static void status_objectives(Buffer *out, const Cli *cli, const json_t *objecti
   bool any = false;
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     const json_t *is = json_object_get(objectives, kinds[i].member);
-    any |= json_is_boolean(is);
+    any |= json_is_boolean(is) && i < 2; /* a schedule that could meet it has not met it yet */
     if (json_is_false(is))
       buffer_append_format(out, "%s%s%s%s", out->size ? ", " : "", cli_style(cli->color_out, STYLE_WARN),
                            kinds[i].missed, cli_reset(cli->color_out));

@@ -156,9 +156,17 @@ static bool at_constraint(const char *at, const char *end) {
   return false;
 }
 
+/* PostgreSQL writes no comments here; and what is put together anew on one line would be lost behind one of a line. */
+static bool has_line_comment(const char *at, const char *end) {
+  for (; at < end; at = sql_skip_token(at, end))
+    if (at + 1 < end && at[0] == '-' && at[1] == '-')
+      return true;
+  return false;
+}
+
 static bool take_item(const char *at, const char *end, bool typed, ArchiveTable *table) {
   at = skip_blanks(at, end);
-  if (table->column_count + table->constraint_count >= ITEM_LIMIT)
+  if (table->column_count + table->constraint_count >= ITEM_LIMIT || has_line_comment(at, end))
     return false;
   if (at_constraint(at, end)) {
     ARRAY_PUSH(table->constraints, table->constraint_count, trimmed(at, end));

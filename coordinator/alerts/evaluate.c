@@ -112,21 +112,29 @@ static bool useful(const AlertSettings *settings, const char *name) {
   return route && route->kind != ROUTE_PING;
 }
 
-/* Names, each once; those of the database's policies, or else the default ones. */
-static json_t *routes_of(const Alerts *alerts, const char *database) {
-  const FleetDatabase *found = database ? fleet_database(dispatch_fleet(alerts->dispatch), database) : NULL;
-  bool own = found && found->policy.alert_count > 0;
-  const char *const *names = own ? found->policy.alerts : alerts->settings->fallback;
-  size_t count = own ? found->policy.alert_count : alerts->settings->fallback_count;
+/* Names, each once; those that coordinator.yaml has, and that take messages. */
+static json_t *useful_of(const AlertSettings *settings, const char *const *names, size_t count) {
   json_t *list = json_array();
   for (size_t i = 0; i < count && json_array_size(list) < ROUTES_OF_ALERT; i++) {
     bool twice = false;
     for (size_t j = 0; j < i; j++)
       twice |= strcmp(names[i], names[j]) == 0;
-    if (!twice && useful(alerts->settings, names[i]))
+    if (!twice && useful(settings, names[i]))
       json_array_append_new(list, json_string(names[i]));
   }
   return list;
+}
+
+/* Those of the database's policies; the default ones if they name none, or none that there is: an alert that is told to
+ * nobody helps nobody. */
+static json_t *routes_of(const Alerts *alerts, const char *database) {
+  const AlertSettings *settings = alerts->settings;
+  const FleetDatabase *found = database ? fleet_database(dispatch_fleet(alerts->dispatch), database) : NULL;
+  json_t *own = useful_of(settings, found ? found->policy.alerts : NULL, found ? found->policy.alert_count : 0);
+  if (json_array_size(own) > 0)
+    return own;
+  json_decref(own);
+  return useful_of(settings, settings->fallback, settings->fallback_count);
 }
 
 static Status tell(Turn *turn, const LedgerAlert *row, const char *event, Error *err) {

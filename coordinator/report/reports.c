@@ -11,7 +11,9 @@
 #include "common/report/report.h"
 #include "coordinator/report/gather.h"
 
-enum { ENTRIES_LIMIT = 4, KEPT_US = 30 * 1000 * 1000 };
+/* What is made is kept for those who asked for the same beside it, not for those who come later: much may have
+ * happened. */
+enum { ENTRIES_LIMIT = 4, KEPT_US = 1000 * 1000 };
 
 typedef struct Entry {
   char *key;
@@ -233,6 +235,7 @@ static Status copy_wish(const Reports *reports, const ReportWish *wish, GatherAs
 Status reports_ask(Reports *reports, const ReportWish *wish, char **key, Error *err) {
   CLEANUP_FREE char *wished = key_of(reports, wish);
   size_t waiting = 0;
+  reports_sweep(reports);
   Entry *entry = find(reports, wished);
   if (entry && !(entry->done && entry->status)) {
     *key = STEAL(wished);

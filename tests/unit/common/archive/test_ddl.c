@@ -401,6 +401,7 @@ static void test_bad_texts(void **state) {
                                     "CREATE TABLE s.t (\n    a integer DEFAULT (1\n);\n",
                                     "CREATE TABLE s.t (\n    a integer\n)\nINHERITS (p;\n",
                                     "CREATE TABLE s.t (\n    a integer\n)\nINHERITS (\"p, s.q);\n",
+                                    "CREATE TABLE s.t (\n    a integer -- x\n    NOT NULL\n);\n",
                                     "CREATE TABLE s.t OF x;\n",
                                     "CREATE TABLE s.t OF \"x\".;\n"};
   for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
