@@ -17,13 +17,14 @@ static void status_heading(Table *table, const char *const *heading) {
 static void status_objectives(Buffer *out, const Cli *cli, const json_t *objectives) {
   static const struct {
     const char *member, *missed;
-  } kinds[] = {{"restore_time_met", "restores too slow"},
-               {"data_loss_met", "data too old"},
-               {"schedule_meets_data_loss", "schedule too seldom"}};
+    bool could; /* it could be met; whether it is, is another question */
+  } kinds[] = {{"restore_time_met", "restores too slow", false},
+               {"data_loss_met", "data too old", false},
+               {"schedule_meets_data_loss", "schedule too seldom", true}};
   bool any = false;
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     const json_t *is = json_object_get(objectives, kinds[i].member);
-    any |= json_is_boolean(is) && i < 2; /* a schedule that could meet it has not met it yet */
+    any |= json_is_boolean(is) && !kinds[i].could;
     if (json_is_false(is))
       buffer_append_format(out, "%s%s%s%s", out->size ? ", " : "", cli_style(cli->color_out, STYLE_WARN),
                            kinds[i].missed, cli_reset(cli->color_out));

@@ -167,7 +167,8 @@ static const char *wrong_shape(Shape shape, const json_t *value) {
   case SHAPE_FLAG:
     return json_is_boolean(value) ? NULL : "true or false";
   case SHAPE_NAMES:
-    return names_valid(value) ? NULL : "a list of 1 to 1000 names, each of at most 300 bytes";
+    return names_valid(value) ? NULL
+                              : "a list of 1 to 1000 names, each of at most 300 bytes, without control characters";
   case SHAPE_IDENTIFIER:
     return name_valid(value, IDENTIFIER_MOST) ? NULL : "a name of 1 to 63 bytes";
   case SHAPE_JOB:

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include "cli/recovery.h"
 #include "cli/restore.h"
 #include "tests/unit/cli/support.h"
 
@@ -220,10 +221,29 @@ static void test_script_rows(void **state) {
   }
 }
 
+/* Whoever may name a table may not write a line of a report. */
+static void test_names_stay_in_their_line(void **state) {
+  (void)state;
+  char *text = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&text, &size);
+  json_t *item = json_pack("{s:s, s:s, s:s}", "desc", "TABLE", "schema", "a\nb", "name", "t\nRESTORED");
+  recovery_print_name(out, item);
+  fclose(out);
+  assert_string_equal(text, "TABLE a?b.t?RESTORED");
+  json_decref(item);
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_verdicts), cmocka_unit_test(test_rollback_plan), cmocka_unit_test(test_what_is_left),
-      cmocka_unit_test(test_asked),    cmocka_unit_test(test_plan_shown),    cmocka_unit_test(test_script_rows),
+      cmocka_unit_test(test_names_stay_in_their_line),
+      cmocka_unit_test(test_verdicts),
+      cmocka_unit_test(test_rollback_plan),
+      cmocka_unit_test(test_what_is_left),
+      cmocka_unit_test(test_asked),
+      cmocka_unit_test(test_plan_shown),
+      cmocka_unit_test(test_script_rows),
   };
   int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC); /* nobody is to be asked while tests run */
   if (terminal >= 0 && (ioctl(terminal, TIOCNOTTY) != 0 || close(terminal) != 0))
