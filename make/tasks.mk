@@ -26,7 +26,7 @@ unit-binaries: $(UNIT_TESTS)
 unit: unit-binaries ## unit tests only
 	@$(STEADY) tests/unit/run $(UNIT_TESTS)
 
-E2E ?= tests/e2e
+E2E ?= tests/e2e tests/docs
 # They wait more than they work (for leases, backoffs, budgets): four run beside each other (support/fixtures.py says which).
 RUN_TESTS = $(STEADY) tests/e2e/run $(abspath $(BUILD)/bin) -n 4 --dist loadgroup
 # gcc 12's sanitizers want places in memory that kernels with much randomness give away: none of it, where that can be had.

@@ -353,7 +353,7 @@ static void test_page_makes_a_key_of_digits(void **state) {
   CLEANUP(buffer_release) Buffer page = {0};
   CLEANUP(buffer_release) Buffer made = {0};
   assert_ok(file_read("docs/open-without-pgseal.md", FILE_LIMIT, &page, &err), &err);
-  const char *from = strstr(buffer_text(&page), "    { printf '\\x30");
+  const char *from = strstr(buffer_text(&page), "\n{ printf '\\x30");
   assert_non_null(from);
   const char *end = strstr(from, "-out agent.pub");
   assert_non_null(end);
