@@ -38,8 +38,10 @@ FAULTS ?= tests/faults
 faults: $(BINARIES) ## real parts damaged, killed, cut, filled, delayed; FAULTS=tests/faults/test_x.py for some
 	@$(RUN_TESTS) $(FAULTS)
 
-web: $(BINARIES) ## the dashboard in a headless Chromium; PGSEAL_SHOTS=DIRECTORY keeps pictures of it
-	@make/deps run test web
+web: ## the dashboard in a headless Chromium; PGSEAL_SHOTS=DIRECTORY keeps pictures of it
+	@make/deps build run test web
+	@command -v npm >/dev/null || make/deps npm
+	@$(MAKE) --no-print-directory -j2 all
 	@PGSEAL_LONG=1 $(STEADY) tests/e2e/run $(abspath $(BUILD)/bin) tests/web
 
 ASAN := BUILD=build-asan SAN=address,undefined CFLAGS="-O1 -g"

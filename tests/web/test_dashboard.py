@@ -1,111 +1,15 @@
 """The dashboard in a real browser, over a real pgseal."""
 import json
-import os
-import pathlib
-import shutil
-import sqlite3
-import subprocess
-import tempfile
 import time
 
 import pytest
 
-from browser import Browser
+from conftest import BAD, FLEET, shoot
 from support.shell import wait_for
-from support.stack import Stack
 
 pytestmark = pytest.mark.long
 
 MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-SHOTS = os.environ.get("PGSEAL_SHOTS")  # a directory: pictures of what the tests saw are put there
-FLEET, BAD = 2000, "prod-orders-0913"
-
-
-def shoot(page, name, whole=False):
-    if SHOTS:
-        page.shot(pathlib.Path(SHOTS) / f"{name}.png", whole)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with Browser() as b:
-        yield b
-
-
-@pytest.fixture
-def page(browser):
-    with browser.page() as p:
-        yield p
-
-
-def names():
-    kinds = ("orders", "users", "billing", "search", "audit", "media", "stock", "mail")
-    return [f"{('prod', 'stage', 'test')[i % 3]}-{kinds[i % len(kinds)]}-{i:04d}" for i in range(FLEET - 1)] + [BAD]
-
-
-def copy_rows(stack, seed):
-    """Checkpoints of the whole fleet: as many copies of the rows of a real one, some days apart, in the ledger's file.
-    Events are chained and are not copied; what is shown of a database is not made of them."""
-    ledger = sqlite3.connect(stack.dir / "ledger.db")
-    columns = [c[1] for c in ledger.execute("PRAGMA table_info(checkpoint)") if c[1] != "number"]
-    jobs = [c[1] for c in ledger.execute("PRAGMA table_info(job)") if c[1] != "number"]
-    row = dict(zip(columns, ledger.execute(f"SELECT {', '.join(columns)} FROM checkpoint WHERE id = ?", (seed,)).fetchone()))
-    of = [dict(zip(jobs, j)) for j in ledger.execute(f"SELECT {', '.join(jobs)} FROM job WHERE checkpoint_id = ?", (seed,))]
-    day = 86400 * 10**6
-    for age in (5, 4, 3, 2, 1, 0):
-        for i, name in enumerate(n for n in stack.databases if n != BAD or age):
-            shift = age * day + (i % 997) * 60 * 10**6
-            wave = 1 + 0.02 * (5 - age) + 0.05 * ((i * 7 + age * 3) % 5)
-            id = f"{age}{i:06d}".rjust(26, "0")
-            c = {**row, "id": id, "database": name, "tag": f"nightly-{6 - age}", "size_bytes": int(row["size_bytes"] * wave * (1 + i % 13)),
-                 "rows": row["rows"] * (1 + i % 13), "seconds": row["seconds"] * wave, "idempotency_key": None}
-            detail = json.loads(c["detail"])
-            detail["proven_us"] = detail.get("proven_us", 0) - shift
-            c["detail"] = json.dumps(detail)
-            for key in c:
-                if key.endswith("_us") and c[key] and key not in ("pinned_us", "pruning_us", "pruned_us", "locked_until_us"):
-                    c[key] -= shift
-            ledger.execute(f"INSERT INTO checkpoint ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", [c[k] for k in columns])
-            for k, j in enumerate(of):
-                j = {**j, "id": f"{age}{k}{i:06d}".rjust(26, "0"), "checkpoint_id": id, "database": name}
-                for key in ("created_us", "started_us", "finished_us"):
-                    j[key] -= shift
-                ledger.execute(f"INSERT INTO job ({', '.join(jobs)}) VALUES ({', '.join('?' * len(jobs))})", [j[k] for k in jobs])
-    ledger.commit()
-    ledger.close()
-
-
-@pytest.fixture(scope="module")
-def fleet(base, server):
-    server.create("web_fleet")
-    server.sql("web_fleet", "CREATE TABLE item AS SELECT i, md5(i::text) AS name FROM generate_series(1, 5000) i")
-    conninfo = server.conninfo("web_fleet")
-    each = {n: {"environment": {"prod": "production", "stage": "staging"}.get(n.split("-")[0], "test")} for n in names()}
-    s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p",
-              {n: server.conninfo("web_nowhere") if n == BAD else conninfo for n in names()}, each=each,
-              http_limits={"requests_per_second": 2000}).start()
-    seed = s.seal(names()[0], "seed")["id"]
-    s.kill("coordinator", 15)
-    copy_rows(s, seed)
-    s.start_coordinator()
-    wait_for("the agent", lambda: s.api("GET", "/api/v1/agents")[1]["agents"][0]["live"], every=0.3)
-    status, body = s.checkpoint(BAD, "nightly")
-    assert status == 503, body
-    yield s
-    s.remove()
-
-
-@pytest.fixture(scope="module")
-def shop(base, server):
-    server.create("web_shop")
-    server.sql("web_shop", f"""CREATE TABLE orders (id int PRIMARY KEY, note text);
-        INSERT INTO orders SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 400000) i;
-        CREATE TABLE "<img src=x onerror=alert(1)>" (a int)""")
-    conninfo = server.conninfo("web_shop")
-    s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p", {"prod-shop": conninfo, "odd": server.conninfo("no'<b>such</b>")},
-              agents=("dump+drill", "restore"), each={"prod-shop": {"environment": "production"}}).start()
-    yield s
-    s.remove()
 
 
 def test_signing_in_and_out(page, shop):
@@ -116,12 +20,12 @@ def test_signing_in_and_out(page, shop):
     page.key("Enter", number=13, text="\r")
     page.wait_text("a valid token is needed")
     page.sign_in(shop.url, shop.token)
-    page.wait_text("2 databases")
+    page.wait_text("3 databases")
     cookies = page.call("Network.getCookies", urls=[shop.url])["cookies"]
     assert [(c["name"], c["httpOnly"], c["sameSite"]) for c in cookies] == [("pgseal_session", True, "Strict")]
     assert page.js("document.cookie") == "" and page.js("localStorage.length + sessionStorage.length") == 0
     page.open(shop.url + "/")  # still signed in
-    page.wait_text("2 databases")
+    page.wait_text("3 databases")
     page.click("#sign-out")
     page.wait_text("You are signed out.")
     page.open(shop.url + "/")
@@ -129,7 +33,7 @@ def test_signing_in_and_out(page, shop):
     # What a viewer may not do is not offered.
     viewer = shop.api("POST", "/api/v1/tokens", {"name": f"wall-{time.time_ns()}", "role": "viewer"})[1]["token"]
     page.sign_in(shop.url, viewer)
-    page.wait_text("2 databases")
+    page.wait_text("3 databases")
     assert not page.js("[...document.querySelectorAll('button')].some((b) => b.textContent.trim() === 'Back up')")
 
 
@@ -284,9 +188,8 @@ def test_nothing_is_markup(page, shop):
 
 
 def test_restore_wants_the_name(page, shop, server):
-    if not shop.api("GET", "/api/v1/checkpoints?database=prod-shop&state=sealed")[1]["checkpoints"]:
-        shop.seal("prod-shop", "first")
-    server.sql("web_shop", "DELETE FROM orders WHERE id <= 10")
+    shop.seal("prod-shop", "before-the-loss")
+    server.sql("web_shop", "DELETE FROM orders WHERE id BETWEEN 101 AND 110")
     page.sign_in(shop.url, shop.token)
     page.js("location.hash = '#/database/prod-shop'")
     page.click("button", "Restore")
@@ -306,45 +209,3 @@ def test_restore_wants_the_name(page, shop, server):
     page.wait("document.querySelector('h1 .state')?.textContent === 'done'", 60)
     page.wait_text("insert 10 rows of public.orders")
     shoot(page, "restored", whole=True)
-
-
-def axe():
-    """axe-core by npm, where that can be reached."""
-    place = pathlib.Path(os.environ.get("PGSEAL_TEST_CACHE", "/var/cache/pgseal")) / "axe"
-    file = place / "node_modules/axe-core/axe.min.js"
-    if not file.exists() and shutil.which("npm"):
-        place.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", place, "axe-core@4"], timeout=120, check=False)
-    return file.read_text() if file.exists() else None
-
-
-@pytest.mark.parametrize("scheme,width", [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
-def test_axe_finds_nothing(browser, shop, scheme, width):
-    script = axe()
-    if not script:
-        pytest.skip("axe-core is not to be had: no npm, or no registry")
-    sealed = shop.api("GET", "/api/v1/checkpoints?state=sealed")[1]["checkpoints"] or [shop.seal("prod-shop", "axe")]
-    with browser.page(width=width, height=900, scheme=scheme) as page:
-        look(page, shop, sealed[0]["id"], script, f"{scheme}-{width}")
-
-
-def look(page, shop, checkpoint, script, name):
-    """Every page, by axe, and whether it fits the screen."""
-    page.open(shop.url + "/")
-    page.wait("!!document.getElementById('token')")
-    run = f"{script}; axe.run(document, {{resultTypes: ['violations']}}).then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.help, v.nodes.slice(0, 3).map((n) => n.html + ' ' + n.failureSummary)])))"
-    found = {"sign in": json.loads(page.js(run))}
-    shoot(page, f"sign-in-{name}")
-    page.sign_in(shop.url, shop.token)
-    for place in ("", "database/prod-shop", "database/odd", f"checkpoint/{checkpoint}", "ledger", "ledger?view=events", "drills", "agents"):
-        page.js(f"location.hash = {json.dumps('#/' + place)}")
-        page.wait("document.querySelector('.page h1')")
-        time.sleep(1)
-        found[place or "fleet"] = json.loads(page.js(run))
-        shoot(page, f"{(place or 'fleet').split('/')[0].split('?')[-1]}-{name}", whole=True)
-        assert page.js("document.documentElement.scrollWidth <= innerWidth"), f"{place} is wider than the screen"
-    page.js("location.hash = '#/database/prod-shop'")
-    page.click("button", "Restore")
-    page.wait("document.querySelector('dialog input[name=mode]')")
-    found["restore"] = json.loads(page.js(run))
-    assert not any(found.values()), json.dumps({k: v for k, v in found.items() if v}, indent=1)

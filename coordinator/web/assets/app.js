@@ -54,10 +54,13 @@ async function route() {
       say(shown.title);
     }
   } catch (error) {
-    if (mine === turn && error.status !== 401)
-      append(place, [failure(error)]);
-    if (!error.status)
+    if (error.status === undefined)
       console.error(error);
+    if (mine !== turn || error.status === 401)
+      return;
+    replace(place, h("h1", {}, "This page cannot be shown"), failure(error));
+    // Away for a moment: the line that all pages share says when it is there again.
+    current = error.status === 0 || error.status >= 500 ? {back: route} : {};
   }
 }
 
@@ -146,7 +149,7 @@ async function open() {
   } catch (error) {
     if (error.status === 401)
       return signIn();
-    replace(byId("content"), failure(error), button("Try again", open));
+    replace(byId("content"), h("h1", {}, "pgseal"), failure(error), button("Try again", open));
     return;
   }
   start();
