@@ -23,7 +23,12 @@ static const char help_checkpoint[] =
     "  pgseal checkpoint prod-api --tag pre-deploy-4f3a9c1\n"
     "  pgseal checkpoint prod-api --tag nightly --idempotency-key \"$CI_JOB_ID\" --json | jq .id\n\n" EXIT_CODES;
 
-static const char help_status[] = "The fleet at a glance.\n\n  pgseal status";
+static const char help_status[] =
+    "The fleet at a glance: of each database its newest checkpoint, and which objectives of its policies it does not\n"
+    "meet right now: the age of its proof, the time that its restore takes, the age of what a restore would bring "
+    "back.\nWith --check that is exit status 1.\n\n"
+    "  pgseal status\n"
+    "  pgseal status --check --json >/dev/null || echo \"look at the fleet\"";
 
 static const char help_ledger[] =
     "One line for each checkpoint; --events prints every event of the hash-chained record, and --json that record as\n"
@@ -344,7 +349,7 @@ const Command cli_commands[] = {
      help_dev, command_dev},
     {"checkpoint", "DATABASE --tag TAG [--no-wait]", "take a checkpoint and wait until it is proven", help_checkpoint,
      command_checkpoint},
-    {"status", "", "databases with their newest checkpoint, and agents", help_status, command_status},
+    {"status", "[--check]", "databases with their newest checkpoint, and agents", help_status, command_status},
     {"ledger", "[--database NAME] [--limit N] [--events]", "how checkpoints ended", help_ledger, command_ledger},
     {"ledger verify", "[--expect N:HASH]", "check the ledger's chain, trusting nobody", help_chain,
      command_ledger_verify},

@@ -13,24 +13,33 @@ static void status_heading(Table *table, const char *const *heading) {
     table_add(table, "%s", heading[table->columns]);
 }
 
-/* Of what its policies want of it: what is not so. */
-static void status_objectives(Buffer *out, const Cli *cli, const json_t *objectives) {
+/* Of what its policies want of it: what is not so. False: something is not. */
+static bool status_objectives(Buffer *out, const Cli *cli, const json_t *database) {
   static const struct {
     const char *member, *missed;
-    bool could; /* it could be met; whether it is, is another question */
-  } kinds[] = {{"restore_time_met", "restores too slow", false},
-               {"data_loss_met", "data too old", false},
-               {"schedule_meets_data_loss", "schedule too seldom", true}};
-  bool any = false;
+    const char *wants; /* of that there has to be a sealed checkpoint; NULL: of no age */
+    bool could;        /* it could be met; whether it is, is another question */
+  } kinds[] = {{"proof_age_met", "proof too old", "proof_age_seconds", false},
+               {"restore_time_met", "restores too slow", NULL, false},
+               {"data_loss_met", "data too old", "data_loss_seconds", false},
+               {"schedule_meets_data_loss", "schedule too seldom", NULL, true}};
+  const json_t *objectives = json_object_get(database, "objectives");
+  bool any = false, sealed = json_is_object(json_object_get(database, "newest_sealed")), none = false, fine = true;
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     const json_t *is = json_object_get(objectives, kinds[i].member);
     any |= json_is_boolean(is) && !kinds[i].could;
+    none |= !sealed && kinds[i].wants && json_is_integer(json_object_get(objectives, kinds[i].wants));
+    fine &= !json_is_false(is) || kinds[i].could;
     if (json_is_false(is))
       buffer_append_format(out, "%s%s%s%s", out->size ? ", " : "", cli_style(cli->color_out, STYLE_WARN),
                            kinds[i].missed, cli_reset(cli->color_out));
   }
+  if (none)
+    buffer_append_format(out, "%s%snothing sealed%s", out->size ? ", " : "", cli_style(cli->color_out, STYLE_WARN),
+                         cli_reset(cli->color_out));
   if (out->size == 0)
     buffer_append_text(out, any ? "met" : "-");
+  return fine && !none;
 }
 
 static void status_databases(const Cli *cli, const json_t *json) {
@@ -60,7 +69,7 @@ static void status_databases(const Cli *cli, const json_t *json) {
     table_add(&table, "%s", *api_text(newest, "tag") ? api_text(newest, "tag") : "-");
     table_add(&table, "%s", format_age(api_text(newest, "created_at"), age));
     table_add(&table, "%s", *api_text(newest, "size") ? api_text(newest, "size") : "-");
-    status_objectives(&objectives, cli, json_object_get(database, "objectives"));
+    (void)status_objectives(&objectives, cli, database);
     table_add(&table, "%s", buffer_text(&objectives));
   }
   if (json_array_size(databases) == 0)
@@ -157,9 +166,23 @@ static void status_unpruned(Cli *cli) {
            cli_style(cli->color_out, STYLE_WARN), cli_reset(cli->color_out), count, count == 1 ? "" : "s");
 }
 
+/* Those that do not meet an objective. */
+static size_t status_missed(const Cli *cli, const json_t *json) {
+  const json_t *database;
+  size_t index, count = 0;
+  json_array_foreach(json_object_get(json, "databases"), index, database) {
+    CLEANUP(buffer_release) Buffer text = {0};
+    count += !status_objectives(&text, cli, database);
+  }
+  return count;
+}
+
 ExitCode command_status(Cli *cli, int argc, char **argv) {
+  bool check = false;
+  const Option options[] = {
+      {"check", OPTION_FLAG, &check, NULL, "exit with 1 if a database does not meet an objective of its policies"}};
   ExitCode code;
-  if (!cli_parse(cli, NULL, 0, true, argc, argv, 0, 0, NULL, &code))
+  if (!cli_parse(cli, options, 1, true, argc, argv, 0, 0, NULL, &code))
     return code;
   Error err;
   CLEANUP(api_release) json_t *databases = NULL;
@@ -171,12 +194,14 @@ ExitCode command_status(Cli *cli, int argc, char **argv) {
     agents = json_pack("{s:n}", "agents");
   else if (status != STATUS_OK)
     return cli_fail(cli, &err);
+  size_t missed = status_missed(cli, databases);
+  ExitCode end = check && missed > 0 ? EXIT_FAILED : EXIT_DONE;
   if (cli->json) {
     CLEANUP(api_release)
     json_t *both = json_pack("{s:O, s:O}", "databases", json_object_get(databases, "databases"), "agents",
                              json_object_get(agents, "agents"));
     cli_print_json(both);
-    return EXIT_DONE;
+    return end;
   }
   printf("Coordinator %s\n\n", http_url(cli->http));
   status_databases(cli, databases);
@@ -185,5 +210,8 @@ ExitCode command_status(Cli *cli, int argc, char **argv) {
     status_agents(cli, agents);
     status_unpruned(cli);
   }
-  return EXIT_DONE;
+  if (missed > 0)
+    printf("\n%s%zu database%s not meet an objective of %s policies.%s\n", cli_style(cli->color_out, STYLE_WARN),
+           missed, missed == 1 ? " does" : "s do", missed == 1 ? "its" : "their", cli_reset(cli->color_out));
+  return end;
 }

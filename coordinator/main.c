@@ -9,6 +9,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
+#include "common/base/memory.h"
 #include "common/base/process.h"
 #include "coordinator/alerts/alerts.h"
 #include "coordinator/api/api.h"
@@ -35,7 +36,7 @@ static const char usage_text[] =
     "certificates anew: those of the HTTP API and of the bus.\n"
     "\n"
     "Commands:\n"
-    "  check           check the configuration, keys and certificates included, and exit\n"
+    "  check           check the configuration, with its keys, certificates and alert routes, and exit\n"
     "  init            make a deployment in DIR: its certificate authority, this coordinator's certificate for the "
     "names\n"
     "                  given (default: this machine's), the first token, and coordinator.yaml\n"
@@ -279,6 +280,33 @@ static int run(CoordinatorConfig *config) {
 
 /* ---- commands ---- */
 
+static void warn(void *user, const char *text) {
+  const CoordinatorConfig *config = user;
+  fprintf(stderr, "%s: warning: %s\n", config->path, text);
+}
+
+static bool any_is(const char *const *names, size_t count, const char *name) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(names[i], name) == 0)
+      return true;
+  return false;
+}
+
+/* Routes by which nobody is told. Without a file of the fleet its policies are in the ledger, which is not asked. */
+static void warn_unused(const CoordinatorConfig *config, const Fleet *fleet) {
+  const AlertSettings *alerts = &config->alerts;
+  for (size_t i = 0; config->fleet && i < alerts->route_count; i++) {
+    const AlertRoute *route = &alerts->routes[i];
+    bool used = route->kind == ROUTE_PING || any_is(alerts->fallback, alerts->fallback_count, route->name);
+    for (size_t j = 0; j < fleet_count(fleet) && !used; j++)
+      used = any_is(fleet_at(fleet, j)->policy.alerts, fleet_at(fleet, j)->policy.alert_count, route->name);
+    CLEANUP_FREE char *text = memory_format(
+        "alerts: route %s is neither under `default` nor in a policy of a database: nobody is told by it", route->name);
+    if (!used)
+      warn((void *)config, text);
+  }
+}
+
 /* Of the file that is named, if one is; what does nothing in it is told. *databases: how many there are with it. */
 static Status check_fleet(const CoordinatorConfig *config, size_t *databases, Error *err) {
   Fleet *fleet = NULL;
@@ -290,6 +318,8 @@ static Status check_fleet(const CoordinatorConfig *config, size_t *databases, Er
             json_string_value(json_object_get(note, "message")));
   }
   json_decref(notes);
+  if (fleet)
+    warn_unused(config, fleet);
   *databases = fleet ? fleet_count(fleet) : 0;
   fleet_free(fleet);
   return status;
@@ -301,8 +331,11 @@ static int check(const CoordinatorConfig *config) {
   if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK ||
       alert_settings_check(&config->alerts, &err) != STATUS_OK || check_fleet(config, &databases, &err) != STATUS_OK)
     return complain(&err);
-  printf("%s is valid: %zu database%s, %zu agent%s\n", config->path, databases, databases == 1 ? "" : "s",
-         config->agent_count, config->agent_count == 1 ? "" : "s");
+  alert_settings_warn(&config->alerts, warn, (void *)config);
+  size_t routes = config->alerts.route_count;
+  printf("%s is valid: %zu database%s, %zu agent%s, %zu alert route%s\n", config->path, databases,
+         databases == 1 ? "" : "s", config->agent_count, config->agent_count == 1 ? "" : "s", routes,
+         routes == 1 ? "" : "s");
   return 0;
 }
 

@@ -8,6 +8,8 @@
 
 #include "common/base/cleanup.h"
 
+enum { CLIP_WORD = 24 }; /* bytes: of a longer word a part is better than none */
+
 size_t text_utf8_length(const char *text) {
   const unsigned char *p = (const unsigned char *)text;
   if (p[0] < 0x80)
@@ -114,7 +116,8 @@ bool text_tag_valid(const char *tag) {
   return true;
 }
 
-char *text_clean(const char *in, char *out, size_t size) {
+/* What did not fit is returned; "" if all did. */
+static const char *fill(const char *in, char *out, size_t size) {
   size_t used = 0;
   while (size > 0 && *in) {
     size_t length = text_utf8_length(in);
@@ -132,6 +135,27 @@ char *text_clean(const char *in, char *out, size_t size) {
   }
   if (size > 0)
     out[used] = '\0';
+  return in;
+}
+
+char *text_clean(const char *in, char *out, size_t size) {
+  (void)fill(in, out, size);
+  return out;
+}
+
+char *text_clip(const char *in, char *out, size_t size) {
+  static const char dots[] = "\xe2\x80\xa6";
+  if (!*fill(in, out, size) || size <= sizeof dots)
+    return out;
+  size_t used = size - sizeof dots, least = used > CLIP_WORD ? used - CLIP_WORD : 0;
+  while (used > 0 && ((unsigned char)out[used] & 0xc0) == 0x80) /* the middle of a character */
+    used--;
+  for (size_t at = used; at > least; at--)
+    if (out[at] == ' ') {
+      used = at;
+      break;
+    }
+  memcpy(out + used, dots, sizeof dots);
   return out;
 }
 

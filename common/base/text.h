@@ -25,6 +25,8 @@ bool text_tag_valid(const char *tag);
 /* Copies at most size-1 bytes, cut on a UTF-8 boundary, always NUL-terminated; invalid UTF-8 and
  * control characters become '?'. Returns out. */
 char *text_clean(const char *in, char *out, size_t size);
+/* The same, but what was cut ends with an ellipsis ("…"), at a word's end where one is near. */
+char *text_clip(const char *in, char *out, size_t size);
 
 /* "90s", "30m", "12h", "7d", "2w", or a number of seconds. False: it is none of these. */
 bool text_duration(const char *text, int64_t *seconds);

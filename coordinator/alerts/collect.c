@@ -105,7 +105,7 @@ static void take_fleet(Alerts *alerts) {
 /* ---- one database ---- */
 
 static void clean(const char *text, char *out, size_t size) {
-  text_clean(text ? text : "", out, size);
+  text_clip(text ? text : "", out, size);
 }
 
 static double sum_of(const json_t *stages) {
@@ -118,7 +118,7 @@ static double sum_of(const json_t *stages) {
 
 static char *kept(const char *text) {
   char out[FACTS_TEXT];
-  return text ? memory_strdup(text_clean(text, out, sizeof out)) : NULL;
+  return text ? memory_strdup(text_clip(text, out, sizeof out)) : NULL;
 }
 
 static void take_checkpoint(const Checkpoint *row, size_t index, CheckpointFacts *out) {
@@ -266,7 +266,7 @@ bool collect_agent(const Alerts *alerts, const Agent *agent, const LedgerAgent *
 
 static void add_expiry(Alerts *alerts, const char *name, int64_t from_us, int64_t until_us) {
   ExpiryFacts facts = {.from_us = from_us, .until_us = until_us};
-  clean(name, facts.name, sizeof facts.name);
+  text_clip(name, facts.name, sizeof facts.name);
   ARRAY_PUSH(alerts->expiries, alerts->expiry_count, facts);
 }
 

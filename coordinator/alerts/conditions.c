@@ -8,6 +8,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/text.h"
+#include "coordinator/overview/overview.h"
 
 #define SECOND_US ((int64_t)1000000)
 #define DAY_US (86400 * SECOND_US)
@@ -61,7 +62,7 @@ static bool found(Finding *out, const char *format, ...) {
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
   *out = (Finding){0};
-  text_clean(text, out->summary, sizeof out->summary);
+  text_clip(text, out->summary, sizeof out->summary);
   return true;
 }
 
@@ -72,11 +73,10 @@ static void remedy(Finding *out, const char *format, ...) {
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  text_clean(text, out->remedy, sizeof out->remedy);
+  text_clip(text, out->remedy, sizeof out->remedy);
 }
 
-/* "3 days", "26 hours", "40 minutes", "12 seconds" */
-static const char *span(int64_t seconds, char out[32]) {
+const char *finding_span(int64_t seconds, char out[FINDING_SPAN]) {
   static const struct {
     int64_t seconds, from;
     const char *name;
@@ -85,7 +85,7 @@ static const char *span(int64_t seconds, char out[32]) {
     if (seconds < units[i].from)
       continue;
     long long number = seconds / units[i].seconds;
-    snprintf(out, 32, "%lld %s%s", number, units[i].name, number == 1 ? "" : "s");
+    snprintf(out, FINDING_SPAN, "%lld %s%s", number, units[i].name, number == 1 ? "" : "s");
     break;
   }
   return out;
@@ -158,12 +158,14 @@ static bool canary_survived(const DatabaseFacts *f, const AlertSettings *setting
 static bool proof_overdue(const DatabaseFacts *f, const AlertSettings *settings, int64_t now_us, Finding *out) {
   (void)settings;
   (void)now_us;
-  char age[32], objective[32];
-  if (f->proof_objective_s <= 0 || (f->proof_age_s >= 0 && f->proof_age_s <= f->proof_objective_s))
+  char age[FINDING_SPAN], objective[FINDING_SPAN];
+  OverviewMet met = overview_met(f->proof_age_s, f->proof_objective_s);
+  if (met != OVERVIEW_MISSED && met != OVERVIEW_NOTHING)
     return false;
-  span(f->proof_objective_s, objective);
+  finding_span(f->proof_objective_s, objective);
   if (f->proof_age_s >= 0)
-    found(out, "%s: the newest proof is %s old; the objective is %s", f->name, span(f->proof_age_s, age), objective);
+    found(out, "%s: the newest proof is %s old; the objective is %s", f->name, finding_span(f->proof_age_s, age),
+          objective);
   else
     found(out, "%s: nothing of it is proven; the objective is a proof every %s", f->name, objective);
   remedy(out, "Drill its newest checkpoint (pgseal drill), or take one: pgseal checkpoint %s --tag now", f->name);
@@ -174,13 +176,14 @@ static bool proof_overdue(const DatabaseFacts *f, const AlertSettings *settings,
 static bool checkpoint_overdue(const DatabaseFacts *f, const AlertSettings *settings, int64_t now_us, Finding *out) {
   (void)settings;
   (void)now_us;
-  char age[32], objective[32];
-  if (f->data_loss_objective_s <= 0 || (f->data_age_s >= 0 && f->data_age_s <= f->data_loss_objective_s))
+  char age[FINDING_SPAN], objective[FINDING_SPAN];
+  OverviewMet met = overview_met(f->data_age_s, f->data_loss_objective_s);
+  if (met != OVERVIEW_MISSED && met != OVERVIEW_NOTHING)
     return false;
-  span(f->data_loss_objective_s, objective);
+  finding_span(f->data_loss_objective_s, objective);
   if (f->data_age_s >= 0)
     found(out, "%s: the newest sealed checkpoint was asked for %s ago; no more than %s may be lost", f->name,
-          span(f->data_age_s, age), objective);
+          finding_span(f->data_age_s, age), objective);
   else
     found(out, "%s: there is no sealed checkpoint of it; no more than %s may be lost", f->name, objective);
   remedy(out, "pgseal schedule %s; pgseal checkpoint %s --tag now", f->name, f->name);

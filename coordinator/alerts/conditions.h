@@ -17,6 +17,7 @@ enum {
   FACTS_DRILLS = 8,
   FINDING_SUMMARY = 600,
   FINDING_REMEDY = 400,
+  FINDING_SPAN = 32,
   FACTS_TEXT = 256,
   FACTS_NAME = 64
 };
@@ -84,6 +85,9 @@ typedef struct Finding {
   char remedy[FINDING_REMEDY];   /* "" or what to do about it */
   int64_t hold_us;               /* how long it has to hold before anybody is told */
 } Finding;
+
+/* "3 days", "26 hours", "40 minutes", "12 seconds". Returns out. */
+const char *finding_span(int64_t seconds, char out[FINDING_SPAN]);
 
 /* Does it hold? Then *out is filled. */
 typedef bool DatabaseCondition(const DatabaseFacts *facts, const AlertSettings *settings, int64_t now_us, Finding *out);

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "coordinator/alerts/internal.h"
 
 #define SECOND_US ((int64_t)1000000)
@@ -148,6 +149,13 @@ static Status tell(Turn *turn, const LedgerAlert *row, const char *event, Error 
   return status;
 }
 
+static void set_text(char **text, const char *value) {
+  if (*text && strcmp(*text, value) == 0)
+    return;
+  free(*text);
+  *text = memory_strdup(value);
+}
+
 static void log_step(const LedgerAlert *row, const char *what) {
   log_info(what, "condition", row->condition, "subject", row->subject, "summary", row->summary, NULL);
 }
@@ -182,12 +190,22 @@ static Status remind(Turn *turn, LedgerAlert *row, Error *err) {
   return status == STATUS_OK ? tell(turn, row, "still_firing", err) : status;
 }
 
+/* What it said holds no more, and there is nothing to be done about it. */
+static void set_over(LedgerAlert *row) {
+  char text[FINDING_SUMMARY], span[FINDING_SPAN];
+  CLEANUP_FREE char *whole = memory_format(
+      "over after %s; it was: %s", finding_span((row->resolved_us - row->since_us) / SECOND_US, span), row->summary);
+  set_text(&row->summary, text_clip(whole, text, sizeof text));
+  set_text(&row->remedy, "");
+}
+
 /* Of what nobody was told there is nothing to keep. */
 static Status end(Turn *turn, LedgerAlert *row, Error *err) {
   bool told = row->state == ALERT_FIRING;
   if (!alert_walk(&row->state, ALERT_EVENT_OVER))
     return wrong_step(row, err);
   row->resolved_us = turn->now_us;
+  set_over(row);
   Status status = begin(turn, err);
   if (status == STATUS_OK)
     status = told ? ledger_alert_put(turn->alerts->ledger, row, err)
@@ -197,13 +215,6 @@ static Status end(Turn *turn, LedgerAlert *row, Error *err) {
   if (told)
     log_step(row, "alert is over");
   return status;
-}
-
-static void set_text(char **text, const char *value) {
-  if (*text && strcmp(*text, value) == 0)
-    return;
-  free(*text);
-  *text = memory_strdup(value);
 }
 
 static int by_key(const void *a, const void *b) {

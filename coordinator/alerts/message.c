@@ -139,7 +139,7 @@ char *message_pagerduty(const AlertSettings *settings, const LedgerNotification 
   const json_t *alert = json_array_get(row->alerts, 0);
   CLEANUP_FREE char *dedup = memory_format("pgseal/%.100s/%.100s", member(alert, "condition"), member(alert, "id"));
   char summary[PAGER_SUMMARY];
-  text_clean(member(alert, "summary"), summary, sizeof summary);
+  text_clip(member(alert, "summary"), summary, sizeof summary);
   json_t *json = json_pack("{s:s, s:s, s:s}", "routing_key", routing_key, "event_action",
                            is(alert, "resolved") ? "resolve" : "trigger", "dedup_key", dedup);
   json_t *payload = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O}", "summary", summary, "source",
@@ -256,7 +256,7 @@ char *message_subject(const LedgerNotification *row) {
   const json_t *alert = json_array_get(row->alerts, 0);
   if (count == 1) {
     char summary[SUBJECT_SIZE];
-    text_clean(member(alert, "summary"), summary, sizeof summary);
+    text_clip(member(alert, "summary"), summary, sizeof summary);
     return memory_format("[pgseal] %s: %s", heading(alert), summary);
   }
   json_array_foreach(row->alerts, index, alert) over += is(alert, "resolved");

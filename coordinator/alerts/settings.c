@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -293,4 +294,24 @@ Status alert_settings_check(const AlertSettings *settings, Error *err) {
       status = error_set(err, ERR_CONFIG, "alerts: route %s: there is no %s", route->name, route->ca_file);
   }
   return status;
+}
+
+static void warn_file(const AlertRoute *route, const char *path, void (*tell)(void *user, const char *text),
+                      void *user) {
+  struct stat found;
+  if (!path || stat(path, &found) != 0 || (found.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+    return;
+  CLEANUP_FREE char *text =
+      memory_format("alerts: route %s: %s has mode %04o: what is secret in it should be its owner's alone (chmod 600)",
+                    route->name, path, (unsigned)found.st_mode & 07777);
+  tell(user, text);
+}
+
+void alert_settings_warn(const AlertSettings *settings, void (*tell)(void *user, const char *text), void *user) {
+  for (size_t i = 0; i < settings->route_count; i++) {
+    const AlertRoute *route = &settings->routes[i];
+    warn_file(route, route->url_file, tell, user);
+    warn_file(route, route->key_file, tell, user);
+    warn_file(route, route->password_file, tell, user);
+  }
 }

@@ -64,6 +64,8 @@ Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts
 void alert_settings_release(AlertSettings *settings);
 /* Can the files be read, and is in them what can be used? ERR_CONFIG names the route. */
 Status alert_settings_check(const AlertSettings *settings, Error *err) MUST_CHECK;
+/* Told one by one: files with secrets that others may read. */
+void alert_settings_warn(const AlertSettings *settings, void (*tell)(void *user, const char *text), void *user);
 
 /* What a file holds, for sending: freed with secret_text_free. ERR_CONFIG names the route and the file's name, and
  * nothing of what is in it. */

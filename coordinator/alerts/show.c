@@ -4,6 +4,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
+#include "common/base/memory.h"
 #include "coordinator/alerts/internal.h"
 
 enum { SHOWN_WAITING = 5000 };
@@ -29,29 +30,46 @@ static json_t *show_ping(const Alerts *alerts, const AlertRoute *route, const Ro
                    alerts->leads && now->ping_error[0] ? json_string(now->ping_error) : json_null());
 }
 
+/* Absent: fine. */
+static Status read_last(const Alerts *alerts, const AlertRoute *route, bool sent, LedgerNotification *out, Error *err) {
+  Error cause;
+  Status status = ledger_notification_last(alerts->ledger, route->name, sent, out, &cause);
+  if (status == STATUS_OK || status == ERR_NOT_FOUND)
+    return STATUS_OK;
+  *err = cause;
+  return status;
+}
+
+/* What is wrong with it now, or how its last message ended; a test is one, and says so. NULL: nothing. Freed by the
+ * caller. */
+static char *problem_of(const LedgerNotification *last, const char *waiting) {
+  if (waiting)
+    return memory_strdup(waiting);
+  if (last->state != NOTIFICATION_FAILED || !last->error)
+    return NULL;
+  return last->test ? memory_format("the last test: %s", last->error) : memory_strdup(last->error);
+}
+
 static Status show_route(const Alerts *alerts, const AlertRoute *route, const LedgerNotification *waiting, size_t count,
                          json_t *list, Error *err) {
-  CLEANUP(ledger_notification_release) LedgerNotification last = {0};
-  const char *problem = NULL;
+  CLEANUP(ledger_notification_release) LedgerNotification last = {.state = NOTIFICATION_DUE}, sent = {0};
+  const char *error = NULL;
   size_t number = 0;
-  Error cause;
-  Status status = ledger_notification_last(alerts->ledger, route->name, &last, &cause);
-  if (status != STATUS_OK && status != ERR_NOT_FOUND) {
-    *err = cause;
+  Status status = read_last(alerts, route, false, &last, err);
+  if (status == STATUS_OK)
+    status = read_last(alerts, route, true, &sent, err);
+  if (status != STATUS_OK)
     return status;
-  }
   for (size_t i = 0; i < count; i++) {
     if (waiting[i].test || strcmp(waiting[i].route, route->name) != 0)
       continue;
-    problem = problem ? problem : waiting[i].error;
+    error = error ? error : waiting[i].error;
     number++;
   }
+  CLEANUP_FREE char *problem = problem_of(&last, error);
   json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:o, s:s?}", "name", route->name, "type",
                                         route_kind_name(route->kind), "waiting", (json_int_t)number, "sent_at",
-                                        time_of(last.state == NOTIFICATION_SENT ? last.ended_us : 0), "error",
-                                        problem                             ? problem
-                                        : last.state == NOTIFICATION_FAILED ? last.error
-                                                                            : NULL));
+                                        time_of(sent.ended_us), "error", problem));
   return STATUS_OK;
 }
 

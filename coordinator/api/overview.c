@@ -32,12 +32,15 @@ static json_t *seconds_or_null(int64_t seconds) {
 static json_t *render_objectives(const OverviewRow *row) {
   const FleetSchedule *schedule = &row->database->policy.schedule;
   int64_t restore = row->restore_objective_seconds, loss = row->data_loss_objective_seconds;
+  OverviewMet proof = overview_met(row->proof_age_seconds, row->proof_age_objective_seconds);
   bool sealed = row->newest && row->newest->sealed_id, drilled = sealed && row->newest->drill_seconds > 0;
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "restore_time_seconds", seconds_or_null(restore),
-                   "restore_time_met", met(restore, drilled, !(row->attention & OVERVIEW_RESTORE_SLOW)),
-                   "data_loss_seconds", seconds_or_null(loss), "data_loss_met",
-                   met(loss, sealed, !(row->attention & OVERVIEW_DATA_OLD)), "schedule_gap_seconds",
-                   seconds_or_null(schedule->gap_seconds), "schedule_meets_data_loss",
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "proof_age_seconds",
+                   seconds_or_null(row->proof_age_objective_seconds), "proof_age_met",
+                   met(row->proof_age_objective_seconds, proof != OVERVIEW_NOTHING, proof == OVERVIEW_MET),
+                   "restore_time_seconds", seconds_or_null(restore), "restore_time_met",
+                   met(restore, drilled, !(row->attention & OVERVIEW_RESTORE_SLOW)), "data_loss_seconds",
+                   seconds_or_null(loss), "data_loss_met", met(loss, sealed, !(row->attention & OVERVIEW_DATA_OLD)),
+                   "schedule_gap_seconds", seconds_or_null(schedule->gap_seconds), "schedule_meets_data_loss",
                    met(loss, true, schedule->cron && schedule->gap_seconds <= loss));
 }
 

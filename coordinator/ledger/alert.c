@@ -167,10 +167,12 @@ Status ledger_notification_get(Ledger *ledger, const char *id, LedgerNotificatio
   return read_one(ledger, sql, id, "with the id", out, err);
 }
 
-Status ledger_notification_last(Ledger *ledger, const char *route, LedgerNotification *out, Error *err) {
-  static const char sql[] = "SELECT " NOTIFICATION " FROM notification WHERE route = ? AND ended_us > 0 AND test = 0 "
-                            "ORDER BY ended_us DESC, id DESC LIMIT 1";
-  return read_one(ledger, sql, route, "that has ended, of the route", out, err);
+Status ledger_notification_last(Ledger *ledger, const char *route, bool sent, LedgerNotification *out, Error *err) {
+  static const char ended_sql[] = "SELECT " NOTIFICATION " FROM notification WHERE route = ? AND ended_us > 0 "
+                                  "ORDER BY ended_us DESC, id DESC LIMIT 1";
+  static const char sent_sql[] = "SELECT " NOTIFICATION " FROM notification WHERE route = ? AND state = 'sent' "
+                                 "ORDER BY ended_us DESC, id DESC LIMIT 1";
+  return read_one(ledger, sent ? sent_sql : ended_sql, route, "that has ended, of the route", out, err);
 }
 
 DB_LIST(read_notifications, LedgerNotification, read_notification, ledger_notification_list_free);

@@ -441,8 +441,9 @@ Status ledger_notification_get(Ledger *ledger, const char *id, LedgerNotificatio
 /* Those that are due, now or later, in the order in which they came to be; at most `limit` of them. */
 Status ledger_notification_due(Ledger *ledger, int limit, LedgerNotification **items, size_t *count,
                                Error *err) MUST_CHECK;
-/* The last of the route that is no test and has ended; ERR_NOT_FOUND. */
-Status ledger_notification_last(Ledger *ledger, const char *route, LedgerNotification *out, Error *err) MUST_CHECK;
+/* The last of the route that has ended, or (sent) that was sent; tests are such, too. ERR_NOT_FOUND. */
+Status ledger_notification_last(Ledger *ledger, const char *route, bool sent, LedgerNotification *out,
+                                Error *err) MUST_CHECK;
 void ledger_notification_release(LedgerNotification *row);
 void ledger_notification_list_free(LedgerNotification *items, size_t count);
 /* What was over before that time goes: alerts and notifications. */

@@ -109,6 +109,14 @@ static int64_t seconds_since(int64_t then_us, int64_t now_us) {
   return then_us == 0 ? -1 : now_us > then_us ? (now_us - then_us) / SECOND_US : 0;
 }
 
+OverviewMet overview_met(int64_t age_seconds, int64_t objective_seconds) {
+  if (objective_seconds <= 0)
+    return OVERVIEW_NO_OBJECTIVE;
+  if (age_seconds < 0)
+    return OVERVIEW_NOTHING;
+  return age_seconds > objective_seconds ? OVERVIEW_MISSED : OVERVIEW_MET;
+}
+
 static unsigned attention_of(const OverviewRow *row) {
   const LedgerNewest *newest = row->newest;
   unsigned attention = 0;
@@ -116,9 +124,9 @@ static unsigned attention_of(const OverviewRow *row) {
     attention |= OVERVIEW_NEVER_SEALED;
   if (newest && newest->failures > 0)
     attention |= OVERVIEW_FAILING;
-  if (row->proof_age_objective_seconds && row->proof_age_seconds > row->proof_age_objective_seconds)
+  if (overview_met(row->proof_age_seconds, row->proof_age_objective_seconds) == OVERVIEW_MISSED)
     attention |= OVERVIEW_PROOF_OLD;
-  if (row->data_loss_objective_seconds && row->data_age_seconds > row->data_loss_objective_seconds)
+  if (overview_met(row->data_age_seconds, row->data_loss_objective_seconds) == OVERVIEW_MISSED)
     attention |= OVERVIEW_DATA_OLD;
   if (newest && row->restore_objective_seconds && newest->drill_seconds > (double)row->restore_objective_seconds)
     attention |= OVERVIEW_RESTORE_SLOW;

@@ -35,6 +35,16 @@ typedef struct OverviewRow {
   unsigned attention;             /* OverviewAttention's */
 } OverviewRow;
 
+/* An age against its objective: the one rule of the API, the dashboard, alerts and `pgseal status`. */
+typedef enum OverviewMet {
+  OVERVIEW_NO_OBJECTIVE,
+  OVERVIEW_MET,
+  OVERVIEW_MISSED,
+  OVERVIEW_NOTHING /* there is nothing that could have an age */
+} OverviewMet;
+/* Seconds; age -1: there is none; objective 0: none. */
+OverviewMet overview_met(int64_t age_seconds, int64_t objective_seconds);
+
 typedef struct Overview Overview;
 /* schedule: or NULL; overview_schedule tells it later. All outlive the overview. */
 Overview *overview_open(Dispatch *dispatch, Ledger *ledger);

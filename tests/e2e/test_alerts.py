@@ -15,7 +15,7 @@ import time
 import pytest
 
 from support.certificates import Certificates
-from support.shell import free_port, wait_for
+from support.shell import BIN, free_port, run, wait_for
 
 KEY = "a-key-of-the-test-0123456789"
 
@@ -98,10 +98,19 @@ def test_once_and_signed(make_stack):
     stack = make_stack({"shop": "dbname=nowhere"}, agents=(), agent_wait_seconds=1, alerts=alerts_of(hook, mail.port), start=False)
     (stack.dir / "hook.key").write_text(KEY + "\n")
     (stack.dir / "chat.url").write_text(hook.url("/T0KEN") + "\n")
+    (stack.dir / "chat.url").chmod(0o644)
+    (stack.dir / "hook.key").chmod(0o600)
+    checked = run([BIN / "pgseal-coordinator", "check", "--config", stack.dir / "coordinator.yaml"])
+    assert "chat.url has mode 0644" in checked.stderr and "hook.key" not in checked.stderr and "5 alert routes" in checked.stdout
+    (stack.dir / "chat.url").rename(stack.dir / "elsewhere")
+    checked = run([BIN / "pgseal-coordinator", "check", "--config", stack.dir / "coordinator.yaml"], check=False)
+    assert checked.returncode == 1 and "alerts: route chat: " in checked.stderr
+    (stack.dir / "elsewhere").rename(stack.dir / "chat.url")
     stack.start_coordinator()
     checkpoint = stack.request("shop", "nightly")
     away = stack.cli("alert", "test", "hook", check=False)
     assert away.returncode == 4 and "did not get there by route hook: Couldn't connect" in away.stderr, away.stderr
+    assert "the last test: Couldn't connect" in stack.cli("alert", "list").stdout
     # Of these there is none that takes messages: the default ones are told.
     (stack.dir / "fleet.yaml").write_text("policies: [{name: p, match: {names: [shop]}, alerts: [nobody, watchdog]}]\n")
     applied = stack.cli("apply", "-f", stack.dir / "fleet.yaml")
@@ -123,6 +132,7 @@ def test_once_and_signed(make_stack):
     assert [(a["event"], a["condition"], a["database"]) for a in told["alerts"]] == [("fired", "checkpoint_errored", "shop")]
     assert "no_agent" in told["alerts"][0]["summary"] and told["link"] == "https://pgseal.example.com/"
     assert stack.cli("alert", "test", "pager").stdout.startswith("The receiver of pager has message ")
+    assert route(stack, "pager")["sent_at"], "a test shows that it works, too"
     page = json.loads(hook.at("/pager")[0][2])
     assert page["routing_key"] == KEY and page["event_action"] == "trigger"
     text = base64.b64decode(email.message_from_bytes(mail.got[0]).get_payload()).decode()

@@ -128,7 +128,8 @@ def test_watched_file(make_stack, tmp_path):
     rest = stack.api("GET", "/api/v1/databases?limit=2&after=shop")[1]
     assert [d["name"] for d in rest["databases"]] == ["wiki"] and "next" not in rest
     assert page["databases"][0]["objectives"] == {
-        "restore_time_seconds": 14400, "restore_time_met": None, "data_loss_seconds": 93600, "data_loss_met": None,
+        "proof_age_seconds": 3 * 86400, "proof_age_met": None, "restore_time_seconds": 14400, "restore_time_met": None,
+        "data_loss_seconds": 93600, "data_loss_met": None,
         "schedule_gap_seconds": 3600, "schedule_meets_data_loss": True}
     assert rest["databases"][0]["objectives"]["schedule_gap_seconds"] == 25 * 3600
     refused = stack.cli("apply", "-f", fleet, check=False)

@@ -219,13 +219,15 @@ static const char *answer_fleet(void *user, const char *request, int *status) {
   (void)user;
   (void)status;
   if (is(request, "GET /api/v1/databases?after=empty"))
-    return "{\"databases\": [{\"name\": \"second-page\", \"newest\": null, \"objectives\": {\"restore_time_met\": "
-           "false, "
+    return "{\"databases\": [{\"name\": \"second-page\", \"newest\": null, \"newest_sealed\": {}, \"objectives\": "
+           "{\"restore_time_met\": "
+           "false, \"proof_age_seconds\": 60, \"proof_age_met\": false, "
            "\"data_loss_met\": true, \"schedule_meets_data_loss\": false}}]}";
   if (is(request, "GET /api/v1/databases"))
     return "{\"databases\": [{\"name\": \"prod-api\", \"environment\": \"production\", \"owner\": \"team\", "
            "\"newest\": " SEALED
-           ", \"objectives\": {\"data_loss_met\": true}}, {\"name\": \"empty\", \"newest\": null}], "
+           ", \"objectives\": {\"data_loss_met\": true}}, {\"name\": \"empty\", \"newest\": null, \"newest_sealed\": "
+           "null, \"objectives\": {\"proof_age_seconds\": 60, \"proof_age_met\": null}}], "
            "\"next\": \"empty\"}";
   if (is(request, "GET /api/v1/agents"))
     return "{\"agents\": [{\"name\": \"a1\", \"live\": true, \"capabilities\": [\"dump\", \"drill\"], \"jobs\": "
@@ -254,6 +256,7 @@ static void test_fleet(void **state) {
   Server server;
   server_start(&server, answer_fleet, NULL);
   CLEANUP(run_release) Run status = RUN(server.url, "status", NULL);
+  CLEANUP(run_release) Run checked = RUN(server.url, "status", "--check");
   CLEANUP(run_release) Run ledger = RUN(server.url, "ledger", "--database", "prod-api");
   CLEANUP(run_release) Run events = RUN(server.url, "ledger", "--events", "--limit", "2");
   CLEANUP(run_release) Run chain = RUN(server.url, "ledger", "--json", "--database", "d");
@@ -262,8 +265,12 @@ static void test_fleet(void **state) {
   assert_non_null(strstr(status.out, "prod-api [production]"));
   assert_non_null(strstr(status.out, "empty                  -      none"));
   assert_non_null(strstr(status.out, "second-page"));
-  assert_non_null(strstr(status.out, "restores too slow, schedule too seldom\n"));
+  assert_non_null(strstr(status.out, "proof too old, restores too slow, schedule too seldom\n"));
   assert_non_null(strstr(status.out, "met\n"));
+  assert_non_null(strstr(status.out, "\n2 databases do not meet an objective of their policies.\n"));
+  assert_int_equal(status.code, EXIT_DONE);
+  assert_int_equal(checked.code, EXIT_FAILED);
+  assert_non_null(strstr(checked.out, "proof too old"));
   assert_non_null(strstr(status.out, "a1     live   dump,drill    1"));
   assert_non_null(
       strstr(ledger.out, "PROVEN \xc2\xb7 2 tables \xc2\xb7 205k rows \xc2\xb7 3.2 s \xc2\xb7 t \xc2\xb7 " ID));

@@ -71,6 +71,20 @@ static void test_clean(void **state) {
   assert_string_equal(text_clean("abc", out, 1), "");
 }
 
+static void test_clip(void **state) {
+  (void)state;
+  char out[16], small[3];
+  assert_string_equal(text_clip("fifteen letters", out, sizeof out), "fifteen letters");
+  assert_string_equal(text_clip("sixteen letters!", out, sizeof out), "sixteen\xe2\x80\xa6");
+  assert_string_equal(text_clip("abcdefghijklmnopqrst", out, sizeof out), "abcdefghijkl\xe2\x80\xa6");
+  assert_string_equal(text_clip("abcdefghijk\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", out, sizeof out),
+                      "abcdefghijk\xe2\x80\xa6");
+  assert_string_equal(text_clip("\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80", out, sizeof out),
+                      "\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xe2\x80\xa6");
+  assert_string_equal(text_clip("a\nb", out, sizeof out), "a?b");
+  assert_string_equal(text_clip("abc", small, sizeof small), "ab");
+}
+
 static void test_globs(void **state) {
   (void)state;
   assert_true(text_glob("*", ".hidden/x"));
@@ -122,8 +136,8 @@ static void test_ids(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_sizes), cmocka_unit_test(test_hex),   cmocka_unit_test(test_names),
-      cmocka_unit_test(test_tags),  cmocka_unit_test(test_clean), cmocka_unit_test(test_globs),
-      cmocka_unit_test(test_clock), cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_tags),  cmocka_unit_test(test_clean), cmocka_unit_test(test_clip),
+      cmocka_unit_test(test_globs), cmocka_unit_test(test_clock), cmocka_unit_test(test_ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

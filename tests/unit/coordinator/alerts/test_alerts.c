@@ -179,6 +179,9 @@ static void test_fired_once_and_resolved(void **state) {
   pass_time(t, 30);
   assert_int_equal(received(t), 2);
   TOLD(t, 1, "resolved checkpoint_failed shop");
+  assert_non_null(strstr(t->receiver.got[1].body, "; it was: shop: the newest checkpoint (nightly) failed: "));
+  assert_non_null(strstr(t->receiver.got[1].body, "\"summary\":\"over after "));
+  assert_non_null(strstr(t->receiver.got[1].body, "\"remedy\":\"\""));
   pass_time(t, 600);
   assert_int_equal(received(t), 2);
   clock_moved_us += (int64_t)86400 * 1000000;
