@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/report/view.h"
+#include "cli/report/print.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 

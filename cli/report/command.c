@@ -6,7 +6,7 @@
 #include "cli/api.h"
 #include "cli/http.h"
 #include "cli/program.h"
-#include "cli/report/view.h"
+#include "cli/report/print.h"
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"

@@ -7,7 +7,7 @@
 #include <pango/pangocairo.h>
 #include <string.h>
 
-#include "cli/report/view.h"
+#include "cli/report/print.h"
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
@@ -71,8 +71,10 @@ static PangoLayout *lay_out(Pdf *pdf, Font font, const char *text, double width,
   pango_layout_set_wrap(layout, PANGO_WRAP_WORD_CHAR);
   pango_layout_set_height(layout, -CELL_LINES_LIMIT);
   pango_layout_set_ellipsize(layout, PANGO_ELLIPSIZE_END);
-  pango_layout_set_alignment(layout, right ? PANGO_ALIGN_RIGHT : PANGO_ALIGN_LEFT);
   pango_layout_set_text(layout, text, -1);
+  /* Pango's left is where a paragraph begins: the right, in some scripts. A column has one edge. */
+  bool backwards = pango_layout_get_direction(layout, 0) == PANGO_DIRECTION_RTL;
+  pango_layout_set_alignment(layout, right != backwards ? PANGO_ALIGN_RIGHT : PANGO_ALIGN_LEFT);
   return layout;
 }
 

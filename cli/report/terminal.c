@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "cli/format.h"
-#include "cli/report/view.h"
+#include "cli/report/print.h"
 #include "common/base/cleanup.h"
 
 static Style style_of(ViewTone tone) {

@@ -86,6 +86,8 @@ static Status take(void *user, const ReportJob *job, Error *err) {
     return full(all->ask->recoveries_limit, err);
   json_t *row = row_of(all, job);
   const json_t *written = json_object_get(job->end.detail, "rows_written");
+  gather_put(row, "verdict", text_of(job->end.detail, "verdict")); /* of a rehearsal */
+  gather_put(row, "damage", text_of(job->end.detail, "damage"));   /* of a guard */
   put_request(row, job);
   if (json_is_integer(written))
     json_object_set_new(row, "rows_written", json_integer(json_integer_value(written)));

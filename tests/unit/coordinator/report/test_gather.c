@@ -114,6 +114,8 @@ static void a_month(Fixture *f) {
   event(f, "restore.finished", "beta", "c-after", "r-1", NULL, "{\"rows_written\": 12}");
   put_job(f, LEDGER_JOB_TRIAL, "t-1", "c-after", "beta", JOB_DONE, FROM + 7 * DAY_US, FROM + 7 * DAY_US + HOUR_US);
   event(f, "trial.finished", "beta", "c-after", "t-1", NULL, "{\"verdict\": \"refuted\"}");
+  put_job(f, LEDGER_JOB_REHEARSE, "m-1", "c-after", "beta", JOB_DONE, FROM + 8 * DAY_US, FROM + 8 * DAY_US + HOUR_US);
+  event(f, "rehearsal.finished", "beta", "c-after", "m-1", NULL, "{\"verdict\": \"dangerous\"}");
   sealed(f, "c-alpha", "d-alpha", "alpha", TO - DAY_US);
   put_checkpoint(f, "c-over", "alpha", CHECKPOINT_SEALED, "proven", TO - 1); /* begins within, ends after */
   put_drill(f, "d-over", "c-over", "alpha", JOB_DONE, TO - 1, TO + HOUR_US, 7300000);
@@ -211,6 +213,8 @@ static void test_a_month(void **state) {
   assert_string_equal(json_string_value(json_object_get(restore, "approved_by")), "second");
   assert_int_equal(json_integer_value(json_object_get(restore, "rows_written")), 12);
   assert_non_null(json_object_get(restore, "approval"));
+  const json_t *rehearsal = row_of(report, "recoveries", "job", "m-1");
+  assert_string_equal(json_string_value(json_object_get(rehearsal, "verdict")), "dangerous");
   assert_null(row_of(report, "drills", "drill", "d-before"));
   assert_null(row_of(report, "drills", "drill", "d-next"));
 }

@@ -1,6 +1,6 @@
 /* A report as one HTML page that needs nothing else, and prints well. Names and messages are text, whatever is in them.
  */
-#include "cli/report/view.h"
+#include "common/report/view.h"
 #include "common/base/buffer.h"
 
 static const char *const tones[TONE_COUNT] = {"", "good", "warn", "bad", "dim"};

@@ -1,9 +1,10 @@
 /*
  * How a report is told to people: headings, sentences, tables, in order, made once out of the document; the terminal,
- * HTML and PDF print them. All texts are owned, and cleaned: valid UTF-8 without control characters. Single-threaded.
+ * HTML, PDF and mail print them. All texts are owned, and cleaned: valid UTF-8 without control characters.
+ * Single-threaded.
  */
-#ifndef PGSEAL_CLI_REPORT_VIEW_H
-#define PGSEAL_CLI_REPORT_VIEW_H
+#ifndef PGSEAL_COMMON_REPORT_VIEW_H
+#define PGSEAL_COMMON_REPORT_VIEW_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,12 +68,23 @@ enum { VIEW_TEXT_SIZE = 64 };
 const char *view_time(int64_t wall_us, char out[VIEW_TEXT_SIZE]);      /* "2026-10-03 04:00:11"; "-" if 0 */
 const char *view_span(int64_t seconds, char out[VIEW_TEXT_SIZE]);      /* "94 s", "26 h", "30 d" */
 const char *view_took(int64_t milliseconds, char out[VIEW_TEXT_SIZE]); /* "0.4 s", "94 s", "2 h 05 min" */
+const char *view_text(const json_t *object, const char *key);          /* "" if there is none */
+int64_t view_integer(const json_t *object, const char *key);           /* 0 */
+bool view_true(const json_t *object, const char *key);
 ViewItem *view_add(View *view, ViewKind kind, ViewTone tone, bool brief, const char *format, ...) PRINTF_LIKE(5, 6);
 ViewItem *view_table(View *view, ViewKind kind, bool brief, const ViewColumn *columns, size_t count);
 void view_cell(ViewItem *table, ViewTone tone, const char *format, ...) PRINTF_LIKE(3, 4);
 void view_fact(ViewItem *facts, const char *name, ViewTone tone, const char *format, ...) PRINTF_LIKE(4, 5);
 
-/* sections.c, evidence.c */
+/* The worst first, in a few sentences: how many databases have no fresh proof, what was not mended. *tone: how bad that
+ * is. Freed by the caller. */
+char *view_headline(const json_t *report, ViewTone *tone);
+char *view_subject(const json_t *report); /* "The fleet", "Databases of team-api"; freed by the caller */
+/* "October 2026", "the third quarter of 2026", "2026-10-05 to 2026-10-11" (both included); freed by the caller */
+char *view_period(int64_t from_us, int64_t to_us);
+
+/* view_summary.c, view_sections.c, view_evidence.c */
+void view_summary(View *view, const json_t *report);
 void view_problems(View *view, const json_t *report);
 void view_databases(View *view, const json_t *report);
 void view_recoveries(View *view, const json_t *report);
@@ -84,8 +96,5 @@ void view_evidence(View *view, const ReportFile *file, ViewTrust trust);
 /* ---- printing ---- */
 
 void view_html(const View *view, Buffer *out);
-void view_terminal(const View *view, bool color); /* what is brief, on stdout */
-/* pdf.c, of the program pgseal-pdf alone: it needs Pango. ERR_IO. */
-Status view_pdf(const View *view, Buffer *out, Error *err) MUST_CHECK;
 
 #endif

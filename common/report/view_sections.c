@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/api.h"
-#include "cli/report/view.h"
+#include "common/report/view.h"
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
@@ -14,7 +13,7 @@ enum { PLANS_SHOWN = 200, OBJECTS_SHOWN = 6, TABLES_SHOWN = 6 };
 #define COLUMNS(columns) columns, sizeof(columns) / sizeof *(columns)
 
 static bool is(const json_t *row, const char *key, const char *value) {
-  return strcmp(api_text(row, key), value) == 0;
+  return strcmp(view_text(row, key), value) == 0;
 }
 
 static const char *or_dash(const char *text) {
@@ -22,8 +21,8 @@ static const char *or_dash(const char *text) {
 }
 
 static void database_cell(ViewItem *table, const json_t *row) {
-  const char *environment = api_text(row, "environment");
-  view_cell(table, TONE_PLAIN, "%s%s%s%s", api_text(row, "name"), *environment ? " [" : "", environment,
+  const char *environment = view_text(row, "environment");
+  view_cell(table, TONE_PLAIN, "%s%s%s%s", view_text(row, "name"), *environment ? " [" : "", environment,
             *environment ? "]" : "");
 }
 
@@ -43,33 +42,38 @@ static const char *coverage_text(const json_t *row) {
 static void add_uncovered(ViewItem *table, const json_t *row) {
   const json_t *proof = json_object_get(row, "last_proof");
   char when[VIEW_TEXT_SIZE], age[VIEW_TEXT_SIZE], objective[VIEW_TEXT_SIZE];
-  int64_t seconds = api_integer(json_object_get(row, "objectives"), "proof_age_seconds");
+  int64_t seconds = view_integer(json_object_get(row, "objectives"), "proof_age_seconds");
   database_cell(table, row);
-  view_cell(table, TONE_PLAIN, "%s", or_dash(api_text(row, "owner")));
+  view_cell(table, TONE_PLAIN, "%s", or_dash(view_text(row, "owner")));
   view_cell(table, coverage_tone(row), "%s", coverage_text(row));
-  view_cell(table, TONE_PLAIN, "%s", view_time(api_integer(proof, "finished_us"), when));
-  view_cell(table, TONE_PLAIN, "%s", proof ? view_span(api_integer(row, "proof_age_us") / SECOND_US, age) : "-");
+  view_cell(table, TONE_PLAIN, "%s", view_time(view_integer(proof, "finished_us"), when));
+  view_cell(table, TONE_PLAIN, "%s", proof ? view_span(view_integer(row, "proof_age_us") / SECOND_US, age) : "-");
   view_cell(table, TONE_PLAIN, "%s", seconds ? view_span(seconds, objective) : "-");
 }
 
 static void add_coverage(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"Database", 26, false, false},   {"Owner", 16, false, false},
-                                       {"At the end", 18, false, false}, {"Last proof (UTC)", 18, false, false},
-                                       {"Proof's age", 11, true, false}, {"Objective", 11, true, false}};
+  static const ViewColumn columns[] = {{"Database", 25, false, false},   {"Owner", 15, false, false},
+                                       {"At the end", 18, false, false}, {"Last proof (UTC)", 21, false, false},
+                                       {"Proof's age", 11, true, false}, {"Objective", 10, true, false}};
   const json_t *rows = json_object_get(report, "databases"), *row;
+  static const char *const worst_first[] = {"unproven", "stale", "no_objective"};
+  int64_t declared = view_integer(json_object_get(report, "totals"), "databases");
   size_t index;
   ViewItem *table = NULL;
   view_add(view, VIEW_HEADING, TONE_PLAIN, true, "Databases without a fresh proof at the end of the period");
-  json_array_foreach(rows, index, row) {
-    if (!api_true(row, "declared") || is(row, "coverage", "fresh"))
-      continue;
-    if (!table)
-      table = view_table(view, VIEW_TABLE, true, COLUMNS(columns));
-    add_uncovered(table, row);
+  for (size_t i = 0; i < ARRAY_SIZE(worst_first); i++) {
+    json_array_foreach(rows, index, row) {
+      if (!view_true(row, "declared") || !is(row, "coverage", worst_first[i]))
+        continue;
+      if (!table)
+        table = view_table(view, VIEW_TABLE, true, COLUMNS(columns));
+      add_uncovered(table, row);
+    }
   }
   if (!table)
     view_add(view, VIEW_TEXT, TONE_PLAIN, true,
-             "There is none: each has a proof that is not older than its objective.");
+             declared > 0 ? "There is none: each has a proof that is not older than its objective."
+                          : "No database that this report is about was declared when it was made.");
 }
 
 /* ---- what went wrong ---- */
@@ -81,15 +85,15 @@ static bool is_problem(const json_t *row, const char *key) {
 static void add_problem(ViewItem *table, const json_t *row, const char *what) {
   const json_t *next = json_object_get(row, "next_proven");
   char when[VIEW_TEXT_SIZE], then[VIEW_TEXT_SIZE], later[VIEW_TEXT_SIZE];
-  int64_t finished_us = api_integer(row, "finished_us"), next_us = api_integer(next, "finished_us");
+  int64_t finished_us = view_integer(row, "finished_us"), next_us = view_integer(next, "finished_us");
   view_cell(table, TONE_PLAIN, "%s", view_time(finished_us, when));
-  view_cell(table, TONE_PLAIN, "%s", api_text(row, "database"));
-  view_cell(table, is(row, "outcome", "failed") ? TONE_BAD : TONE_WARN, "%s %s", what, api_text(row, "outcome"));
-  view_cell(table, TONE_PLAIN, "%s%s%s", or_dash(api_text(row, "error")), *api_text(row, "message") ? ": " : "",
-            api_text(row, "message"));
+  view_cell(table, TONE_PLAIN, "%s", view_text(row, "database"));
+  view_cell(table, is(row, "outcome", "failed") ? TONE_BAD : TONE_WARN, "%s %s", what, view_text(row, "outcome"));
+  view_cell(table, TONE_PLAIN, "%s%s%s", or_dash(view_text(row, "error")), *view_text(row, "message") ? ": " : "",
+            view_text(row, "message"));
   if (next)
-    view_cell(table, TONE_GOOD, "proven %s, %s later (checkpoint %s)", view_time(next_us, then),
-              view_span((next_us - finished_us) / SECOND_US, later), api_text(next, "checkpoint"));
+    view_cell(table, TONE_GOOD, "proven %s, %s later, by checkpoint %s", view_time(next_us, then),
+              view_span((next_us - finished_us) / SECOND_US, later), view_text(next, "checkpoint"));
   else
     view_cell(table, TONE_BAD, "no proof of this database since");
 }
@@ -100,8 +104,8 @@ typedef struct Problem {
 } Problem;
 
 static int by_time(const void *a, const void *b) {
-  int64_t x = api_integer(((const Problem *)a)->row, "finished_us");
-  int64_t y = api_integer(((const Problem *)b)->row, "finished_us");
+  int64_t x = view_integer(((const Problem *)a)->row, "finished_us");
+  int64_t y = view_integer(((const Problem *)b)->row, "finished_us");
   return (x > y) - (x < y);
 }
 
@@ -125,11 +129,11 @@ static Problem *problems_of(const json_t *report, size_t *count) {
 }
 
 void view_problems(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"Ended (UTC)", 15, false, false},
-                                       {"Database", 18, false, false},
-                                       {"What", 13, false, false},
-                                       {"Why", 26, false, false},
-                                       {"What followed", 28, false, false}};
+  static const ViewColumn columns[] = {{"Ended (UTC)", 13, false, false},
+                                       {"Database", 15, false, false},
+                                       {"What", 12, false, false},
+                                       {"Error", 31, false, false},
+                                       {"What followed", 29, false, false}};
   size_t count;
   CLEANUP_FREE Problem *problems = problems_of(report, &count);
   add_coverage(view, report);
@@ -144,19 +148,19 @@ void view_problems(View *view, const json_t *report) {
   view_add(view, VIEW_TEXT, TONE_DIM, false,
            "A drill that failed condemns its checkpoint: it is not restored from. One that errored says nothing about "
            "it (no container, an agent lost). What followed is the first drill of the same database that was proven "
-           "after it, up to when this was made. Why it went wrong, and who mended what, is not in the ledger.");
+           "after it, up to when this was made. What caused an error, and who mended what, is not in the ledger.");
 }
 
 /* ---- the databases ---- */
 
 static void times_cells(ViewItem *table, const json_t *row) {
   const json_t *restore = json_object_get(row, "restore"), *objectives = json_object_get(row, "objectives");
-  int64_t measured = api_integer(restore, "measured"), objective = api_integer(objectives, "restore_seconds");
-  int64_t over = api_integer(restore, "over_objective");
+  int64_t measured = view_integer(restore, "measured"), objective = view_integer(objectives, "restore_seconds");
+  int64_t over = view_integer(restore, "over_objective");
   char took[VIEW_TEXT_SIZE], slow[VIEW_TEXT_SIZE], limit[VIEW_TEXT_SIZE];
   if (measured > 0)
-    view_cell(table, TONE_PLAIN, "%s / %s", view_took(api_integer(restore, "median_ms"), took),
-              view_took(api_integer(restore, "slowest_ms"), slow));
+    view_cell(table, TONE_PLAIN, "%s / %s", view_took(view_integer(restore, "median_ms"), took),
+              view_took(view_integer(restore, "slowest_ms"), slow));
   else
     view_cell(table, TONE_DIM, "-");
   if (objective > 0)
@@ -167,26 +171,26 @@ static void times_cells(ViewItem *table, const json_t *row) {
 }
 
 void view_databases(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"Database", 23, false, false}, {"Proven", 9, true, false},
+  static const ViewColumn columns[] = {{"Database", 28, false, false}, {"Proven", 8, true, false},
                                        {"Failed", 8, true, false},     {"Errored", 9, true, false},
-                                       {"Sealed", 9, true, false},     {"Restore, typical / slowest", 16, true, false},
-                                       {"Objective", 12, true, false}, {"Proof's age at the end", 15, true, false}};
+                                       {"Sealed", 8, true, false},     {"Restore, typical / slowest", 15, true, false},
+                                       {"Objective", 11, true, false}, {"Proof's age at the end", 13, true, false}};
   const json_t *rows = json_object_get(report, "databases"), *row;
   size_t index;
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "The databases");
   ViewItem *table = view_table(view, VIEW_TABLE, false, COLUMNS(columns));
   json_array_foreach(rows, index, row) {
     const json_t *drills = json_object_get(row, "drills");
-    int64_t failed = api_integer(drills, "failed"), errored = api_integer(drills, "errored");
+    int64_t failed = view_integer(drills, "failed"), errored = view_integer(drills, "errored");
     char age[VIEW_TEXT_SIZE];
     database_cell(table, row);
-    view_cell(table, TONE_PLAIN, "%" PRId64, api_integer(drills, "proven"));
+    view_cell(table, TONE_PLAIN, "%" PRId64, view_integer(drills, "proven"));
     view_cell(table, failed ? TONE_BAD : TONE_PLAIN, "%" PRId64, failed);
     view_cell(table, errored ? TONE_WARN : TONE_PLAIN, "%" PRId64, errored);
-    view_cell(table, TONE_PLAIN, "%" PRId64, api_integer(json_object_get(row, "checkpoints"), "sealed"));
+    view_cell(table, TONE_PLAIN, "%" PRId64, view_integer(json_object_get(row, "checkpoints"), "sealed"));
     times_cells(table, row);
     if (json_is_object(json_object_get(row, "last_proof")))
-      view_cell(table, coverage_tone(row), "%s", view_span(api_integer(row, "proof_age_us") / SECOND_US, age));
+      view_cell(table, coverage_tone(row), "%s", view_span(view_integer(row, "proof_age_us") / SECOND_US, age));
     else
       view_cell(table, TONE_BAD, "no proof");
   }
@@ -200,51 +204,80 @@ void view_databases(View *view, const json_t *report) {
 
 /* ---- who restored what ---- */
 
+static const char *mode_words(const char *mode) {
+  static const char *const words[][2] = {
+      {"in_place", "in place"}, {"new_database", "as a new database"}, {"script", "by a script"}, {"guard", "guard"}};
+  for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+    if (strcmp(words[i][0], mode) == 0)
+      return words[i][1];
+  return mode;
+}
+
 static void what_cell(ViewItem *table, const json_t *row) {
   const json_t *tables = json_object_get(row, "tables"), *name;
   size_t index;
   CLEANUP(buffer_release) Buffer text = {0};
-  buffer_append_text(&text, or_dash(*api_text(row, "mode") ? api_text(row, "mode") : api_text(row, "purpose")));
+  const char *how = *view_text(row, "mode") ? view_text(row, "mode") : view_text(row, "purpose");
+  buffer_append_text(&text, mode_words(how));
   json_array_foreach(tables, index, name) {
     if (index < TABLES_SHOWN) {
-      buffer_append_text(&text, index ? ", " : ": ");
+      buffer_append_text(&text, index ? ", " : text.size ? ": " : "");
       buffer_append_text(&text, json_string_value(name) ? json_string_value(name) : "?");
     }
   }
-  if (api_integer(row, "tables_count") > TABLES_SHOWN)
-    buffer_append_format(&text, " and %" PRId64 " more", api_integer(row, "tables_count") - TABLES_SHOWN);
-  if (*api_text(row, "target_name")) {
+  if (view_integer(row, "tables_count") > TABLES_SHOWN)
+    buffer_append_format(&text, " and %" PRId64 " more", view_integer(row, "tables_count") - TABLES_SHOWN);
+  if (*view_text(row, "target_name")) {
     buffer_append_text(&text, " as ");
-    buffer_append_text(&text, api_text(row, "target_name"));
+    buffer_append_text(&text, view_text(row, "target_name"));
   }
-  view_cell(table, TONE_PLAIN, "%s of checkpoint %s", buffer_text(&text), api_text(row, "checkpoint"));
+  view_cell(table, TONE_PLAIN, "%s%scheckpoint %s", buffer_text(&text), text.size ? " of " : "",
+            view_text(row, "checkpoint"));
+}
+
+/* What a rehearsal or a guard found is more than that it came to its end. */
+static void outcome_cell(ViewItem *table, const json_t *row) {
+  bool done = is(row, "outcome", "done"), rehearsal = is(row, "kind", "rehearse");
+  int64_t written = view_integer(row, "rows_written");
+  const char *error = view_text(row, "error");
+  if (done && rehearsal && is(row, "verdict", "dangerous"))
+    view_cell(table, TONE_BAD, "done: found DANGEROUS");
+  else if (rehearsal && is(row, "verdict", "failed"))
+    view_cell(table, TONE_BAD, "the migration failed");
+  else if (done && rehearsal && is(row, "verdict", "clean"))
+    view_cell(table, TONE_GOOD, "done: found nothing dangerous");
+  else if (done && is(row, "damage", "lost"))
+    view_cell(table, TONE_BAD, "done: found that something is lost");
+  else if (done && written > 0)
+    view_cell(table, TONE_GOOD, "done: %" PRId64 " row%s written", written, written == 1 ? "" : "s");
+  else
+    view_cell(table,
+              done && !(rehearsal && !*view_text(row, "verdict")) ? TONE_GOOD
+              : done || is(row, "outcome", "open")                ? TONE_DIM
+                                                                  : TONE_WARN,
+              "%s%s%s", is(row, "outcome", "open") ? "not over" : view_text(row, "outcome"), *error ? ": " : "", error);
 }
 
 static void add_recovery(ViewItem *table, const json_t *row) {
   char when[VIEW_TEXT_SIZE], approved[VIEW_TEXT_SIZE];
-  bool done = is(row, "outcome", "done");
-  view_cell(table, TONE_PLAIN, "%s", view_time(api_integer(row, "asked_us"), when));
-  view_cell(table, TONE_PLAIN, "%s", api_text(row, "kind"));
-  view_cell(table, TONE_PLAIN, "%s", api_text(row, "database"));
-  view_cell(table, TONE_PLAIN, "%s", or_dash(api_text(row, "asked_by")));
-  if (*api_text(row, "approved_by"))
-    view_cell(table, TONE_PLAIN, "%s, %s", api_text(row, "approved_by"),
-              view_time(api_integer(row, "approved_us"), approved));
+  view_cell(table, TONE_PLAIN, "%s", view_time(view_integer(row, "asked_us"), when));
+  view_cell(table, TONE_PLAIN, "%s", is(row, "kind", "rehearse") ? "rehearsal" : view_text(row, "kind"));
+  view_cell(table, TONE_PLAIN, "%s", view_text(row, "database"));
+  view_cell(table, TONE_PLAIN, "%s", or_dash(view_text(row, "asked_by")));
+  if (*view_text(row, "approved_by"))
+    view_cell(table, TONE_PLAIN, "%s, %s", view_text(row, "approved_by"),
+              view_time(view_integer(row, "approved_us"), approved));
   else
     view_cell(table, TONE_DIM, "-");
   what_cell(table, row);
-  view_cell(table,
-            done                         ? TONE_GOOD
-            : is(row, "outcome", "open") ? TONE_DIM
-                                         : TONE_WARN,
-            "%s%s%s", api_text(row, "outcome"), *api_text(row, "error") ? ": " : "", api_text(row, "error"));
+  outcome_cell(table, row);
 }
 
 void view_recoveries(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"Asked for (UTC)", 14, false, false}, {"Kind", 11, false, false},
-                                       {"Database", 16, false, false},        {"By", 12, false, false},
-                                       {"Approved by", 15, false, false},     {"What", 22, false, false},
-                                       {"Outcome", 10, false, false}};
+  static const ViewColumn columns[] = {{"Asked for (UTC)", 13, false, false}, {"Kind", 10, false, false},
+                                       {"Database", 14, false, false},        {"By", 13, false, false},
+                                       {"Approved by", 13, false, false},     {"What", 23, false, false},
+                                       {"Outcome", 14, false, false}};
   const json_t *rows = json_object_get(report, "recoveries"), *row;
   size_t index, plans = 0;
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "Who restored what: restores, rehearsals and plans");
@@ -277,15 +310,15 @@ void view_omissions(View *view, const json_t *report) {
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "Omissions: what a restore would not bring back");
   json_array_foreach(rows, index, row) {
     const json_t *omissions = json_object_get(row, "omissions");
-    int64_t count = api_integer(row, "omissions_count");
+    int64_t count = view_integer(row, "omissions_count");
     CLEANUP(buffer_release) Buffer text = {0};
-    if (!api_true(row, "declared") || count == 0)
+    if (!view_true(row, "declared") || count == 0)
       continue;
     json_array_foreach(omissions, inner, omission) {
       if (inner >= OBJECTS_SHOWN)
         break;
-      buffer_append_format(&text, "%s%s%s%s", inner ? "; " : "", api_text(omission, "kind"),
-                           *api_text(omission, "object") ? " " : "", api_text(omission, "object"));
+      buffer_append_format(&text, "%s%s%s%s", inner ? "; " : "", view_text(omission, "kind"),
+                           *view_text(omission, "object") ? " " : "", view_text(omission, "object"));
     }
     if (count > OBJECTS_SHOWN)
       buffer_append_format(&text, "; and %" PRId64 " more", count - OBJECTS_SHOWN);
@@ -313,12 +346,12 @@ void view_trials(View *view, const json_t *report) {
   json_array_foreach(rows, index, row) {
     char when[VIEW_TEXT_SIZE];
     bool bad = is(row, "verdict", "survived"), unclear = is(row, "verdict", "no_answer");
-    view_cell(table, TONE_PLAIN, "%s", view_time(api_integer(row, "asked_us"), when));
-    view_cell(table, TONE_PLAIN, "%s", api_text(row, "database"));
-    view_cell(table, TONE_PLAIN, "%s%s%s", api_text(row, "kind"), *api_text(row, "damage") ? ": " : "",
-              api_text(row, "damage"));
-    view_cell(table, TONE_PLAIN, "%s", or_dash(api_text(row, "agent")));
-    view_cell(table, bad ? TONE_BAD : unclear ? TONE_WARN : TONE_GOOD, "%s", api_text(row, "verdict"));
+    view_cell(table, TONE_PLAIN, "%s", view_time(view_integer(row, "asked_us"), when));
+    view_cell(table, TONE_PLAIN, "%s", view_text(row, "database"));
+    view_cell(table, TONE_PLAIN, "%s%s%s", view_text(row, "kind"), *view_text(row, "damage") ? ": " : "",
+              view_text(row, "damage"));
+    view_cell(table, TONE_PLAIN, "%s", or_dash(view_text(row, "agent")));
+    view_cell(table, bad ? TONE_BAD : unclear ? TONE_WARN : TONE_GOOD, "%s", view_text(row, "verdict"));
   }
   view_add(view, VIEW_TEXT, TONE_DIM, false,
            "A canary is a checkpoint that was damaged on purpose, in the drill agent's own copy. It has to be refuted; "

@@ -2,8 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "cli/api.h"
-#include "cli/report/view.h"
+#include "common/report/view.h"
 #include "common/base/cleanup.h"
 #include "common/base/text.h"
 
@@ -81,46 +80,48 @@ static void add_signature(ViewItem *facts, const ReportFile *file, ViewTrust tru
       "It is not signed: its coordinator has no `signing_key`. Nothing says that it was not altered."};
   view_fact(facts, "Signature", trust == TRUST_NONE ? TONE_BAD : TONE_PLAIN, "%s", said[trust]);
   if (file->named)
-    view_fact(facts, "Ed25519 key", TONE_PLAIN, "%s", api_text(file->signature, "public_key"));
+    view_fact(facts, "Ed25519 key", TONE_PLAIN, "%s", view_text(file->signature, "public_key"));
+  if (file->named) /* by it a page and its document are told to belong together */
+    view_fact(facts, "Its signature", TONE_PLAIN, "%s", view_text(file->signature, "signature"));
 }
 
 static void add_chain(ViewItem *facts, const json_t *report) {
   const json_t *chain = json_object_get(report, "chain"), *head = json_object_get(report, "head");
   char when[VIEW_TEXT_SIZE];
   if (head)
-    view_fact(facts, "Ledger at the end", TONE_PLAIN, "event %" PRId64 " of %s, hash %s", api_integer(head, "sequence"),
-              view_time(api_integer(head, "time_us"), when), api_text(head, "hash"));
+    view_fact(facts, "Ledger at the end", TONE_PLAIN, "event %" PRId64 " of %s, hash %s",
+              view_integer(head, "sequence"), view_time(view_integer(head, "time_us"), when), view_text(head, "hash"));
   else
     view_fact(facts, "Ledger at the end", TONE_PLAIN, "no event had been written by then");
-  view_fact(facts, "Ledger when made", TONE_PLAIN, "event %" PRId64 ", hash %s", api_integer(chain, "sequence"),
-            api_text(chain, "hash"));
-  view_fact(facts, "Its chain", api_true(chain, "verified") ? TONE_GOOD : TONE_WARN, "%s",
-            api_true(chain, "verified")
+  view_fact(facts, "Ledger when made", TONE_PLAIN, "event %" PRId64 ", hash %s", view_integer(chain, "sequence"),
+            view_text(chain, "hash"));
+  view_fact(facts, "Its chain", view_true(chain, "verified") ? TONE_GOOD : TONE_WARN, "%s",
+            view_true(chain, "verified")
                 ? "was reckoned from its first event to its last when this was made, and is whole"
                 : "was too long to be reckoned for this: `pgseal ledger verify --expect HASH` does it");
 }
 
 static void add_proofs(View *view, const json_t *report) {
   static const ViewColumn columns[] = {{"Database", 16, false, false},
-                                       {"Newest proof (UTC), event", 16, false, false},
-                                       {"Drill and checkpoint", 20, false, true},
+                                       {"Newest proof (UTC), event", 15, false, false},
+                                       {"Drill and checkpoint", 21, false, true},
                                        {"SHA-256 of manifest, proof, all proofs of the period", 48, false, true}};
   const json_t *rows = json_object_get(report, "databases"), *row;
   size_t index;
   ViewItem *table = view_table(view, VIEW_TABLE, false, COLUMNS(columns));
   json_array_foreach(rows, index, row) {
     const json_t *proof = json_object_get(row, "last_proof");
-    const char *manifest = api_text(proof, "manifest_sha256"), *digest = api_text(proof, "proof_sha256");
+    const char *manifest = view_text(proof, "manifest_sha256"), *digest = view_text(proof, "proof_sha256");
     char when[VIEW_TEXT_SIZE];
-    view_cell(table, TONE_PLAIN, "%s", api_text(row, "name"));
+    view_cell(table, TONE_PLAIN, "%s", view_text(row, "name"));
     if (proof)
-      view_cell(table, TONE_PLAIN, "%s, %" PRId64, view_time(api_integer(proof, "finished_us"), when),
-                api_integer(json_object_get(proof, "event"), "sequence"));
+      view_cell(table, TONE_PLAIN, "%s, %" PRId64, view_time(view_integer(proof, "finished_us"), when),
+                view_integer(json_object_get(proof, "event"), "sequence"));
     else
       view_cell(table, TONE_BAD, "no proof");
-    view_cell(table, TONE_PLAIN, "%s %s", api_text(proof, "drill"), api_text(proof, "checkpoint"));
+    view_cell(table, TONE_PLAIN, "%s %s", view_text(proof, "drill"), view_text(proof, "checkpoint"));
     view_cell(table, TONE_PLAIN, "%s %s %s", *manifest ? manifest : "-", *digest ? digest : "-",
-              api_text(row, "proven_sha256"));
+              view_text(row, "proven_sha256"));
   }
 }
 
@@ -136,17 +137,20 @@ static void add_keys(View *view, const json_t *report) {
   ViewItem *table = view_table(view, VIEW_TABLE, false, COLUMNS(columns));
   json_array_foreach(rows, index, row) {
     char when[VIEW_TEXT_SIZE];
-    view_cell(table, TONE_PLAIN, "%s", api_text(row, "agent"));
-    view_cell(table, TONE_PLAIN, "%s", api_text(row, "public_key"));
-    view_cell(table, api_integer(row, "revoked_us") ? TONE_WARN : TONE_DIM, "%s",
-              view_time(api_integer(row, "revoked_us"), when));
+    view_cell(table, TONE_PLAIN, "%s", view_text(row, "agent"));
+    view_cell(table, TONE_PLAIN, "%s", view_text(row, "public_key"));
+    view_cell(table, view_integer(row, "revoked_us") ? TONE_WARN : TONE_DIM, "%s",
+              view_time(view_integer(row, "revoked_us"), when));
   }
 }
 
 void view_evidence(View *view, const ReportFile *file, ViewTrust trust) {
   static const ViewColumn columns[] = {{"", 22, false, false}, {"", 78, false, false}};
-  bool all = strcmp(api_text(json_object_get(file->report, "listed"), "drills"), "all") == 0;
-  view_add(view, VIEW_HEADING, TONE_PLAIN, false, "The evidence");
+  bool all = strcmp(view_text(json_object_get(file->report, "listed"), "drills"), "all") == 0;
+  view_add(view, VIEW_HEADING, TONE_PLAIN, false, "The evidence, and how to check it");
+  view_add(view, VIEW_TEXT, TONE_PLAIN, false,
+           "This is made of a signed JSON document; the document is what counts. `pgseal report verify FILE --key "
+           "KEY.pub` checks, without the coordinator, its signature and that every number here follows from its rows.");
   ViewItem *facts = view_table(view, VIEW_FACTS, false, columns, 2);
   add_signature(facts, file, trust);
   add_chain(facts, file->report);
@@ -160,7 +164,4 @@ void view_evidence(View *view, const ReportFile *file, ViewTrust trust) {
           : "There were too many drills to list those that were proven: the report of one database or owner does, and "
             "has the same digest of them.");
   add_keys(view, file->report);
-  view_add(view, VIEW_TEXT, TONE_DIM, false,
-           "This page is made of a signed JSON document; the document is what counts. `pgseal report verify FILE --key "
-           "KEY.pub` checks, without the coordinator, its signature and that every number here follows from its rows.");
 }

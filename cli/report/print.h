@@ -1,0 +1,11 @@
+/* Where a report is printed besides HTML (common/report/view.h). */
+#ifndef PGSEAL_CLI_REPORT_PRINT_H
+#define PGSEAL_CLI_REPORT_PRINT_H
+
+#include "common/report/view.h"
+
+void view_terminal(const View *view, bool color); /* what is brief, on stdout */
+/* pdf.c, of the program pgseal-pdf alone: it needs Pango. ERR_IO. */
+Status view_pdf(const View *view, Buffer *out, Error *err) MUST_CHECK;
+
+#endif
