@@ -15,6 +15,7 @@
  *   dump_counts.c     counts every table in the snapshot
  *   dump_compare.c    counts against fingerprint
  *   dump_manifest.c   manifest and result
+ *   dump_tables.c     the tables as the coordinator is told of them
  *
  * A DumpRun belongs to the job's main thread; what other threads may use says so. A plan or restore (agent/recovery)
  * looks at the live database with one, as a dump would: preflight, catalog, snapshot, tool, counts.
@@ -52,6 +53,7 @@ typedef struct DumpTables {
 /* What preflight learnt. */
 typedef struct DumpSource {
   char *server_version, *database_name, *encoding, *role, *bootstrap_role, *collation_version;
+  char *collation_provider, *collation, *collation_actual; /* as in the manifest */
   int major;
   bool in_recovery, superuser;
   char *tools_dir, *tools_version;
@@ -178,8 +180,12 @@ Status dump_counts_compare(const DumpTables *tables, int64_t large_objects, cons
 /* dump_manifest.c: stores the manifest (the commit point) and fills *result (allocated, see job.h). */
 Status dump_manifest_put(DumpRun *run, DumpStream *stream, const ManifestSegment *roles, Pgseal__DumpResult **result,
                          Error *err) MUST_CHECK;
-/* What a manifest says, as the coordinator is told: of a dump, and of an inventory. Allocated, see job.h. */
+/* What a manifest says, as the coordinator is told: of a dump, and of an inventory; all but its tables. Allocated, see
+ * job.h. */
 Pgseal__DumpResult *dump_result_of(const Manifest *manifest, const char *manifest_sha256);
 char *dump_stages_json(const DumpStages *stages); /* caller frees */
+
+/* dump_tables.c: as common/manifest/table_list.h has them, of no more than so many bytes. Allocated, see job.h. */
+Pgseal__TableList *dump_table_list(const Fingerprint *fingerprint, size_t bytes);
 
 #endif

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
+#include "common/manifest/table_list.h"
 
 static void copy_recipients(const Recipients *recipients, Manifest *manifest) {
   size_t count = recipients_count(recipients);
@@ -47,6 +48,10 @@ static void fill_manifest(DumpRun *run, DumpStream *stream, const ManifestSegmen
       .snapshot = memory_strdup(run->snapshot),
       .lsn = memory_strdup(run->lsn),
       .collation_version = utf8_copy(run->source.collation_version),
+      .encoding = utf8_copy(run->source.encoding),
+      .collation_provider = utf8_copy(run->source.collation_provider),
+      .collation = utf8_copy(run->source.collation),
+      .collation_actual = utf8_copy(run->source.collation_actual),
       .has_roles = run->database->roles,
       .segments = STEAL(stream->segments),
       .segment_count = stream->segment_count,
@@ -83,6 +88,17 @@ char *dump_stages_json(const DumpStages *stages) {
   return text ? text : memory_strdup("{}");
 }
 
+static Pgseal__SourceFacts *source_facts(const Manifest *manifest) {
+  Pgseal__SourceFacts *facts = memory_alloc(sizeof *facts);
+  pgseal__source_facts__init(facts);
+  facts->encoding = memory_strdup(manifest->encoding);
+  facts->collation_provider = memory_strdup(manifest->collation_provider);
+  facts->collation = memory_strdup(manifest->collation);
+  facts->collation_version = memory_strdup(manifest->collation_version);
+  facts->collation_actual = memory_strdup(manifest->collation_actual);
+  return facts;
+}
+
 Pgseal__DumpResult *dump_result_of(const Manifest *manifest, const char *manifest_sha256) {
   const Fingerprint *fingerprint = &manifest->fingerprint;
   uint8_t digest[DIGEST_SIZE];
@@ -107,6 +123,7 @@ Pgseal__DumpResult *dump_result_of(const Manifest *manifest, const char *manifes
   result->server_major = (uint32_t)manifest->server_major;
   result->omissions_json = omissions_json(manifest);
   result->fingerprint_sha256 = memory_strdup(digest_hex);
+  result->source = source_facts(manifest);
   return result;
 }
 
@@ -123,5 +140,6 @@ Status dump_manifest_put(DumpRun *run, DumpStream *stream, const ManifestSegment
   if (status != STATUS_OK)
     return error_prefix(err, "the manifest");
   *result = dump_result_of(&manifest, sha256_hex_text);
+  (*result)->table_list = dump_table_list(&manifest.fingerprint, TABLE_LIST_BYTES);
   return STATUS_OK;
 }

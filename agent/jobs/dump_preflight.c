@@ -15,6 +15,9 @@ void dump_source_release(DumpSource *source) {
   free(source->role);
   free(source->bootstrap_role);
   free(source->collation_version);
+  free(source->collation_provider);
+  free(source->collation);
+  free(source->collation_actual);
   free(source->tools_dir);
   free(source->tools_version);
   *source = (DumpSource){0};
@@ -95,14 +98,34 @@ static char *copy_field(const PGresult *result, int column) {
   return memory_strdup(PQgetvalue(result, 0, column));
 }
 
-/* datcollversion exists from 15 on; by way of JSON its absence is no error. */
+/* Columns that came with 15 and 17: by way of JSON their absence is no error. */
 static const char facts_sql[] =
     "SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_database(),"
     " pg_catalog.pg_encoding_to_char(d.encoding), r.rolname,"
     " (SELECT b.rolname FROM pg_catalog.pg_roles b WHERE b.oid = 10),"
-    " COALESCE(pg_catalog.to_jsonb(d) ->> 'datcollversion', ''), pg_catalog.pg_is_in_recovery(), r.rolsuper"
+    " COALESCE(pg_catalog.to_jsonb(d) ->> 'datcollversion', ''), pg_catalog.pg_is_in_recovery(), r.rolsuper,"
+    " CASE COALESCE(pg_catalog.to_jsonb(d) ->> 'datlocprovider', 'c')"
+    " WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE '' END,"
+    " COALESCE(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale', d.datcollate)"
     " FROM pg_catalog.pg_database d, pg_catalog.pg_roles r"
     " WHERE d.datname = pg_catalog.current_database() AND r.rolname = CURRENT_USER";
+
+/* What the library says by now: before 15 of a collation that is the database's own by its name. */
+static const char collation_sql[] = "SELECT COALESCE(pg_catalog.pg_database_collation_actual_version(d.oid), '')"
+                                    " FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
+static const char collation_sql_14[] =
+    "SELECT COALESCE((SELECT pg_catalog.pg_collation_actual_version(c.oid) FROM pg_catalog.pg_collation c"
+    " WHERE c.collprovider = 'c' AND c.collcollate = d.datcollate AND c.collencoding IN (-1, d.encoding)"
+    " ORDER BY c.oid LIMIT 1), '') FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
+
+static Status learn_collation(DumpRun *run, Error *err) {
+  CLEANUP(postgres_clear) PGresult *result = NULL;
+  Status status =
+      postgres_query(run->sessions[0], &result, err, run->source.major >= 15 ? collation_sql : collation_sql_14);
+  if (status == STATUS_OK)
+    run->source.collation_actual = memory_strdup(PQntuples(result) == 1 ? PQgetvalue(result, 0, 0) : "");
+  return status;
+}
 
 static Status learn_facts(DumpRun *run, Error *err) {
   CLEANUP(postgres_clear) PGresult *result = NULL;
@@ -120,7 +143,9 @@ static Status learn_facts(DumpRun *run, Error *err) {
   source->collation_version = copy_field(result, 5);
   source->in_recovery = *PQgetvalue(result, 0, 6) == 't';
   source->superuser = *PQgetvalue(result, 0, 7) == 't';
-  return STATUS_OK;
+  source->collation_provider = copy_field(result, 8);
+  source->collation = copy_field(result, 9);
+  return learn_collation(run, err);
 }
 
 static Status find_tools(DumpRun *run, Error *err) {

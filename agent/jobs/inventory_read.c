@@ -6,8 +6,13 @@
 #include "agent/jobs/inventory.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
+#include "common/manifest/table_list.h"
 
-enum { OMISSIONS_LIMIT = 64 << 10, FIXED_COST = 1024 /* names, digests, the message's own */ };
+enum {
+  OMISSIONS_LIMIT = 64 << 10,
+  TABLES_LIMIT = 256 << 10,
+  FIXED_COST = 1024 /* names, digests, the message's own */
+};
 
 static Pgseal__InventoryDocument *new_document(const char *key) {
   Pgseal__InventoryDocument *document = memory_alloc(sizeof *document);
@@ -79,6 +84,17 @@ static size_t take_facts(const Manifest *from, Pgseal__InventoryManifest *to) {
   return strlen(to->dump->omissions_json);
 }
 
+/* Where there is room for them: the documents come first. Returns what it took. */
+static size_t take_tables(const InventoryRoom *room, const Manifest *from, Pgseal__DumpResult *to) {
+  if (room->used + TABLES_LIMIT > room->bounds->enough)
+    return 0;
+  to->table_list = dump_table_list(&from->fingerprint, TABLES_LIMIT);
+  size_t cost = 0;
+  for (size_t i = 0; i < to->table_list->n_tables; i++)
+    cost += table_list_cost(to->table_list->tables[i]->schema, to->table_list->tables[i]->name);
+  return cost;
+}
+
 Status inventory_manifest(InventoryRoom *room, const char *prefix, Pgseal__InventoryAttempt *attempt, Error *err) {
   CLEANUP_FREE char *key = manifest_key(prefix);
   CLEANUP(buffer_release) Buffer object = {0};
@@ -93,7 +109,7 @@ Status inventory_manifest(InventoryRoom *room, const char *prefix, Pgseal__Inven
   Error cause;
   size_t cost = FIXED_COST + out->document->signature.len;
   if (json && manifest_from_json(json, &manifest, &cause) == STATUS_OK)
-    cost += take_facts(&manifest, out);
+    cost += take_facts(&manifest, out) + take_tables(room, &manifest, out->dump);
   else if (json)
     set_error(out->document, &cause);
   if (object.size <= room->bounds->object && room->used + cost + object.size <= room->bounds->most) {

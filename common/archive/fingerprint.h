@@ -54,6 +54,8 @@ typedef struct Fingerprint {
 void fingerprint_release(Fingerprint *fingerprint);
 json_t *fingerprint_to_json(const Fingerprint *fingerprint);                               /* new reference */
 Status fingerprint_from_json(const json_t *json, Fingerprint *out, Error *err) MUST_CHECK; /* hostile input */
+/* A name as its JSON has it, a new string: what is not UTF-8, or begins so, is "\x<hex>". */
+char *fingerprint_name(const char *text);
 /* SHA-256 over the compared part in a canonical order: equal fingerprints have equal digests. */
 void fingerprint_digest(const Fingerprint *fingerprint, uint8_t digest[DIGEST_SIZE]);
 

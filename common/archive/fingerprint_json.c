@@ -27,6 +27,13 @@ static json_t *text_json(const char *text) {
   return plain;
 }
 
+char *fingerprint_name(const char *text) {
+  json_t *json = text_json(text);
+  char *name = memory_strdup(json_string_value(json));
+  json_decref(json);
+  return name;
+}
+
 static bool text_from_json(const json_t *json, char **out) {
   if (!json_is_string(json) || strlen(json_string_value(json)) != json_string_length(json))
     return false;

@@ -10,9 +10,22 @@
 enum { SEGMENT_COUNT_LIMIT = 1000 * 1000, RECIPIENT_LIMIT = 1000 };
 
 void manifest_release(Manifest *m) {
-  char *texts[] = {m->checkpoint_id, m->database,         m->tag,           m->agent,          m->server_version,
-                   m->dump_version,  m->pgseal_version,   m->database_name, m->bootstrap_role, m->snapshot,
-                   m->lsn,           m->collation_version};
+  char *texts[] = {m->checkpoint_id,
+                   m->database,
+                   m->tag,
+                   m->agent,
+                   m->server_version,
+                   m->dump_version,
+                   m->pgseal_version,
+                   m->database_name,
+                   m->bootstrap_role,
+                   m->snapshot,
+                   m->lsn,
+                   m->collation_version,
+                   m->encoding,
+                   m->collation_provider,
+                   m->collation,
+                   m->collation_actual};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     free(texts[i]);
   free(m->segments);
@@ -55,6 +68,10 @@ json_t *manifest_to_json(const Manifest *m) {
       "server_major", m->server_major, "database_name", field_from_text(m->database_name), "bootstrap_role",
       field_from_text(m->bootstrap_role), "snapshot", m->snapshot ? m->snapshot : "", "lsn", m->lsn ? m->lsn : "",
       "collation_version", m->collation_version ? m->collation_version : "");
+  json_object_set_new(source, "encoding", field_from_text(m->encoding));
+  json_object_set_new(source, "collation_provider", field_from_text(m->collation_provider));
+  json_object_set_new(source, "collation", field_from_text(m->collation));
+  json_object_set_new(source, "collation_actual", field_from_text(m->collation_actual));
   json_object_set_new(json, "source", source);
   json_object_set_new(json, "roles", m->has_roles ? segment_json(&m->roles) : json_null());
   json_object_set_new(json, "segments", segments);
@@ -123,6 +140,14 @@ static bool read_omissions(const json_t *array, Manifest *m) {
   return true;
 }
 
+/* Of manifests that do not have it: "". */
+static bool later_text(const json_t *object, const char *key, char **out) {
+  if (json_object_get(object, key))
+    return field_text(object, key, out);
+  *out = memory_strdup("");
+  return true;
+}
+
 static bool read_head(const json_t *json, Manifest *m) {
   const json_t *source = json_object_get(json, "source");
   return field_version(json) && field_text(json, "checkpoint", &m->checkpoint_id) &&
@@ -135,7 +160,10 @@ static bool read_head(const json_t *json, Manifest *m) {
          field_int(source, "server_major", &m->server_major) &&
          field_text(source, "database_name", &m->database_name) &&
          field_text(source, "bootstrap_role", &m->bootstrap_role) && field_text(source, "snapshot", &m->snapshot) &&
-         field_text(source, "lsn", &m->lsn) && field_text(source, "collation_version", &m->collation_version);
+         field_text(source, "lsn", &m->lsn) && field_text(source, "collation_version", &m->collation_version) &&
+         later_text(source, "encoding", &m->encoding) &&
+         later_text(source, "collation_provider", &m->collation_provider) &&
+         later_text(source, "collation", &m->collation) && later_text(source, "collation_actual", &m->collation_actual);
 }
 
 Status manifest_from_json(const json_t *json, Manifest *out, Error *err) {

@@ -45,6 +45,9 @@ typedef struct Manifest {
   char *snapshot;          /* exported snapshot id */
   char *lsn;               /* WAL position near the snapshot, or "" */
   char *collation_version; /* of the database, or "" */
+  /* "" where the server does not say, or the manifest is of a pgseal that did not ask: */
+  char *encoding, *collation_provider /* libc, icu, builtin */, *collation /* its name */;
+  char *collation_actual; /* the version that its library has, whatever the database was made with */
   bool has_roles;
   ManifestSegment roles; /* offset 0; valid if has_roles */
   ManifestSegment *segments;

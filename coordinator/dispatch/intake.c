@@ -6,8 +6,16 @@
 
 #include "common/base/memory.h"
 #include "common/base/text.h"
+#include "coordinator/tables/tables.h"
 
-enum { TEXT_LIMIT = 512, ITEM_TEXT_LIMIT = 4096, NAME_LIMIT = 256, STAGES_LIMIT = 64, OFFER_LIMIT = 16 << 10 };
+enum {
+  TEXT_LIMIT = 512,
+  ITEM_TEXT_LIMIT = 4096,
+  NAME_LIMIT = 256,
+  STAGES_LIMIT = 64,
+  OFFER_LIMIT = 16 << 10,
+  VERSION_LIMIT = 128
+};
 
 void intake_json_free(json_t **json) {
   json_decref(*json);
@@ -181,6 +189,22 @@ static json_t *object_in(json_t *parent, const char *key) {
   return child;
 }
 
+static json_t *source_json(const Pgseal__SourceFacts *source) {
+  return json_pack("{s:o, s:o, s:o, s:o, s:o}", "encoding", intake_text(source->encoding, VERSION_LIMIT),
+                   "collation_provider", intake_text(source->collation_provider, VERSION_LIMIT), "collation",
+                   intake_text(source->collation, VERSION_LIMIT), "collation_version",
+                   intake_text(source->collation_version, VERSION_LIMIT), "collation_actual",
+                   intake_text(source->collation_actual, VERSION_LIMIT));
+}
+
+Status intake_tables(const Pgseal__DumpResult *dump, char **packed, Error *err) {
+  CLEANUP(tables_release) Tables tables = {0};
+  bool told = false;
+  Status status = dump ? tables_take(dump, &tables, &told, err) : STATUS_OK;
+  *packed = status == STATUS_OK && told ? tables_pack(&tables) : NULL;
+  return status;
+}
+
 Status intake_dump(const Pgseal__JobResult *result, Checkpoint *checkpoint, Error *err) {
   const Pgseal__DumpResult *dump = result->dump;
   if (!dump || !intake_digest_valid(dump->manifest_sha256) ||
@@ -208,8 +232,10 @@ Status intake_dump(const Pgseal__JobResult *result, Checkpoint *checkpoint, Erro
   json_object_set_new(detail, "omissions", omissions);
   json_object_set_new(object_in(detail, "stages"), "dump", stages);
   json_t *versions = object_in(detail, "versions");
-  json_object_set_new(versions, "server", intake_text(dump->server_version, 128));
-  json_object_set_new(versions, "pg_dump", intake_text(dump->dump_version, 128));
+  json_object_set_new(versions, "server", intake_text(dump->server_version, VERSION_LIMIT));
+  json_object_set_new(versions, "pg_dump", intake_text(dump->dump_version, VERSION_LIMIT));
+  if (dump->source)
+    json_object_set_new(detail, "source", source_json(dump->source));
   json_object_set_new(detail, "fingerprint_sha256", json_string(dump->fingerprint_sha256));
   json_object_set_new(detail, "entries", json_integer(dump->entries));
   json_object_set_new(detail, "blobs", json_integer(dump->blobs));

@@ -359,6 +359,8 @@ Status intake_list(const char *what, const char *text, json_t **out, Error *err)
 Status intake_stages(const char *text, json_t **out, Error *err) MUST_CHECK;
 bool intake_digest_valid(const char *hex); /* 64 lower-case hexadecimal digits */
 Status intake_dump(const Pgseal__JobResult *result, Checkpoint *checkpoint, Error *err) MUST_CHECK;
+/* The dump's tables, for the ledger: a new string; NULL: they were not told. ERR_PROTOCOL. */
+Status intake_tables(const Pgseal__DumpResult *dump, char **packed, Error *err) MUST_CHECK;
 Status intake_drill(const Pgseal__JobResult *result, Checkpoint *checkpoint, Error *err) MUST_CHECK;
 
 #endif

@@ -259,7 +259,10 @@ static Status done(Change *change, Work *work, const LedgerJob *job, const json_
     kind = note_checkpoint(change->dispatch, checkpoint, report, detail);
   else
     note_attempts(change->dispatch, checkpoint, report);
-  Status status = ledger_checkpoint_update(change->dispatch->ledger, checkpoint, err);
+  Ledger *ledger = change->dispatch->ledger;
+  Status status = ledger_checkpoint_update(ledger, checkpoint, err);
+  if (status == STATUS_OK && checkpoint->pruned_us)
+    status = ledger_tables_remove(ledger, checkpoint->id, err);
   if (status == STATUS_OK)
     return change_event(change, kind, checkpoint, job, &requester, detail, err);
   json_decref(detail);

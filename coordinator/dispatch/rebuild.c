@@ -19,7 +19,8 @@ typedef struct Rebuild {
   const Found *chosen;        /* whose manifest counts; NULL: none has one */
   const FoundProof *deciding; /* of its proofs; NULL: none */
   Checkpoint checkpoint;
-  bool there; /* the ledger has it, as an earlier rebuild left it */
+  bool there;   /* the ledger has it, as an earlier rebuild left it */
+  char *tables; /* of the chosen one, packed; NULL: they were not told */
   json_t *report;
 } Rebuild;
 
@@ -27,6 +28,7 @@ static void release(Rebuild *rebuild) {
   for (size_t i = 0; i < rebuild->count; i++)
     found_release(&rebuild->found[i]);
   free(rebuild->found);
+  free(rebuild->tables);
   checkpoint_release(&rebuild->checkpoint);
 }
 
@@ -105,7 +107,9 @@ static Status take_manifest(Rebuild *rebuild, Error *err) {
   const Pgseal__InventoryManifest *manifest = rebuild->chosen->attempt->manifest;
   Pgseal__JobResult result = PGSEAL__JOB_RESULT__INIT;
   result.dump = manifest->dump;
-  Status status = intake_dump(&result, c, err);
+  Status status = intake_tables(manifest->dump, &rebuild->tables, err);
+  if (status == STATUS_OK)
+    status = intake_dump(&result, c, err);
   if (status != STATUS_OK)
     return status;
   text_set(&c->manifest_sha256, rebuild->chosen->sha256);
@@ -288,6 +292,8 @@ static Status save(Rebuild *rebuild, Error *err) {
   const Requester requester = {.name = rebuild->job->requested_by};
   Status status = rebuild->there ? ledger_checkpoint_update(change->dispatch->ledger, &rebuild->checkpoint, err)
                                  : ledger_checkpoint_insert(change->dispatch->ledger, &rebuild->checkpoint, err);
+  if (status == STATUS_OK && rebuild->tables)
+    status = ledger_tables_put(change->dispatch->ledger, rebuild->checkpoint.id, rebuild->tables, err);
   if (status == STATUS_OK)
     status = insert_jobs(rebuild, err);
   return status == STATUS_OK ? change_event(change, "checkpoint.rebuilt", &rebuild->checkpoint, rebuild->job,

@@ -23,15 +23,23 @@ static Status errored_result(Change *change, Work *work, LedgerJob *job, const E
   return job_fail(change, work, job, JOB_EVENT_ERRORED, cause, err);
 }
 
+static Status dump_done(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) {
+  CLEANUP_FREE char *tables = NULL;
+  Error cause;
+  if (checkpoint_state_final(work->checkpoint.state)) /* canceled meanwhile, or condemned by its drill */
+    return job_end(change, work, job, JOB_EVENT_DONE, err);
+  if (intake_tables(result->dump, &tables, &cause) != STATUS_OK ||
+      intake_dump(result, &work->checkpoint, &cause) != STATUS_OK)
+    return errored_result(change, work, job, &cause, err);
+  Status status = dump_stored(change, work, job, err);
+  return status == STATUS_OK && tables ? ledger_tables_put(change->dispatch->ledger, work->checkpoint.id, tables, err)
+                                       : status;
+}
+
 static Status dump_result(Change *change, Work *work, LedgerJob *job, const Pgseal__JobResult *result, Error *err) {
   Error cause;
-  if (result->outcome == PGSEAL__JOB_RESULT__OUTCOME__DONE) {
-    if (checkpoint_state_final(work->checkpoint.state)) /* canceled meanwhile, or condemned by its drill */
-      return job_end(change, work, job, JOB_EVENT_DONE, err);
-    if (intake_dump(result, &work->checkpoint, &cause) == STATUS_OK)
-      return dump_stored(change, work, job, err);
-    return errored_result(change, work, job, &cause, err);
-  }
+  if (result->outcome == PGSEAL__JOB_RESULT__OUTCOME__DONE)
+    return dump_done(change, work, job, result, err);
   intake_failure(result->error, &cause);
   if (result->outcome == PGSEAL__JOB_RESULT__OUTCOME__FAILED)
     return dump_over(change, work, job, JOB_EVENT_FAILED, &cause, err);

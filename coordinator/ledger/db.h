@@ -11,7 +11,7 @@
  *   records.c     freeing records
  *   shared.c      what several coordinators on one ledger know of each other
  *   transfer.c    all of a ledger as lines of JSON, and back
- *   checkpoint.c  newest.c  job.c  event.c  people.c (tokens and agents)  session.c  enrollment.c  fleet.c
+ *   checkpoint.c  newest.c  tables.c  job.c  event.c  people.c (tokens and agents)  session.c  enrollment.c  fleet.c
  *   schedule.c
  *   the statements
  *

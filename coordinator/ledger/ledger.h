@@ -286,6 +286,11 @@ Status ledger_newest_list(Ledger *ledger, int64_t after, LedgerNewest **items, s
 void ledger_newest_release(LedgerNewest *row);
 void ledger_newest_list_free(LedgerNewest *items, size_t count);
 Status ledger_sequence(Ledger *ledger, int64_t *sequence, Error *err) MUST_CHECK; /* of the last event; 0: none yet */
+/* Its tables, as coordinator/tables packs them: put (or replaced) by its dump, gone when it is pruned. *packed: a new
+ * string, or NULL: there are none. */
+Status ledger_tables_put(Ledger *ledger, const char *checkpoint_id, const char *packed, Error *err) MUST_CHECK;
+Status ledger_tables_get(Ledger *ledger, const char *checkpoint_id, char **packed, Error *err) MUST_CHECK;
+Status ledger_tables_remove(Ledger *ledger, const char *checkpoint_id, Error *err) MUST_CHECK; /* none: fine */
 Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) MUST_CHECK;
 
 /* Told of every job that is written, as it is now. NULL: what was told of the transaction that was open is void. */

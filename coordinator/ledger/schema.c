@@ -331,6 +331,12 @@ static const char migration_0013[] =
     "CREATE INDEX notification_due ON notification (created_us, id) WHERE state = 'due';"
     "CREATE INDEX notification_route ON notification (route, ended_us);";
 
+/* What is in checkpoints: their tables. */
+static const char migration_0014[] = "CREATE TABLE table_list ("
+                                     "  checkpoint INTEGER PRIMARY KEY REFERENCES checkpoint (number),"
+                                     "  packed TEXT NOT NULL"
+                                     ") STRICT;";
+
 static const struct Migration {
   const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
 } migrations[] = {
@@ -347,6 +353,7 @@ static const struct Migration {
     BOTH(migration_0011),
     BOTH(migration_0012),
     BOTH(migration_0013),
+    BOTH(migration_0014),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

@@ -15,10 +15,23 @@ enum { FORMAT = 1, PAGE = 500, LINE_LIMIT = 64 << 20, COLUMNS_LIMIT = 60 };
 static const struct Table {
   const char *name, *key;
 } tables[] = {
-    {"checkpoint", "number"}, {"job", "number"},     {"report", "job"},     {"enrollment", NULL},
-    {"certificate", NULL},    {"signing_key", NULL}, {"event", "sequence"}, {"tip", NULL},
-    {"counter", NULL},        {"token", NULL},       {"agent", NULL},       {"fleet", "version"},
-    {"hold", NULL},           {"schedule", NULL},    {"alert", NULL},       {"notification", NULL},
+    {"checkpoint", "number"},
+    {"table_list", "checkpoint"},
+    {"job", "number"},
+    {"report", "job"},
+    {"enrollment", NULL},
+    {"certificate", NULL},
+    {"signing_key", NULL},
+    {"event", "sequence"},
+    {"tip", NULL},
+    {"counter", NULL},
+    {"token", NULL},
+    {"agent", NULL},
+    {"fleet", "version"},
+    {"hold", NULL},
+    {"schedule", NULL},
+    {"alert", NULL},
+    {"notification", NULL},
 };
 
 /* A statement that is not a literal: prepared for once. */

@@ -57,6 +57,10 @@ static void put_checkpoint(Place *p, const char *signer_path, int wrong) {
                     &m.snapshot,
                     &m.lsn,
                     &m.collation_version,
+                    &m.encoding,
+                    &m.collation_provider,
+                    &m.collation,
+                    &m.collation_actual,
                     &m.fingerprint.database,
                     &m.fingerprint.server_version,
                     &m.fingerprint.dump_version};

@@ -159,6 +159,27 @@ static void check_rows(const Manifest *manifest) {
   assert_int_equal(manifest->fingerprint.blob_count, 3);
 }
 
+/* What the coordinator is told of tables and of the source is what the manifest says. */
+static void check_told(const Manifest *manifest, const Pgseal__DumpResult *dump) {
+  const Pgseal__TableList *list = dump->table_list;
+  int64_t last = INT64_MAX;
+  assert_int_equal(list->n_tables, manifest->fingerprint.table_count);
+  assert_int_equal(list->more, 0);
+  for (size_t i = 0; i < list->n_tables; i++) {
+    const Pgseal__TableFacts *told = list->tables[i];
+    const FingerprintTable *table = find_table(manifest, told->schema, told->name);
+    assert_non_null(table);
+    assert_true(told->rows == table->rows && told->bytes == table->bytes && told->bytes <= last);
+    last = told->bytes;
+  }
+  assert_string_equal(list->tables[0]->name, "plain");
+  assert_string_equal(dump->source->encoding, "UTF8");
+  assert_string_equal(dump->source->collation_provider, "libc");
+  assert_true(manifest->collation[0]);
+  assert_string_equal(dump->source->collation, manifest->collation);
+  assert_string_equal(dump->source->collation_actual, manifest->collation_actual);
+}
+
 static void check_omissions(const Manifest *manifest) {
   assert_true(has_omission(manifest, "foreign_table_data", "public.far"));
   assert_true(has_omission(manifest, "materialized_view_data", "public.summary"));
@@ -204,6 +225,7 @@ static void test_whole(void **state) {
   run_tool(everything, NULL);
   assert_int_equal(result->dump->rows, manifest.fingerprint.rows);
   assert_int_equal(result->dump->size_archive, manifest.fingerprint.archive_size);
+  check_told(&manifest, result->dump);
   pgseal__job_result__free_unpacked(result, NULL);
 }
 
@@ -256,6 +278,7 @@ static void test_latin1(void **state) {
   dump_ok(fixture, "user=postgres dbname=latin", &result, &manifest);
   expect_rows(&manifest, "public", "plain", 1);
   assert_int_equal(result->dump->rows, 2);
+  assert_string_equal(manifest.encoding, "LATIN1");
   pgseal__job_result__free_unpacked(result, NULL);
 }
 

@@ -161,6 +161,9 @@ static void test_told_as_it_is(void **state) {
   assert_string_equal(m->agent, "dump-1");
   assert_true(m->attempt == 2 && m->dump->rows == 1000 && m->dump->tables == 1 && m->dump->server_major == 15);
   assert_string_equal(m->dump->manifest_sha256, m->document->sha256);
+  assert_string_equal(m->dump->table_list->tables[0]->name, "orders \"odd\"");
+  assert_true(m->dump->table_list->n_tables == 1 && m->dump->table_list->more == 0);
+  assert_string_equal(m->dump->source->collation, "de_DE.utf8");
   for (int i = 0; i < 2; i++) { /* the newest first */
     CLEANUP(proof_release) Proof proof = {0};
     json_t *json = json_loads(whole->proofs[i]->json, 0, NULL);

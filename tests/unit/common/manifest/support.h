@@ -75,6 +75,10 @@ static inline void fill_manifest(Manifest *m) {
                   .snapshot = memory_strdup("00000003-0000001B-1"),
                   .lsn = memory_strdup("0/1A2B3C4D"),
                   .collation_version = memory_strdup("2.36"),
+                  .encoding = memory_strdup("UTF8"),
+                  .collation_provider = memory_strdup("libc"),
+                  .collation = memory_strdup("de_DE.utf8"),
+                  .collation_actual = memory_strdup("2.37"),
                   .has_roles = true,
                   .roles = segment_of(0, 500)};
   ARRAY_PUSH(m->segments, m->segment_count, segment_of(0, 50000));

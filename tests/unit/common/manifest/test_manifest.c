@@ -13,6 +13,10 @@ static void test_round_trip(void **state) {
   assert_true(json_equal(json, again));
   assert_string_equal(back.tag, m.tag);
   assert_string_equal(back.lsn, "0/1A2B3C4D");
+  assert_string_equal(back.encoding, "UTF8");
+  assert_string_equal(back.collation_provider, "libc");
+  assert_string_equal(back.collation, "de_DE.utf8");
+  assert_string_equal(back.collation_actual, "2.37");
   assert_int_equal(back.attempt, 2);
   assert_int_equal(back.started_us, m.started_us);
   assert_true(back.has_roles);
@@ -57,6 +61,22 @@ static void test_names_in_other_encodings(void **state) {
   assert_ok(manifest_from_json(json, &back, &err), &err);
   assert_string_equal(back.omissions[0].object, "public.caf?");
   assert_string_equal(back.fingerprint.tables[0].name, "caf\xe9"); /* compared, so kept to the byte */
+}
+
+/* Manifests of earlier versions do not say how the server sorts. */
+static void test_earlier(void **state) {
+  (void)state;
+  Error err;
+  CLEANUP(manifest_release) Manifest m = {0};
+  CLEANUP(manifest_release) Manifest back = {0};
+  fill_manifest(&m);
+  CLEANUP(free_json) json_t *json = as_stored(manifest_to_json(&m));
+  static const char *const later[] = {"encoding", "collation_provider", "collation", "collation_actual"};
+  for (size_t i = 0; i < ARRAY_SIZE(later); i++)
+    assert_int_equal(json_object_del(json_object_get(json, "source"), later[i]), 0);
+  assert_ok(manifest_from_json(json, &back, &err), &err);
+  assert_string_equal(back.collation_actual, "");
+  assert_string_equal(back.encoding, "");
 }
 
 static json_t *good_json(void) {
@@ -208,6 +228,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_round_trip),
       cmocka_unit_test(test_without_roles),
+      cmocka_unit_test(test_earlier),
       cmocka_unit_test(test_names_in_other_encodings),
       cmocka_unit_test(test_every_field_is_needed_and_typed),
       cmocka_unit_test(test_wrong_values),

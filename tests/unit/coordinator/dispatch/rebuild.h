@@ -81,6 +81,7 @@ static inline Pgseal__DumpResult *dumped(const char *sha256) {
   dump->server_major = 15;
   dump->omissions_json = memory_strdup("[]");
   dump->fingerprint_sha256 = memory_strdup(OTHER);
+  dump->table_list = two_tables();
   return dump;
 }
 

@@ -18,6 +18,7 @@
 #include "common/crypto/signing.h"
 #include "common/manifest/manifest.h"
 #include "coordinator/dispatch/internal.h"
+#include "coordinator/tables/tables.h"
 
 #define OK(call) assert_int_equal((call), STATUS_OK)
 #define MANIFEST "1111111111111111111111111111111111111111111111111111111111111111"
@@ -303,6 +304,35 @@ static inline Status send_result(Fixture *f, int agent, const Pgseal__Job *job, 
   return status;
 }
 
+/* Two tables of 50 rows: as dump_done tells them. */
+static inline Pgseal__TableList *two_tables(void) {
+  Pgseal__TableList *list = memory_alloc(sizeof *list);
+  pgseal__table_list__init(list);
+  for (int i = 0; i < 2; i++) {
+    Pgseal__TableFacts *facts = memory_alloc(sizeof *facts);
+    pgseal__table_facts__init(facts);
+    facts->schema = memory_strdup("public");
+    facts->name = memory_strdup(i ? "items" : "orders");
+    facts->rows = i ? 9 : 41;
+    facts->bytes = i ? 90 : 4100;
+    ARRAY_PUSH(list->tables, list->n_tables, facts);
+  }
+  return list;
+}
+
+/* What the ledger has of them: how many; -1: nothing. */
+static inline int tables_of(Fixture *f, const char *id) {
+  CLEANUP_FREE char *packed = NULL;
+  CLEANUP(tables_release) Tables tables = {0};
+  OK(ledger_tables_get(f->ledger, id, &packed, &f->err));
+  if (!packed)
+    return -1;
+  OK(tables_unpack(packed, &tables, &f->err));
+  for (size_t i = 0; i < tables.count; i++)
+    assert_string_equal(tables.items[i].name, i ? "orders" : "items"); /* in the order of names */
+  return (int)tables.count;
+}
+
 static inline bool dump_done(Fixture *f, int agent, const Pgseal__Job *job, const char *manifest) {
   Pgseal__DumpResult dump = PGSEAL__DUMP_RESULT__INIT;
   Pgseal__JobResult result = PGSEAL__JOB_RESULT__INIT;
@@ -317,11 +347,13 @@ static inline bool dump_done(Fixture *f, int agent, const Pgseal__Job *job, cons
   dump.server_major = 15;
   dump.omissions_json = (char *)"[{\"kind\": \"role_passwords\", \"object\": \"\", \"detail\": \"2 roles\"}]";
   dump.fingerprint_sha256 = (char *)OTHER;
+  dump.table_list = two_tables();
   result.outcome = PGSEAL__JOB_RESULT__OUTCOME__DONE;
   result.dump = &dump;
   result.stages_json = (char *)"{\"dumping\": 1.5}";
   bool accepted;
   OK(send_result(f, agent, job, &result, &accepted));
+  pgseal__table_list__free_unpacked(dump.table_list, NULL);
   return accepted;
 }
 

@@ -108,6 +108,7 @@ static void test_pruned(void **state) {
   OK(ask(f, old));
   restart(f); /* the mark is durable before anybody deletes */
   assert_true(is_marked(f, old) && !is_pruned(f, old));
+  assert_int_equal(tables_of(f, old), 2);
   assert_int_equal(dispatch_request_drill(f->dispatch, old, &me, &drill, &f->err), ERR_CONFLICT);
   assert_non_null(strstr(f->err.message, "is being pruned"));
   CLEANUP_FREE char *body = memory_format("{\"database\": \"shop\", \"checkpoint\": \"%s\"}", old);
@@ -120,6 +121,7 @@ static void test_pruned(void **state) {
   ends(f, job, GONE);
   assert_true(is_pruned(f, old));
   assert_int_equal(state_of(f, old), CHECKPOINT_SEALED); /* what was proven was so */
+  assert_true(tables_of(f, old) == -1 && tables_of(f, newer) == 2);
   assert_true(told_of(f, "checkpoint.pruned"));
   refused(f, LEDGER_JOB_PLAN, body, ERR_CONFLICT, "was pruned");
   refuse(f, old, "nothing that can be pruned");

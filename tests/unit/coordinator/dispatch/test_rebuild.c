@@ -31,6 +31,7 @@ static void test_everything(void **state) {
   assert_true(c.tables == 2 && c.rows == 50 && c.size_bytes == 1000 && c.archive_bytes == 3000 && c.server_major == 15);
   assert_true(c.finished_us == BORN_US + 9000000 && c.seconds == 8 && !c.error_code);
   assert_true(c.created_us / 1000000 == BORN_US / 1000000);
+  assert_int_equal(tables_of(f, c.id), 2);
   expect_state(f, 2, CHECKPOINT_FAILED);
   expect_state(f, 3, CHECKPOINT_ERRORED);
   expect_state(f, 4, CHECKPOINT_ERRORED);

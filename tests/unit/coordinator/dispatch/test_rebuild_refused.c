@@ -102,6 +102,7 @@ static void proof_of_other_manifest(Fixture *f, Pgseal__InventoryAttempt *a) {
 static void proof_of_other_rows(Fixture *f, Pgseal__InventoryAttempt *a) {
   (void)f;
   a->manifest->dump->rows = 51;
+  a->manifest->dump->table_list->tables[0]->rows++;
 }
 static void proof_garbage(Fixture *f, Pgseal__InventoryAttempt *a) {
   (void)f;

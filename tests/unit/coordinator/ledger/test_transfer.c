@@ -16,6 +16,7 @@ static void fill(Fixture *f) {
     c.seconds = 0.1;
     c.detail = detail;
     OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
+    OK(ledger_tables_put(f->ledger, id, "KLUv/SA=", &f->err));
     LedgerJob job = {.id = id,
                      .checkpoint_id = id,
                      .database = (char *)"shop",

@@ -76,6 +76,8 @@ static const Told told[] = {
     {11, "SELECT agents FROM coordinator WHERE beat = 7", "[\"joined\"]\n"},
     {12, "SELECT hash FROM session WHERE seen_us = 6", "5e5510\n"},
     {9, "SELECT tag FROM checkpoint WHERE pinned_us = 9", "pre-deploy-1\n"},
+    {13, "SELECT summary FROM alert WHERE database = 'shop'", "shop: fewer rows\n"},
+    {13, "SELECT error FROM notification WHERE attempts = 2", "refused\n"},
 };
 
 static void check(Fixture *f, int64_t version, const char *schema) {
