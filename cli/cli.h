@@ -74,6 +74,7 @@ ExitCode command_databases(Cli *cli, int argc, char **argv);
 ExitCode command_agents(Cli *cli, int argc, char **argv);
 ExitCode command_ledger(Cli *cli, int argc, char **argv);
 ExitCode command_show(Cli *cli, int argc, char **argv);
+ExitCode command_tables(Cli *cli, int argc, char **argv);
 ExitCode command_token_create(Cli *cli, int argc, char **argv);
 ExitCode command_token_list(Cli *cli, int argc, char **argv);
 ExitCode command_token_rotate(Cli *cli, int argc, char **argv);

@@ -40,6 +40,13 @@ static const char help_show[] = "A tag means the newest checkpoint that has it.\
                                 "  pgseal show pre-deploy-4f3a9c1\n"
                                 "  pgseal show pre-deploy-4f3a9c1 --json | jq .prefix";
 
+static const char help_tables[] =
+    "Rows and bytes of each table, as the dump told them with its result, beside the sealed checkpoint before it. Of\n"
+    "more than 10,000 tables the largest. What the live database has since then: pgseal plan.\n\n"
+    "  pgseal tables pre-deploy-4f3a9c1\n"
+    "  pgseal tables pre-deploy-4f3a9c1 --by change --limit 10\n"
+    "  pgseal tables pre-deploy-4f3a9c1 --json | jq '.list[] | select(.rows_change < 0)'";
+
 static const char help_drill[] =
     "Reads the checkpoint back from the repository, restores it into a disposable PostgreSQL and compares with its\n"
     "manifest. Production is not touched.\n\n"
@@ -325,6 +332,11 @@ static const char help_pause[] = "No dump, drill or prune begins anywhere until 
 static const char help_holds[] = "What is drained, cordoned or paused, since when, by whom and why.\n\n  pgseal holds";
 
 /* The table is as long as a function may be. */
+#define COMMANDS_OF_LOOKING                                                                                            \
+  {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show}, {   \
+    "tables", "ID|TAG [--by WHAT] [--limit N]", "the tables of a checkpoint, and what changed since the one before",   \
+        help_tables, command_tables                                                                                    \
+  }
 #define COMMANDS_OF_REPORTS                                                                                            \
   {"report",                                                                                                           \
    "--month YYYY-MM | --from TIME --to TIME [--database NAME | --owner TEAM] [--pdf FILE] [--html FILE] "              \
@@ -354,7 +366,7 @@ const Command cli_commands[] = {
     {"ledger verify", "[--expect N:HASH]", "check the ledger's chain, trusting nobody", help_chain,
      command_ledger_verify},
     {"ledger rebuild", "[DATABASE ...]", "a new ledger out of the repository", help_rebuild, command_ledger_rebuild},
-    {"show", "ID|TAG", "one checkpoint: what was proven, what is left out, what differed", help_show, command_show},
+    COMMANDS_OF_LOOKING,
     {"drill", "ID|TAG", "restore a checkpoint again, now, and wait for the proof", help_drill, command_drill},
     {"cancel", "ID|TAG", "end a checkpoint that is under way", help_cancel, command_cancel},
     {"guard", "DATABASE [--tag TAG] [--on-damage WHAT] -- COMMAND ...",

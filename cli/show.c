@@ -76,6 +76,17 @@ static void show_jobs(const Cli *cli, const json_t *jobs) {
   table_print(&table, stdout, cli->color_out);
 }
 
+/* How the source writes and sorts texts. */
+static void show_source(const json_t *source) {
+  const char *now = api_text(source, "collation_actual"), *made = api_text(source, "collation_version");
+  show_line("encoding", api_text(source, "encoding"));
+  if (*api_text(source, "collation"))
+    printf("  %-14s %s (%s%s%s)%s%s\n", "collation", api_text(source, "collation"),
+           api_text(source, "collation_provider"), *now ? " " : "", now,
+           *now && *made && strcmp(now, made) != 0 ? ", made with version " : "",
+           *now && *made && strcmp(now, made) != 0 ? made : "");
+}
+
 static void show_checkpoint(const Cli *cli, const json_t *checkpoint) {
   char text[FORMAT_SIZE], size[TEXT_SIZE_SIZE];
   CLEANUP(buffer_release) Buffer line = {0}, database = {0}, state = {0};
@@ -100,11 +111,12 @@ static void show_checkpoint(const Cli *cli, const json_t *checkpoint) {
   if (api_integer(checkpoint, "size_bytes") > 0) {
     printf("  %-14s %s stored (%s archive)\n", "size", text_size(api_integer(checkpoint, "size_bytes"), size),
            text_size(api_integer(checkpoint, "archive_bytes"), (char[TEXT_SIZE_SIZE]){0}));
-    printf("  %-14s %" PRId64 " tables, %" PRId64 " rows\n", "content", api_integer(checkpoint, "tables"),
-           api_integer(checkpoint, "rows"));
+    printf("  %-14s %" PRId64 " tables, %" PRId64 " rows (each: pgseal tables %s)\n", "content",
+           api_integer(checkpoint, "tables"), api_integer(checkpoint, "rows"), api_text(checkpoint, "id"));
   }
   if (api_integer(checkpoint, "server_major") > 0)
     printf("  %-14s %" PRId64 "\n", "PostgreSQL", api_integer(checkpoint, "server_major"));
+  show_source(json_object_get(json_object_get(checkpoint, "detail"), "source"));
   show_line("dumped by", api_text(checkpoint, "dump_agent"));
   show_line("repository", api_text(checkpoint, "prefix"));
   show_line("manifest", api_text(checkpoint, "manifest_sha256"));

@@ -274,6 +274,7 @@ Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoin
     checkpoint_cancel;
 Handler rotation_view, overview_show;
 Handler alert_list, alert_test, notification_show;
+Handler checkpoint_tables; /* tables.c */
 Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create, inventory_create;
 Handler agent_drain, agent_undrain, database_cordon, database_uncordon, fleet_pause, fleet_resume, hold_list;
 enum MHD_Result checkpoint_answer(Request *request), tunnel_answer(Request *request); /* of requests that waited */

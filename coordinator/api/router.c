@@ -16,6 +16,7 @@ static const Route routes[] = {
     {"POST", "/api/v1/checkpoints", ROLE_ASKS, checkpoint_create, REACH_SCOPE, 0},
     {"GET", "/api/v1/checkpoints", ROLE_LOOKS, checkpoint_list, REACH_SCOPE, 0},
     {"GET", "/api/v1/checkpoints/{}", ROLE_LOOKS, checkpoint_show, REACH_SCOPE, 0},
+    {"GET", "/api/v1/checkpoints/{}/tables", ROLE_LOOKS, checkpoint_tables, REACH_SCOPE, 0},
     {"GET", "/api/v1/checkpoints/{}/events", ROLE_LOOKS, events_checkpoint, REACH_SCOPE, 0},
     {"POST", "/api/v1/checkpoints/{}/drills", ROLE_OPERATES, checkpoint_drill, REACH_SCOPE, 0},
     {"POST", "/api/v1/checkpoints/{}/cancel", ROLE_OPERATES, checkpoint_cancel, REACH_SCOPE, 0},

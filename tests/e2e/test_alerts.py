@@ -6,6 +6,7 @@ import hmac
 import http.server
 import json
 import os
+import re
 import socketserver
 import subprocess
 import sys
@@ -144,6 +145,39 @@ def test_once_and_signed(make_stack):
         assert secret not in stack.log("coordinator") + json.dumps(shown), secret
         assert secret.encode() not in b"".join(p.read_bytes() for p in stack.dir.glob("ledger.db*"))
     assert checkpoint in stack.log("coordinator")
+
+
+ODD = ("line\nbreak", 'quo"te\'\\', "<img src=x onerror=alert(1)>", "\u00fcn\u00ef \u2028")
+
+
+def test_tables(make_stack, server):
+    """What the coordinator knows of each table, and what of it changed since the checkpoint before."""
+    server.create("alerts_tables")
+    quoted = ['"' + name.replace('"', '""') + '"' for name in ODD]
+    server.sql("alerts_tables", "CREATE TABLE orders AS SELECT i, 'order '||i AS name FROM generate_series(1, 20000) i; CREATE TABLE gone (a int);"
+               "CREATE SCHEMA s; CREATE TABLE s.kept AS SELECT 1 AS a; CREATE TABLE s.grown AS SELECT 1 AS a;"
+               + "".join(f"CREATE TABLE {name} AS SELECT 1 AS a;" for name in quoted))
+    stack = make_stack({"shop": server.conninfo("alerts_tables")}, agents=("dump+drill",))
+    first = stack.seal("shop", "before")
+    tables = stack.api("GET", f"/api/v1/checkpoints/{first['id']}/tables")[1]
+    assert tables["previous"] is None and tables["changes"] is None and tables["listed"] == first["tables"] == 8
+    assert [(t["name"], t["rows"], t["change"]) for t in tables["list"]][0] == ("orders", 20000, None)
+    assert sum(t["rows"] for t in tables["list"]) == first["rows"] and {t["name"] for t in tables["list"]} >= set(ODD)
+    assert tables["source"]["encoding"] == "UTF8" and tables["source"]["collation_provider"] == "libc"
+    server.sql("alerts_tables", "DELETE FROM orders; DROP TABLE gone; INSERT INTO s.grown VALUES (2); CREATE TABLE fresh (a int)")
+    second = stack.seal("shop", "after")
+    tables = stack.api("GET", f"/api/v1/checkpoints/{second['id']}/tables?order=change")[1]
+    assert tables["previous"]["id"] == first["id"] and tables["changes"] == {"same": 5, "changed": 2, "added": 1, "removed": 1, "unlisted": 0}
+    assert [(t["name"], t["rows_change"], t["change"]) for t in tables["list"]][:2] == [("orders", -20000, "changed"), ("grown", 1, "changed")]
+    assert [(t["name"], t["rows"], t["change"]) for t in tables["missing"]] == [("gone", 0, "removed")]
+    shown = stack.cli("tables", "after", "--by", "change").stdout
+    assert "Since before" in shown and "1 new, 1 gone, 2 changed" in shown, shown
+    assert re.search(r"^public\.orders +0 +0 B +-20000$", shown, re.M) and re.search(r"^public\.gone +had 0 +0 B +gone$", shown, re.M), shown
+    assert "public.line?break" in shown and "<img src=x" in shown
+    short = stack.cli("tables", "after", "--limit", "1").stdout
+    assert "... and 7 more; --limit 8 shows them" in short, short
+    viewer = stack.api("POST", "/api/v1/tokens", {"name": "elsewhere", "role": "viewer", "databases": ["other-*"]})[1]["token"]
+    assert stack.api("GET", f"/api/v1/checkpoints/{second['id']}/tables", token=viewer)[0] == 404
 
 
 SERVER = """

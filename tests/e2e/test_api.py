@@ -88,6 +88,11 @@ def test_answers_are_as_documented(stack):
         assert call(stack, "GET", path)[0] == 200
     assert call(stack, "GET", "/api/v1/checkpoints/{id}", f"/api/v1/checkpoints/{identity}")[0] == 200
     assert call(stack, "GET", "/api/v1/checkpoints/{id}", "/api/v1/checkpoints/nonesuch")[0] == 404
+    status, tables, _ = call(stack, "GET", "/api/v1/checkpoints/{id}/tables", f"/api/v1/checkpoints/{identity}/tables")
+    assert status == 200 and tables["known"] and tables["more"] == 0 and [(t["schema"], t["name"], t["rows"]) for t in tables["list"]] == [("public", "item", 1000)]
+    for query, wanted in (("order=name&limit=1", 200), ("order=size", 400), ("limit=0", 400), ("limit=10001", 400)):
+        assert call(stack, "GET", "/api/v1/checkpoints/{id}/tables", f"/api/v1/checkpoints/{identity}/tables?{query}")[0] == wanted
+    assert call(stack, "GET", "/api/v1/checkpoints/{id}/tables", "/api/v1/checkpoints/nonesuch/tables")[0] == 404
     assert call(stack, "POST", "/api/v1/checkpoints/{id}/cancel", f"/api/v1/checkpoints/{identity}/cancel")[0] == 409
     assert call(stack, "POST", "/api/v1/checkpoints", json_body={"database": "shopp", "tag": "x"})[0] == 404
     assert call(stack, "POST", "/api/v1/checkpoints", json_body={"database": "shop", "tag": "x\n"})[0] == 400

@@ -26,6 +26,7 @@ static const Row rows[] = {
     {"POST", "/api/v1/checkpoints", "coa", false, ASK},
     {"GET", "/api/v1/checkpoints", "cvoa", false, LIST},
     {"GET", "/api/v1/checkpoints/{}", "cvoa", false, ITEM},
+    {"GET", "/api/v1/checkpoints/{}/tables", "cvoa", false, ITEM},
     {"GET", "/api/v1/checkpoints/{}/events", "cvoa", false, ITEM},
     {"POST", "/api/v1/checkpoints/{}/drills", "oa", false, ITEM},
     {"POST", "/api/v1/checkpoints/{}/cancel", "oa", false, ITEM},
