@@ -1,6 +1,6 @@
 # What is not compiling: dependencies, demo, tests, checks, installation.
 
-.PHONY: deps deps-check demo test unit e2e faults web sanitized test-long lint format fuzz mutants model bench bench-fleet profile install uninstall clean
+.PHONY: deps deps-check demo test unit e2e docs faults web sanitized test-long lint format fuzz mutants model bench bench-fleet profile install uninstall clean
 
 deps: ## install the Debian packages that building, running and testing need (sudo when not root)
 	@make/deps build run test s3
@@ -33,6 +33,10 @@ RUN_TESTS = $(STEADY) tests/e2e/run $(abspath $(BUILD)/bin) -n 4 --dist loadgrou
 STEADY = $(if $(SAN),$(shell setarch -R true 2>/dev/null && echo setarch -R))
 e2e: $(BINARIES) ## end-to-end tests only; E2E=tests/e2e/test_x.py for one
 	@$(RUN_TESTS) $(E2E)
+
+docs: $(BINARIES) ## the documentation, page by page, command by command (tests/docs/README.md)
+	@make/deps run test
+	@PGSEAL_LONG=1 $(RUN_TESTS) tests/docs
 
 FAULTS ?= tests/faults
 faults: $(BINARIES) ## real parts damaged, killed, cut, filled, delayed; FAULTS=tests/faults/test_x.py for some

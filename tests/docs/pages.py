@@ -12,6 +12,7 @@ KINDS = {
     "sql": "statements, run by psql in the page's scenario",
     "python": "run, with what the scenario gives",
     "yaml": "a part of the file that its first line names in a comment, checked by the program that reads it",
+    "http": "requests, one in a line: METHOD PATH BODY",
     "json": "what the block before prints, or a body that the scenario compares",
     "ini": "a part of a file that is not pgseal's",
     "text": "to look at: no commands, nothing to copy",
