@@ -26,7 +26,7 @@ void settings_free(char **settings);
 int settings_memory_mb(const DrillConfig *config);
 int settings_jobs(const DrillConfig *config);
 
-/* The last lines of a server log, on one line, as valid UTF-8. */
+/* lost.c: the last lines of a server log, on one line, as valid UTF-8. */
 void engine_log_tail(const char *log, size_t size, char out[ENGINE_LOG_TAIL]);
 /* ERR_CLUSTER_LOST: how it ended, with the log's tail; names the memory limit where that is the likely cause. */
 Status engine_lost(Error *err, const char *what, bool out_of_memory, const char *log, size_t size) MUST_CHECK;

@@ -31,7 +31,4 @@ Status job_channel_listen(JobChannel *channel, Error *err) MUST_CHECK;
 /* Any thread. Blocks while the agent does not read. */
 Status job_channel_send(JobChannel *channel, const Pgseal__JobMessage *message, Error *err) MUST_CHECK;
 
-/* job_tunnel.c. Under channel->lock: keeps the frame (and takes it, *frame becomes NULL), or not. */
-void job_tunnel_keep(JobChannel *channel, Pgseal__TunnelFrame **frame);
-
 #endif

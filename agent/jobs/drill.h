@@ -3,9 +3,10 @@
  * with something after it. The public entry is drill_job_run in job.h.
  *
  *   drill.c           the order of things, and how a drill ends
- *   drill_run.c       the job's shared state: cancel, progress, stages, notes, issues
- *   drill_follow.c    what is known of the checkpoint: from its manifest, or from the dump that still runs
- *   drill_source.c    the segments, read back from the repository in order, a few ahead
+ *   drill_run.c       the job's shared state, from its opening to its release
+ *   drill_stage.c     what a drill tells of itself: progress, stages, notes
+ *   drill_follow.c    what is known of the checkpoint: from its manifest, or from the dump that still runs; cancel
+ *   drill_source.c    the segments, read back from the repository in order, a few ahead; whom to blame for a key
  *   drill_manifest.c  reads the manifest back, and holds all that was read against it
  *   drill_cluster.c   the disposable cluster, sessions in it, its tools
  *   drill_prepare.c   makes room for the database: tablespaces, databases in the way
@@ -121,12 +122,10 @@ Status drill_walk(DrillRun *run, Error *err) MUST_CHECK;
 Status drill_run_open(DrillRun *run, const JobContext *context, const Pgseal__DrillSpec *spec, Error *err) MUST_CHECK;
 Status drill_run_load_proof_keys(DrillRun *run, Error *err) MUST_CHECK;
 void drill_run_release(DrillRun *run);
-StoredPlace drill_place(const DrillRun *run);
 /* Drops the cluster and all that was read, so that the drill can start over under another prefix. */
 void drill_run_reset(DrillRun *run);
-/* Cancel, budget, the dump given up (ERR_CANCELED) or moved (ERR_CONFLICT, run->moved). Call in every loop. */
-Status drill_check(DrillRun *run, Error *err) MUST_CHECK;
-Status drill_check_hook(void *run, Error *err) MUST_CHECK;
+
+/* drill_stage.c: what a drill tells of itself while it runs, and keeps for the proof */
 void drill_stage(DrillRun *run, DrillStage stage, const char *phase); /* ends the one before; literal */
 void drill_stage_end(DrillRun *run);
 json_t *drill_stages_json(const DrillRun *run); /* new reference */
@@ -134,6 +133,9 @@ void drill_report(DrillRun *run, bool force);
 void drill_note(DrillRun *run, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* drill_follow.c */
+/* Cancel, budget, the dump given up (ERR_CANCELED) or moved (ERR_CONFLICT, run->moved). Call in every loop. */
+Status drill_check(DrillRun *run, Error *err) MUST_CHECK;
+Status drill_check_hook(void *run, Error *err) MUST_CHECK;
 /* Waits up to timeout_ms for news of the dump; nothing to wait for once it is stored. */
 Status drill_follow(DrillRun *run, int timeout_ms, Error *err) MUST_CHECK;
 Status drill_await_start(DrillRun *run, Error *err) MUST_CHECK;    /* until major and bootstrap role are known */
@@ -141,14 +143,12 @@ Status drill_await_roles(DrillRun *run, Error *err) MUST_CHECK;    /* until role
 Status drill_await_manifest(DrillRun *run, Error *err) MUST_CHECK; /* until stored and manifest_read */
 
 /* drill_manifest.c */
+StoredPlace drill_place(const DrillRun *run);
 /* Reads it; signed, of this checkpoint, and the one that was announced. Else ERR_MANIFEST_INVALID, ... */
 Status drill_manifest_read(DrillRun *run, Error *err) MUST_CHECK;
 /* What was read of segment `index` is what the manifest says. ERR_SEGMENT_CORRUPT. */
 Status drill_manifest_check_segment(const DrillRun *run, size_t index, Error *err) MUST_CHECK;
 Status drill_manifest_check_roles(const DrillRun *run, Error *err) MUST_CHECK;
-/* An object that the key does not open (err is ERR_KEY_MISMATCH; others stay as they are): the wrong key, or was the
- * list of its recipients altered? The manifest knows, and is waited for. index: of the segment, or DRILL_ROLES. */
-Status drill_manifest_blame(DrillRun *run, size_t index, const StoredRead *read, Error *err) MUST_CHECK;
 /* All segments, roles, and the fingerprint of what was read. */
 Status drill_manifest_check_all(DrillRun *run, Error *err) MUST_CHECK;
 
@@ -157,6 +157,9 @@ Status drill_source_open(DrillRun *run, DrillSource **out, Error *err) MUST_CHEC
 /* The next segment's plaintext, valid until the next call; NULL at the end. Notes what was read in *run. */
 Status drill_source_next(DrillSource *source, const Buffer **plain, Error *err) MUST_CHECK;
 void drill_source_close(DrillSource **source); /* for CLEANUP() */
+/* An object that the key does not open (err is ERR_KEY_MISMATCH; others stay as they are): the wrong key, or was the
+ * list of its recipients altered? The manifest knows, and is waited for. index: of the segment, or DRILL_ROLES. */
+Status drill_manifest_blame(DrillRun *run, size_t index, const StoredRead *read, Error *err) MUST_CHECK;
 
 /* drill_cluster.c */
 int drill_cluster_major(const DrillRun *run);

@@ -5,7 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 
-enum { DRILL_WAIT_MS = 500 };
+enum { DRILL_WAIT_MS = 500, DRILL_LOOK_US = 50000 };
 
 static void follow_set(char **to, const char *value) {
   if (!value || !*value || (*to && strcmp(*to, value) == 0))
@@ -54,6 +54,17 @@ Status drill_follow(DrillRun *run, int timeout_ms, Error *err) {
   status = follow_take(run, &follow, err);
   job_follow_release(&follow);
   return status;
+}
+
+Status drill_check(DrillRun *run, Error *err) {
+  Status status = job_check(run->context, err);
+  if (status != STATUS_OK || run->stored || clock_monotonic_us() - run->checked_us < DRILL_LOOK_US)
+    return status;
+  return drill_follow(run, 0, err);
+}
+
+Status drill_check_hook(void *run, Error *err) {
+  return drill_check(run, err);
 }
 
 static Status follow_step(DrillRun *run, Error *err) {

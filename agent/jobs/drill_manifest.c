@@ -20,6 +20,10 @@ static void manifest_take(DrillRun *run, Manifest *manifest) {
   run->progress.bytes_total = (int64_t)run->manifest.fingerprint.archive_size;
 }
 
+StoredPlace drill_place(const DrillRun *run) {
+  return (StoredPlace){run->repository, run->key};
+}
+
 Status drill_manifest_read(DrillRun *run, Error *err) {
   const Pgseal__Job *job = run->context->job;
   const StoredIdentity identity = {.public_key = run->spec->dump_public_key.data,
@@ -51,23 +55,6 @@ Status drill_manifest_check_segment(const DrillRun *run, size_t index, Error *er
 Status drill_manifest_check_roles(const DrillRun *run, Error *err) {
   CLEANUP_FREE char *key = manifest_roles_key(run->prefix);
   return stored_check(key, &run->roles_read, &run->manifest.roles, err);
-}
-
-Status drill_manifest_blame(DrillRun *run, size_t index, const StoredRead *read, Error *err) {
-  if (err->status != ERR_KEY_MISMATCH)
-    return err->status;
-  const Error mismatch = *err;
-  Status status = drill_await_manifest(run, err);
-  if (status != STATUS_OK)
-    return status;
-  CLEANUP_FREE char *key =
-      index == DRILL_ROLES ? manifest_roles_key(run->prefix) : manifest_segment_key(run->prefix, index);
-  if (index == DRILL_ROLES && run->manifest.has_roles && !stored_is(read, &run->manifest.roles))
-    return stored_check(key, read, &run->manifest.roles, err);
-  if (index < run->manifest.segment_count && !stored_is(read, &run->manifest.segments[index]))
-    return stored_check(key, read, &run->manifest.segments[index], err);
-  *err = mismatch;
-  return err->status;
 }
 
 static Status manifest_check_fingerprint(DrillRun *run, Error *err) {

@@ -68,3 +68,20 @@ Status drill_source_next(DrillSource *source, const Buffer **plain, Error *err) 
     drill_report(run, false);
   }
 }
+
+Status drill_manifest_blame(DrillRun *run, size_t index, const StoredRead *read, Error *err) {
+  if (err->status != ERR_KEY_MISMATCH)
+    return err->status;
+  const Error mismatch = *err;
+  Status status = drill_await_manifest(run, err);
+  if (status != STATUS_OK)
+    return status;
+  CLEANUP_FREE char *key =
+      index == DRILL_ROLES ? manifest_roles_key(run->prefix) : manifest_segment_key(run->prefix, index);
+  if (index == DRILL_ROLES && run->manifest.has_roles && !stored_is(read, &run->manifest.roles))
+    return stored_check(key, read, &run->manifest.roles, err);
+  if (index < run->manifest.segment_count && !stored_is(read, &run->manifest.segments[index]))
+    return stored_check(key, read, &run->manifest.segments[index], err);
+  *err = mismatch;
+  return err->status;
+}

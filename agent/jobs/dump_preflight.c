@@ -8,21 +8,6 @@
 /* pg_dumpall --no-role-passwords and pg_current_wal_lsn() came with 10. */
 enum { OLDEST_MAJOR = 10, CONNINFO_LIMIT = 64 * 1024 };
 
-void dump_source_release(DumpSource *source) {
-  free(source->server_version);
-  free(source->database_name);
-  free(source->encoding);
-  free(source->role);
-  free(source->bootstrap_role);
-  free(source->collation_version);
-  free(source->collation_provider);
-  free(source->collation);
-  free(source->collation_actual);
-  free(source->tools_dir);
-  free(source->tools_version);
-  *source = (DumpSource){0};
-}
-
 /* A peer that vanished without a word must not hold the job for the two hours TCP would wait by itself. */
 static void keep_alive(Conninfo *conninfo) {
   static const char *const settings[][2] = {{"keepalives_idle", "30"},

@@ -37,6 +37,21 @@ Status dump_run_init(DumpRun *run, const JobContext *context, Error *err) {
   return err->status;
 }
 
+void dump_source_release(DumpSource *source) {
+  free(source->server_version);
+  free(source->database_name);
+  free(source->encoding);
+  free(source->role);
+  free(source->bootstrap_role);
+  free(source->collation_version);
+  free(source->collation_provider);
+  free(source->collation);
+  free(source->collation_actual);
+  free(source->tools_dir);
+  free(source->tools_version);
+  *source = (DumpSource){0};
+}
+
 void dump_run_release(DumpRun *run) {
   for (size_t i = 0; i < run->session_count; i++)
     postgres_close(&run->sessions[i]);

@@ -6,31 +6,6 @@
 #include <unistd.h>
 
 #include "agent/jobs/channel.h"
-#include "common/base/memory.h"
-#include "common/rehearsal/tunnel.h"
-
-/* What the windows allow to be under way, and opens, closes and windows in good measure. */
-enum { KEPT_BYTES = TUNNEL_CONNECTIONS * TUNNEL_WINDOW + (1 << 20), KEPT_FRAMES = 16384 };
-
-static void wake(const JobChannel *channel) {
-  const uint64_t one = 1;
-  if (write(channel->tunnel_fd, &one, sizeof one) < 0)
-    return; /* its counter is not zero: it is awake */
-}
-
-void job_tunnel_keep(JobChannel *channel, Pgseal__TunnelFrame **frame) {
-  if (channel->tunnel_fd <= 0)
-    return;
-  size_t bytes = (*frame)->data.len;
-  if (channel->frame_count >= KEPT_FRAMES || channel->frame_bytes + bytes > KEPT_BYTES) {
-    channel->flooded = true;
-  } else {
-    ARRAY_PUSH(channel->frames, channel->frame_count, *frame);
-    channel->frame_bytes += bytes;
-    *frame = NULL;
-  }
-  wake(channel);
-}
 
 Status job_tunnel_open(const JobContext *context, int *fd, Error *err) {
   JobChannel *channel = context->channel;

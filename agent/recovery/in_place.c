@@ -7,18 +7,6 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
-Status restore_look(Restore *restore, Error *err) {
-  RecoveryRun *run = &restore->run;
-  CLEANUP(process_release) Process process = {0};
-  dump_tables_release(&run->live.tables);
-  Status status = dump_catalog_list(restore_session(restore), &run->live.tables, err);
-  if (status == STATUS_OK)
-    status = dump_catalog_admit(&run->live, &run->live.tables, err);
-  if (status == STATUS_OK)
-    status = recovery_schema_start(run, &process, err);
-  return status == STATUS_OK ? recovery_schema_finish(run, &process, err) : status;
-}
-
 static void tell_left_out(Restore *restore) {
   for (size_t i = 0; i < restore->resolution.left_out_count; i++) {
     const ArchiveLeftOut *one = &restore->resolution.left_out[i];

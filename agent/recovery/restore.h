@@ -115,8 +115,6 @@ Status restore_in_place(Restore *restore, Error *err) MUST_CHECK;
 Status restore_beside(Restore *restore, Error *err) MUST_CHECK;
 Status restore_script(Restore *restore, Error *err) MUST_CHECK;
 Status restore_new_database(Restore *restore, Error *err) MUST_CHECK;
-/* in_place.c: the live schema into run->now, with the list of tables. */
-Status restore_look(Restore *restore, Error *err) MUST_CHECK;
 
 /* precheck.c */
 /* The target is the right database, may be written to, and is of a version that the checkpoint fits. */
@@ -172,6 +170,8 @@ Status restore_sequence(Restore *restore, long entry, Error *err) MUST_CHECK;
 Status restore_sequences_note(Restore *restore, Error *err) MUST_CHECK; /* where they stand, before they are moved */
 
 /* verify.c */
+/* The live schema into run->now, with the list of tables. */
+Status restore_look(Restore *restore, Error *err) MUST_CHECK;
 /* Rows of `schema.table` against the manifest's. ERR_ROUND_TRIP_DIFFERS. */
 Status restore_verify_rows(Restore *restore, const FingerprintTable *expected, const char *schema, const char *table,
                            const char *columns, Error *err) MUST_CHECK;
