@@ -118,6 +118,8 @@ static void coordinator_yaml(const Dev *dev, Buffer *out) {
                          dev->databases[i].production ? "production" : "development");
   buffer_append_text(out, "\nagents:\n  - name: " DEV_AGENT "\n    public_key: keys/agent.pub\n"
                           "    capabilities: [dump, drill, restore, rehearse]\n    databases: [\"*\"]\n");
+  if (!dev->repository_path) /* a directory on this machine is what was asked for */
+    buffer_append_text(out, "\nalerts:\n  accept_unlocked: [" DEV_AGENT "]\n");
 }
 
 static void agent_yaml(const Dev *dev, Buffer *out) {

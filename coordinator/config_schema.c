@@ -118,6 +118,8 @@ static const cyaml_schema_field_t alerts_fields[] = {
                          ROUTE_LIMIT),
     CYAML_FIELD_SEQUENCE("default", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAlerts, fallback, &text_schema, 0,
                          ROUTE_LIMIT),
+    CYAML_FIELD_SEQUENCE("accept_unlocked", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAlerts, accept_unlocked,
+                         &text_schema, 0, ROUTE_LIMIT),
     OPTIONAL_TEXT("link", RawAlerts, link),
     OPTIONAL_INT("group_seconds", RawAlerts, group_seconds),
     OPTIONAL_INT("repeat_hours", RawAlerts, repeat_hours),

@@ -68,6 +68,8 @@ typedef struct RawAlerts {
   unsigned routes_count;
   char **fallback;
   unsigned fallback_count;
+  char **accept_unlocked;
+  unsigned accept_unlocked_count;
   char *link;
   int *group_seconds, *repeat_hours, *agent_lost_seconds, *errored_times, *fallen_percent, *slower_percent;
 } RawAlerts;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/doctor/doctor.h"
+#include "agent/session/look.h"
 #include "common/base/clock.h"
 
 enum { SKEW_SECONDS = 60 }; /* more is a clock that nobody keeps */
@@ -101,11 +102,6 @@ bool doctor_bucket(Doctor *doctor, Repository *repository, RepositoryGuards *gua
   return true;
 }
 
-/* What locks an object that was put here; NULL: nothing that is known of. */
-static const char *lock_of(const RepositoryGuards *guards) {
-  return guards->mode ? guards->mode : *guards->default_mode ? guards->default_mode : NULL;
-}
-
 /* In this mode a lock is for whoever may not get around it. */
 static bool bypass(Doctor *doctor, Repository *repository, const char *key, const char *version) {
   RepositoryRemoval removal = {.version = version, .bypass = true};
@@ -125,7 +121,8 @@ static bool bypass(Doctor *doctor, Repository *repository, const char *key, cons
 
 bool doctor_bucket_version(Doctor *doctor, Repository *repository, const RepositoryGuards *guards, const char *key,
                            const char *version) {
-  const char *mode = lock_of(guards);
+  int days = 0;
+  const char *mode = repository_lock_of(guards, &days);
   RepositoryRemoval removal = {.version = version};
   Error err;
   Status status = repository_remove_as(repository, key, &removal, &err);

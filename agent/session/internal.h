@@ -29,6 +29,7 @@ typedef struct PendingResult {
   struct PendingResult *next;
 } PendingResult;
 
+typedef struct Look Look;   /* at the repository: session_look.c */
 typedef struct Relay Relay; /* of a rehearsal's tunnel: session_tunnel.c */
 
 struct Session {
@@ -53,6 +54,8 @@ struct Session {
   uint8_t id[ENVELOPE_SESSION_SIZE]; /* from Welcome */
   unsigned epoch, reply_epoch;       /* of this session; of the reply that is being taken */
   int lease_seconds, poll_seconds;
+  Look *look;                          /* under way; or NULL */
+  int64_t next_look_us, look_until_us; /* monotonic; until then the first is waited for */
   JobTrack *jobs;
   Relay *relays;
   PendingResult *results;
@@ -81,6 +84,11 @@ void session_relay_begin(Session *session, const char *job_id, uint64_t fencing)
 void session_relay_frame(Session *session, const char *job_id, Pgseal__TunnelFrame *frame); /* takes it */
 void session_relay_end(Session *session, const char *job_id);
 void session_relay(Session *session); /* sends what is due */
+
+/* session_look.c: what guards the repository, when it is due. */
+void session_look(Session *session);
+bool session_looks(const Session *session); /* for the first time: it does not join yet */
+void session_look_end(Session *session);    /* what is still under way is not told any more */
 
 /* session_renew.c: the certificate, when it is due. */
 void session_renew(Session *session);

@@ -113,6 +113,7 @@ static void on_timer_closed(uv_handle_t *handle) {
   Session *session = handle->data;
   while (session->jobs)
     session_untrack(session, session->jobs->job_id);
+  session_look_end(session);
   session_release_results(session);
   signing_key_free(session->key);
   identity_release(&session->identity);
@@ -135,9 +136,10 @@ static void finish(Session *session) {
 
 static void on_timer(uv_timer_t *timer) {
   Session *session = timer->data;
-  if (session->state == SESSION_JOINING)
+  session_look(session);
+  if (session->state == SESSION_JOINING && !session_looks(session))
     session_join(session);
-  else
+  else if (session->state != SESSION_JOINING)
     session_work(session);
   if (session->state != SESSION_STOPPING)
     return;

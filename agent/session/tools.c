@@ -1,6 +1,7 @@
 #include "agent/session/tools.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
@@ -37,6 +38,20 @@ void agent_tools_find(const AgentConfig *config, AgentTools *tools) {
     add(tools, memory_format("allowed-image-%zu", i), memory_strdup(config->drill.allow_images[i]));
   for (size_t i = 0; i < config->drill.image_count; i++)
     add(tools, memory_format("image-%d", config->drill.images[i].major), memory_strdup(config->drill.images[i].image));
+}
+
+bool agent_tools_set(AgentTools *tools, const char *name, const char *version) {
+  for (size_t i = 0; i < tools->count; i++) {
+    if (strcmp(tools->items[i].name, name) != 0)
+      continue;
+    if (strcmp(tools->items[i].version, version) == 0)
+      return false;
+    free(tools->items[i].version);
+    tools->items[i].version = memory_strdup(version);
+    return true;
+  }
+  add(tools, memory_strdup(name), memory_strdup(version));
+  return true;
 }
 
 void agent_tools_release(AgentTools *tools) {

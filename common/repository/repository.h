@@ -32,6 +32,7 @@ typedef bool RepositoryEntryVisit(void *user, const RepositoryEntry *entry); /* 
 typedef struct RepositoryRemoval {
   const char *version;    /* that very version, for good; NULL: the object as it is seen, of which a version may stay */
   bool bypass;            /* of a version: also if it is locked, where the key may get around the lock */
+  bool unseen;            /* asks the server without looking first whether it is there: only what the key may, counts */
   RepositoryVersion mark; /* out: what hides the object now, if that is how it was removed */
 } RepositoryRemoval;
 

@@ -94,13 +94,17 @@ static void make_due(Alerts *alerts) {
 }
 
 static Status look(Alerts *alerts, Error *err) {
-  bool fresh = alerts->dirty_count > 0 || alerts->ticks % EVALUATE_TICKS == 0 ||
+  int64_t told = dispatch_agents_told(alerts->dispatch);
+  bool fresh = told != alerts->told || alerts->dirty_count > 0 || alerts->ticks % EVALUATE_TICKS == 0 ||
                alerts->fleet_changes != dispatch_fleet_changes(alerts->dispatch);
   Status status = fresh ? collect_databases(alerts, err) : STATUS_OK;
   if (status != STATUS_OK || (!fresh && alerts->database_count <= DUE_AT_ONCE))
     return status;
   make_due(alerts);
-  return evaluate(alerts, err);
+  status = evaluate(alerts, err);
+  if (status == STATUS_OK)
+    alerts->told = told;
+  return status;
 }
 
 static Status turn(Alerts *alerts, Error *err) {

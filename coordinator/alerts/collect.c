@@ -24,6 +24,9 @@ void collect_release(Alerts *alerts) {
   free(alerts->dirty);
   free(alerts->due);
   free(alerts->expiries);
+  free(alerts->agents);
+  alerts->agents = NULL;
+  alerts->agent_count = 0;
   alerts->databases = NULL;
   alerts->dirty = alerts->due = NULL;
   alerts->expiries = NULL;
@@ -104,8 +107,12 @@ static void take_fleet(Alerts *alerts) {
 
 /* ---- one database ---- */
 
+static const char *text_or_empty(const char *text) {
+  return text ? text : "";
+}
+
 static void clean(const char *text, char *out, size_t size) {
-  text_clip(text ? text : "", out, size);
+  text_clip(text_or_empty(text), out, size);
 }
 
 static double sum_of(const json_t *stages) {
@@ -247,13 +254,41 @@ Status collect_databases(Alerts *alerts, Error *err) {
 
 /* ---- agents ---- */
 
+static void take_tool(const json_t *detail, const char *name, char out[FACTS_NAME]) {
+  text_clip(text_or_empty(json_string_value(json_object_get(json_object_get(detail, "tools"), name))), out, FACTS_NAME);
+}
+
+/* Of each that it stores; agents that drill store proofs of any. */
+static bool locked_by_policy(const Alerts *alerts, const json_t *databases) {
+  size_t index;
+  const json_t *name;
+  json_array_foreach(databases, index, name) {
+    const FleetDatabase *database =
+        fleet_database(dispatch_fleet(alerts->dispatch), text_or_empty(json_string_value(name)));
+    if (database && !database->config.lock_mode)
+      return false;
+  }
+  return json_array_size(databases) > 0;
+}
+
+static void take_repository(const Alerts *alerts, const LedgerAgent *row, AgentFacts *out) {
+  take_tool(row->detail, "repository", out->repository);
+  take_tool(row->detail, "repository-lock", out->lock);
+  take_tool(row->detail, "repository-removes", out->removes);
+  out->locked_by_policy = locked_by_policy(alerts, json_object_get(row->detail, "databases"));
+}
+
 bool collect_agent(const Alerts *alerts, const Agent *agent, const LedgerAgent *rows, size_t count, AgentFacts *out) {
   *out = (AgentFacts){0};
   if (!agent_admitted(agent) && (agent->listed || agent->row.state != AGENT_EXPIRED))
     return false;
   snprintf(out->name, sizeof out->name, "%s", agent->who.name);
-  for (size_t i = 0; i < count; i++)
-    out->seen |= strcmp(rows[i].name, agent->who.name) == 0;
+  for (size_t i = 0; i < count; i++) {
+    if (strcmp(rows[i].name, agent->who.name) != 0)
+      continue;
+    out->seen = true;
+    take_repository(alerts, &rows[i], out);
+  }
   out->live = dispatch_agent_live(alerts->dispatch, agent->who.name);
   if (!agent->listed && agent->row.enrolled_us) {
     out->certificate_from_us = agent->row.issued_us;

@@ -342,6 +342,39 @@ bool condition_agent_lost(const AgentFacts *f, const AlertSettings *settings, Fi
   return true;
 }
 
+bool condition_repository_unlocked(const AgentFacts *f, const AlertSettings *settings, Finding *out) {
+  bool unused = strcmp(f->lock, "unused") == 0;
+  if (strcmp(f->lock, "none") != 0 && (!unused || f->locked_by_policy))
+    return false;
+  for (size_t i = 0; i < settings->accept_unlocked_count; i++)
+    if (text_glob(settings->accept_unlocked[i], f->name))
+      return false;
+  if (unused) {
+    found(out, "agent %s: its bucket has Object Lock, but what is stored there is not locked", f->name);
+    remedy(out, "Set lock_mode and lock_days in its agent.yaml, or a default of the bucket: docs/repository.md.");
+    return true;
+  }
+  if (strcmp(f->repository, "directory") == 0)
+    found(out, "agent %s stores in a directory: whoever has its user can delete every checkpoint there", f->name);
+  else
+    found(out, "agent %s: its bucket has no Object Lock: whoever comes by a key that may delete can delete all of it",
+          f->name);
+  remedy(out, "Use a bucket with Object Lock (docs/repository.md); or, if it is meant so: alerts.accept_unlocked in "
+              "coordinator.yaml.");
+  return true;
+}
+
+bool condition_repository_removable(const AgentFacts *f, Finding *out) {
+  if (strcmp(f->repository, "bucket") != 0 || strcmp(f->removes, "yes") != 0)
+    return false;
+  found(out,
+        "agent %s: its key may delete what is stored in the bucket, and it stores there: whoever has this agent "
+        "has both",
+        f->name);
+  remedy(out, "Take s3:DeleteObject and s3:DeleteObjectVersion from it: deploy/policies/dump.json and drill.json.");
+  return true;
+}
+
 static bool expires(int64_t from_us, int64_t until_us, int64_t most_us, int64_t now_us) {
   int64_t margin_us = until_us > from_us ? (until_us - from_us) / 5 : 0;
   if (most_us && margin_us > most_us)

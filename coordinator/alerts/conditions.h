@@ -61,6 +61,8 @@ typedef struct DatabaseFacts {
 
 typedef struct AgentFacts {
   char name[FACTS_NAME];
+  char repository[FACTS_NAME], lock[FACTS_NAME], removes[FACTS_NAME]; /* as agent/session/look.h has the words; "" */
+  bool locked_by_policy;                       /* all its databases have a lock of their own in coordinator.yaml */
   bool seen, live;                             /* seen: it was there before */
   int64_t certificate_from_us, certificate_us; /* valid from and until; 0: it has none */
 } AgentFacts;
@@ -100,6 +102,9 @@ extern const DatabaseRule database_rules[];
 extern const size_t database_rule_count;
 
 bool condition_agent_lost(const AgentFacts *facts, const AlertSettings *settings, Finding *out);
+/* Of the repository, as the agent found it; what it could not find out holds not. */
+bool condition_repository_unlocked(const AgentFacts *facts, const AlertSettings *settings, Finding *out);
+bool condition_repository_removable(const AgentFacts *facts, Finding *out);
 /* When less than a fifth of its life is left, or it is over: an agent that is well renews long before. */
 bool condition_certificate_expiring(const AgentFacts *facts, int64_t now_us, Finding *out);
 /* what: "the token", "the certificate". When less than 21 days are left, or a fifth of its life if that is less. */

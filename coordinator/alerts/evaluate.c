@@ -45,11 +45,14 @@ static bool agents_known(const Alerts *alerts) {
   return clock_monotonic_us() - alerts->led_us >= wait_s * SECOND_US;
 }
 
-static Status hold_agents(const Alerts *alerts, int64_t now_us, HeldList *list, Error *err) {
+static Status hold_agents(Alerts *alerts, int64_t now_us, HeldList *list, Error *err) {
   Agents *agents = dispatch_agents(alerts->dispatch);
   LedgerAgent *rows = NULL;
   size_t count = 0;
   Status status = ledger_agent_list(alerts->ledger, &rows, &count, err);
+  free(alerts->agents);
+  alerts->agents = NULL;
+  alerts->agent_count = 0;
   for (size_t i = 0; status == STATUS_OK && i < agents_count(agents); i++) {
     AgentFacts facts;
     Finding finding;
@@ -59,6 +62,11 @@ static Status hold_agents(const Alerts *alerts, int64_t now_us, HeldList *list, 
       add(list, "agent_lost", SEVERITY_CRITICAL, facts.name, NULL, &finding);
     if (condition_certificate_expiring(&facts, now_us, &finding))
       add(list, "agent_certificate_expiring", SEVERITY_WARNING, facts.name, NULL, &finding);
+    if (condition_repository_unlocked(&facts, alerts->settings, &finding))
+      add(list, "repository_unlocked", SEVERITY_WARNING, facts.name, NULL, &finding);
+    if (condition_repository_removable(&facts, &finding))
+      add(list, "repository_removable", SEVERITY_WARNING, facts.name, NULL, &finding);
+    ARRAY_PUSH(alerts->agents, alerts->agent_count, facts);
   }
   ledger_agent_list_free(rows, count);
   return status;
@@ -264,12 +272,25 @@ static Status take_held(Turn *turn, const Held *held, size_t known, Error *err) 
   return status == STATUS_OK ? ledger_alert_put(alerts->ledger, row, err) : status;
 }
 
+/* What an agent could not find out about its repository, such as while that is not there, stays as it was. */
+static bool repository_known(const Alerts *alerts, const LedgerAlert *row) {
+  bool lock = strcmp(row->condition, "repository_unlocked") == 0;
+  for (size_t i = 0; i < alerts->agent_count; i++) {
+    const char *fact = lock ? alerts->agents[i].lock : alerts->agents[i].removes;
+    if (strcmp(alerts->agents[i].name, row->subject) == 0)
+      return *fact && strcmp(fact, "unknown") != 0;
+  }
+  return true; /* there is no such agent any more */
+}
+
 /* Is it known whether it holds? A database's facts are read one after the other when a coordinator begins. */
 static bool is_known(const Alerts *alerts, const LedgerAlert *row) {
   if (strcmp(row->condition, "chain_broken") == 0)
     return alerts->walked;
   if (strcmp(row->condition, "agent_lost") == 0)
     return agents_known(alerts);
+  if (strncmp(row->condition, "repository_", strlen("repository_")) == 0)
+    return repository_known(alerts, row);
   const DatabaseFacts *facts = row->database ? collect_find(alerts, row->database) : NULL;
   return !facts || (facts->known && alerts->due[facts - alerts->databases]); /* or there is no such database any more */
 }

@@ -39,6 +39,7 @@ struct Alerts {
   bool leads, stopped, failing;
   int ticks;
   int64_t led_us, trimmed_us, failed_us; /* monotonic */
+  int64_t told;                          /* dispatch_agents_told, when it was looked last */
   /* facts: */
   DatabaseFacts *databases; /* in the order of the fleet in force */
   size_t database_count;
@@ -50,7 +51,9 @@ struct Alerts {
   LedgerWalk walk;
   bool walked;                  /* all of it, by this process */
   int64_t walked_us, minute_us; /* monotonic; of the last walk's end, and of collect_minute */
-  ExpiryFacts *expiries;        /* of tokens; then of certificates */
+  AgentFacts *agents;           /* in this turn */
+  size_t agent_count;
+  ExpiryFacts *expiries; /* of tokens; then of certificates */
   size_t token_count, expiry_count;
   /* alerts that are pending or fire, by key: */
   OpenAlert *open;

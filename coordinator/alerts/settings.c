@@ -222,6 +222,8 @@ Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts
   if (status == STATUS_OK && problem)
     return config_error(err, from->path, "alerts: link: %s", problem);
   out->link = raw->link;
+  out->accept_unlocked = (const char **)raw->accept_unlocked;
+  out->accept_unlocked_count = raw->accept_unlocked_count;
   const struct {
     const char *what;
     const int *value;

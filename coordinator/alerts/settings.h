@@ -39,6 +39,8 @@ typedef struct AlertSettings {
   size_t route_count;
   const char **fallback; /* `default`: routes of what no policy routes, and of what is of no database */
   size_t fallback_count;
+  const char **accept_unlocked; /* globs of agents whose repository needs no lock */
+  size_t accept_unlocked_count;
   const char *link;       /* in messages: where to look; or NULL */
   int group_seconds;      /* a message waits for more of its route; default 10 */
   int repeat_hours;       /* what still fires is told again; default 24; 0: never */

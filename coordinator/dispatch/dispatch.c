@@ -231,7 +231,12 @@ void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *c
       majors |= (uint64_t)1 << major;
   }
   dispatch->majors[known->index] = majors;
+  dispatch->agents_told++;
   images_told(&dispatch->images[known->index], tools, count);
+}
+
+int64_t dispatch_agents_told(const Dispatch *dispatch) {
+  return dispatch->agents_told;
 }
 
 bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind) {

@@ -84,7 +84,8 @@ struct Dispatch {
   uint64_t *majors;    /* of the same: MAJORS_*; other bits: it has the tools of that major version */
   AgentImages *images; /* of the same */
   size_t seen_count;
-  LedgerHold *holds; /* owned; read anew every second, since another coordinator may have written them */
+  int64_t agents_told; /* how often any said what it has */
+  LedgerHold *holds;   /* owned; read anew every second, since another coordinator may have written them */
   size_t hold_count;
   size_t progress_at; /* the track whose progress is written next */
   bool progress_fails;

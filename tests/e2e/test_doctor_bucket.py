@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from support.shell import BIN, run
+from support.shell import BIN, run, wait_for
 from support.stack import Stack
 
 LOCK = ["x-amz-bucket-object-lock-enabled: true"]
@@ -116,3 +116,32 @@ def test_clock(place, bucket):
         return doctor(place, bucket, wrap=["env", f"LD_PRELOAD={library}", f"FAKETIME={by}", "FAKETIME_DONT_FAKE_MONOTONIC=1"])
     expect(ahead("+5m"), 0, r"^warn  clock: it is \S+ here, and \S+ at the bucket's server$", r"(299|30\d) seconds apart, and S3 refuses what is 15 minutes off")
     expect(ahead("+5h"), 1, r"^FAIL  repository: .*seconds apart", r"Set the clock")
+
+
+def firing(place):
+    return sorted(a["condition"] for a in place.api("GET", "/api/v1/alerts")[1]["alerts"] if a["subject"] == "dump" and a["state"] == "firing")
+
+
+def test_alerts(place, s3, bucket):
+    """The coordinator is told what the agent found, and alerts; with the policy of deploy/ there is nothing to be told, nor is
+    anything stored to find that out."""
+    locked = s3.bucket(bucket.name + "-l", LOCK)
+    least = s3.role(bucket.name + "-dump", "dump", locked.name, "shop")
+
+    def agent_finds(alerts, **repository):
+        place.write_agent("dump", repository=repository)
+        place.start_agent("dump")
+        wait_for(f"alerts {alerts}", lambda: firing(place) == alerts, every=0.2)
+        place.kill("dump", 15)
+    bucket.write_keys(place.dir / "keys/bucket")
+    locked.write_keys(place.dir / "keys/least", least)
+    place.start_coordinator()
+    agent_finds(["repository_removable", "repository_unlocked"], s3=bucket.config("keys/bucket"))
+    told = {a["condition"]: a["summary"] for a in place.api("GET", "/api/v1/alerts")[1]["alerts"]}
+    assert "its bucket has no Object Lock" in told["repository_unlocked"] and "may delete" in told["repository_removable"]
+    agent_finds([], s3=locked.config("keys/least", prefix="shop", lock_mode="COMPLIANCE", lock_days=2))
+    tools = place.api("GET", "/api/v1/agents")[1]["agents"][0]["tools"]
+    assert tools["repository-lock"] == "COMPLIANCE 2 days" and tools["repository-removes"] == "no" and tools["repository"] == "bucket"
+    agent_finds(["repository_unlocked"], directory="repository")
+    assert versions(locked) == versions(bucket) == ([], [])
+    place.kill("coordinator", 15)

@@ -52,7 +52,8 @@ static Status s3_remove(void *backend, const char *key, RepositoryRemoval *remov
   S3Request request = {.verb = S3_HEAD, .key = key};
   CLEANUP(s3_reply_release) S3Reply reply = {0};
   Error failure;
-  Status status = s3_perform(backend, &request, &reply, &failure);
+  bool looks = !removal || !removal->unseen;
+  Status status = looks ? s3_perform(backend, &request, &reply, &failure) : STATUS_OK;
   if (status != STATUS_OK && status != ERR_REPOSITORY_REFUSED) {
     *err = failure;
     return status;

@@ -313,9 +313,9 @@ static void test_hostile_texts(void **state) {
 /* What there is, is documented. */
 static void test_docs(void **state) {
   (void)state;
-  static const char *const others[] = {"agent_lost",     "agent_certificate_expiring",
-                                       "token_expiring", "certificate_expiring",
-                                       "chain_broken",   "fleet_unusable"};
+  static const char *const others[] = {
+      "repository_unlocked", "repository_removable", "agent_lost",   "agent_certificate_expiring",
+      "token_expiring",      "certificate_expiring", "chain_broken", "fleet_unusable"};
   static const char up[] = "tests/unit/coordinator/alerts/";
   CLEANUP(buffer_release) Buffer text = {0};
   Error err;
@@ -332,8 +332,44 @@ static void test_docs(void **state) {
   }
 }
 
+static void test_repository(void **state) {
+  (void)state;
+  Finding finding;
+  static const char *accepted[] = {"lab-*"};
+  AlertSettings lenient = settings; /* what is meant so is not told */
+  lenient.accept_unlocked = accepted;
+  lenient.accept_unlocked_count = 1;
+  AgentFacts f = {.name = "dump-1", .repository = "bucket", .lock = "COMPLIANCE 30 days", .removes = "no"};
+  assert_false(condition_repository_unlocked(&f, &settings, &finding));
+  assert_false(condition_repository_removable(&f, &finding));
+  snprintf(f.lock, sizeof f.lock, "none");
+  snprintf(f.removes, sizeof f.removes, "yes");
+  assert_true(condition_repository_unlocked(&f, &lenient, &finding));
+  SAYS("agent dump-1: its bucket has no Object Lock");
+  assert_true(condition_repository_removable(&f, &finding));
+  SAYS("agent dump-1: its key may delete");
+  snprintf(f.lock, sizeof f.lock, "unused"); /* unless policies lock all that it stores */
+  assert_true(condition_repository_unlocked(&f, &settings, &finding));
+  SAYS("what is stored there is not locked");
+  f.locked_by_policy = true;
+  assert_false(condition_repository_unlocked(&f, &settings, &finding));
+  snprintf(f.lock, sizeof f.lock, "unknown");
+  snprintf(f.removes, sizeof f.removes, "unknown");
+  assert_false(condition_repository_unlocked(&f, &settings, &finding));
+  assert_false(condition_repository_removable(&f, &finding));
+  AgentFacts older = {.name = "older"}; /* says nothing */
+  assert_false(condition_repository_unlocked(&older, &settings, &finding));
+  assert_false(condition_repository_removable(&older, &finding));
+  AgentFacts directory = {.name = "lab-3", .repository = "directory", .lock = "none", .removes = "yes"};
+  assert_true(condition_repository_unlocked(&directory, &settings, &finding));
+  SAYS("agent lab-3 stores in a directory");
+  assert_false(condition_repository_unlocked(&directory, &lenient, &finding));
+  assert_false(condition_repository_removable(&directory, &finding)); /* that says it all */
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_repository),
       cmocka_unit_test(test_well),
       cmocka_unit_test(test_checkpoint_failed),
       cmocka_unit_test(test_checkpoint_errored),
