@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "cli/http.h"
+#include "cli/shown.h"
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/id.h"
-#include "common/base/json_clean.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
@@ -62,7 +62,7 @@ Status api_call(Cli *cli, const char *method, const char *path, const json_t *bo
   HttpRequest request = {.method = method, .path = path, .body = body, .idempotency_key = idempotency_key};
   status = http_call(cli->http, &request, json, err);
   if (status == STATUS_OK && !cli->json)
-    json_clean(*json); /* what others wrote (tags, messages) is not to steer this terminal */
+    shown_json(*json); /* what others wrote (tags, messages) is not to steer this terminal */
   return status;
 }
 
@@ -73,7 +73,7 @@ Status api_put_text(Cli *cli, const char *path, const Buffer *text, const char *
   HttpRequest request = {.method = "PUT", .path = path, .text = text, .type = type};
   status = http_call(cli->http, &request, json, err);
   if (status == STATUS_OK && !cli->json)
-    json_clean(*json); /* what others wrote (tags, messages) is not to steer this terminal */
+    shown_json(*json); /* what others wrote (tags, messages) is not to steer this terminal */
   return status;
 }
 

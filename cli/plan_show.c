@@ -75,6 +75,16 @@ static void print_in_line(FILE *out, const char *text) {
     fputc(text[i] == '\n' ? '?' : text[i], out);
 }
 
+/* "schema.table.column", without those that are empty. */
+static void print_parts(FILE *out, const char *const *parts) {
+  bool any = false;
+  for (; *parts; parts++) {
+    fputs(any && **parts ? "." : "", out);
+    print_in_line(out, *parts);
+    any |= **parts != '\0';
+  }
+}
+
 void recovery_print_name(FILE *out, const json_t *item) {
   const char *desc = api_text(item, "desc"), *schema = api_text(item, "schema"), *name = api_text(item, "name");
   bool about = strcmp(desc, "ACL") == 0 || strcmp(desc, "COMMENT") == 0 || strcmp(desc, "SECURITY LABEL") == 0;
@@ -93,12 +103,17 @@ static void object_line(const Page *page, const json_t *item) {
   style(page, gone ? STYLE_BAD : STYLE_PLAIN, gone ? "gone   " : change);
   fputc(' ', page->out);
   recovery_print_name(page->out, item);
-  if (*table && !ends_with(api_text(item, "name"), table))
-    fprintf(page->out, " of %s", table);
+  if (*table && !ends_with(api_text(item, "name"), table)) {
+    fputs(" of ", page->out);
+    print_in_line(page->out, table);
+  }
   if (api_true(item, "recreated"))
     fputs(", dropped and made again", page->out);
-  if (*cause)
-    fprintf(page->out, " (with %s)", cause);
+  if (*cause) {
+    fputs(" (with ", page->out);
+    print_in_line(page->out, cause);
+    fputc(')', page->out);
+  }
   fputc('\n', page->out);
 }
 
@@ -128,7 +143,9 @@ static void show_columns(const Page *page, const json_t *report) {
       return;
     fputs("  ", page->out);
     style(page, gone ? STYLE_BAD : STYLE_PLAIN, gone ? "gone   " : change);
-    fprintf(page->out, " column %s.%s.%s", api_text(item, "schema"), api_text(item, "table"), api_text(item, "column"));
+    fputs(" column ", page->out);
+    print_parts(page->out, (const char *const[]){api_text(item, "schema"), api_text(item, "table"),
+                                                 api_text(item, "column"), NULL});
     if (*was && *is)
       fprintf(page->out, ": was %s, is %s", was, is);
     fputc('\n', page->out);
@@ -139,9 +156,12 @@ static void show_renames(const Page *page, const json_t *report) {
   const json_t *item;
   size_t index;
   json_array_foreach(json_object_get(report, "renames"), index, item) {
-    const char *table = api_text(item, "table");
-    fprintf(page->out, "  renamed %s %s.%s%s%s to %s, as it seems\n", api_text(item, "desc"), api_text(item, "schema"),
-            table, *table ? "." : "", api_text(item, "from"), api_text(item, "to"));
+    fprintf(page->out, "  renamed %s ", api_text(item, "desc"));
+    print_parts(page->out,
+                (const char *const[]){api_text(item, "schema"), api_text(item, "table"), api_text(item, "from"), NULL});
+    fputs(" to ", page->out);
+    print_in_line(page->out, api_text(item, "to"));
+    fputs(", as it seems\n", page->out);
   }
 }
 
@@ -155,8 +175,9 @@ static void table_line(const Page *page, const json_t *item) {
   const json_t *now = json_object_get(item, "rows_now");
   fputs("  ", page->out);
   style(page, api_true(item, "lost") ? STYLE_BAD : STYLE_PLAIN, api_true(item, "lost") ? "LOST   " : "rows   ");
-  fprintf(page->out, " %s.%s: %" PRId64 " rows then, ", api_text(item, "schema"), api_text(item, "name"),
-          api_integer(item, "rows_then"));
+  fputc(' ', page->out);
+  recovery_print_name(page->out, item);
+  fprintf(page->out, ": %" PRId64 " rows then, ", api_integer(item, "rows_then"));
   if (json_is_integer(now))
     fprintf(page->out, "%" PRId64 " now", api_integer(item, "rows_now"));
   else

@@ -13,6 +13,7 @@
 #include "cli/format.h"
 #include "cli/recovery.h"
 #include "cli/restore.h"
+#include "common/archive/pattern.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
@@ -21,8 +22,10 @@ enum { ANSWER_SIZE = 512, SUFFIX = 8 /* characters of a checkpoint's id, in the 
 /* ---- what is meant ---- */
 
 static void say_tables(const RestoreWish *wish) {
-  for (size_t i = 0; i < wish->tables.count; i++)
-    fprintf(stderr, "%s%s", i ? ", " : "", wish->tables.items[i]);
+  for (size_t i = 0; i < wish->tables.count; i++) {
+    CLEANUP_FREE char *shown = archive_pattern_shown(wish->tables.items[i]);
+    fprintf(stderr, "%s%s", i ? ", " : "", shown);
+  }
 }
 
 static const char *suffix(const json_t *checkpoint) {

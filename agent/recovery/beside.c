@@ -136,9 +136,10 @@ static Status choose_columns(Beside *beside, Error *err) {
       free(names[j]);
     if (found)
       continue;
-    error_set(err, ERR_NOT_FOUND, "no table that was chosen has a column %s outside of its key", wanted[i]);
+    CLEANUP_FREE char *shown = archive_pattern_shown(wanted[i]);
+    error_set(err, ERR_NOT_FOUND, "no table that was chosen has a column %s outside of its key", shown);
     error_remedy(err, "Write it as table.column or schema.table.column, with double quotes where SQL needs them.");
-    error_object(err, "%s", wanted[i]);
+    error_object(err, "%s", shown);
     return err->status;
   }
   return STATUS_OK;

@@ -31,7 +31,7 @@ void plan_note(Plan *plan, const char *format, ...) {
 }
 
 char *plan_table_name(const PlanTable *table) {
-  return sql_qualified_name(table->then->schema, table->then->name);
+  return sql_shown_name(table->then->schema, table->then->name);
 }
 
 bool plan_covers_then(const Plan *plan, long entry) {

@@ -94,7 +94,10 @@ static json_t *command(Plan *plan, const Chosen *chosen, const char *option) {
       continue;
     named[entry] = true;
     count++;
-    CLEANUP_FREE char *name = sql_qualified_name(toc->entries[entry].schema, toc->entries[entry].tag);
+    CLEANUP(json_decrefp)
+    json_t *schema = recovery_text(&plan->run, toc->entries[entry].schema),
+           *tag = recovery_text(&plan->run, toc->entries[entry].tag);
+    CLEANUP_FREE char *name = sql_shown_name(json_string_value(schema), json_string_value(tag));
     buffer_append_text(&text, " --table ");
     append_word(&text, name);
   }

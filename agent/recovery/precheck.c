@@ -141,7 +141,7 @@ static Status check_names(Restore *restore, Error *err) {
     bool own = strcmp(schema, of_schema) == 0 && strcmp(name, of) == 0;
     if (restore_is_displaced(restore, of_schema, of))
       continue;
-    CLEANUP_FREE char *full = sql_qualified_name(schema, name), *owner = sql_qualified_name(of_schema, of);
+    CLEANUP_FREE char *full = sql_shown_name(schema, name), *owner = sql_shown_name(of_schema, of);
     CLEANUP_FREE char *text = own ? memory_format("%s %s", PQgetvalue(result, i, 2), full)
                                   : memory_format("%s %s (of %s)", PQgetvalue(result, i, 2), full, owner);
     long chosen = archive_index_relation(restore->run.then, schema, name);
@@ -287,7 +287,7 @@ static Status check_row_security(Restore *restore, Error *err) {
       return status;
     if (own && !forced)
       continue;
-    CLEANUP_FREE char *name = sql_qualified_name(table->schema, table->tag);
+    CLEANUP_FREE char *name = sql_shown_name(table->schema, table->tag);
     restore_names_add(&names, name);
   }
   if (names.count == 0)

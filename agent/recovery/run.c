@@ -155,7 +155,7 @@ void recovery_phase(RecoveryRun *run, const char *phase) {
 }
 
 void recovery_progress(RecoveryRun *run, size_t done, size_t total, const char *schema, const char *table) {
-  CLEANUP_FREE char *name = memory_format("%s.%s", schema, table);
+  CLEANUP_FREE char *name = sql_shown_name(schema, table);
   dump_run_table(&run->live, name);
   pthread_mutex_lock(&run->live.lock);
   run->live.progress.tables_done = (int64_t)done;

@@ -5,6 +5,7 @@
 
 #include "agent/recovery/restore.h"
 #include "common/archive/normalize.h"
+#include "common/archive/sql_text.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
@@ -52,14 +53,14 @@ Status restore_verify_rows(Restore *restore, const FingerprintTable *expected, c
                                     "verified", 1));
     return STATUS_OK;
   }
+  CLEANUP_FREE char *shown = sql_shown_name(expected->schema, expected->name);
   error_set(err, ERR_ROUND_TRIP_DIFFERS,
-            "the rows of %s.%s, read back from the target, are not the checkpoint's: %lld of %lld%s", expected->schema,
-            expected->name, (long long)rows, (long long)expected->rows,
-            rows == expected->rows ? ", with other content" : "");
+            "the rows of %s, read back from the target, are not the checkpoint's: %lld of %lld%s", shown,
+            (long long)rows, (long long)expected->rows, rows == expected->rows ? ", with other content" : "");
   error_remedy(err,
                "Something on the target changes rows while they are written: an event trigger, a column default that "
                "is computed, an extension. Restore into a new database, and compare.");
-  error_object(err, "%s.%s", expected->schema, expected->name);
+  error_object(err, "%s", shown);
   return err->status;
 }
 

@@ -34,7 +34,7 @@ static void find(Rehearsal *rehearsal, bool danger, const char *kind, char *obje
 }
 
 static char *change_object(const ArchiveChange *change) {
-  CLEANUP_FREE char *name = sql_qualified_name(change->schema, *change->table ? change->table : change->name);
+  CLEANUP_FREE char *name = sql_shown_name(change->schema, *change->table ? change->table : change->name);
   return *change->table ? memory_format("%s %s of %s", change->desc, change->name, name)
                         : memory_format("%s %s", change->desc, name);
 }
@@ -86,8 +86,8 @@ static void find_columns(Rehearsal *rehearsal) {
     const ArchiveColumnChange *change = &plan->changes.columns[i];
     if (change->kind == COLUMN_ADDED || !plan_covers_then(plan, change->then))
       continue;
-    CLEANUP_FREE char *table = sql_qualified_name(change->schema, change->table);
-    CLEANUP_FREE char *name = sql_name(change->column);
+    CLEANUP_FREE char *table = sql_shown_name(change->schema, change->table);
+    CLEANUP_FREE char *name = sql_shown_name("", change->column);
     char *object = memory_format("%s.%s", table, name);
     if (change->kind == COLUMN_MISSING) {
       const PlanTable *rows = table_of(plan, change->then);
@@ -114,8 +114,8 @@ static void find_renames(Rehearsal *rehearsal) {
     const ArchiveRename *rename = &plan->changes.renames[i];
     if (!plan_covers_rename(plan, rename))
       continue;
-    CLEANUP_FREE char *of = sql_qualified_name(rename->schema, *rename->table ? rename->table : rename->from);
-    CLEANUP_FREE char *from = sql_name(rename->from);
+    CLEANUP_FREE char *of = sql_shown_name(rename->schema, *rename->table ? rename->table : rename->from);
+    CLEANUP_FREE char *from = sql_shown_name("", rename->from);
     find(rehearsal, false, "renamed",
          memory_format("%s %s%s%s", rename->desc, of, *rename->table ? "." : "", *rename->table ? from : ""),
          memory_format("it is called %s now", rename->to),
@@ -175,7 +175,7 @@ static void find_locks(Rehearsal *rehearsal) {
       const double seconds = (double)relation->held_us[mode] / 1e6;
       if (relation->rows == 0 || relation->held_us[mode] == 0 || seconds < rehearsal->request.lock_seconds)
         continue;
-      find(rehearsal, true, "lock", sql_qualified_name(relation->schema, relation->name),
+      find(rehearsal, true, "lock", sql_shown_name(relation->schema, relation->name),
            memory_format("%s was held for %.1f s: nobody could %s it meanwhile", rehearsal_mode_name(mode), seconds,
                          mode == REHEARSAL_ACCESS_EXCLUSIVE ? "read or write" : "write to"),
            "Use the variant that locks less (CONCURRENTLY, NOT VALID and VALIDATE, smaller transactions), and a "
@@ -192,7 +192,7 @@ static void find_rewrites(Rehearsal *rehearsal) {
     if (!relation->rewritten || relation->emptied)
       continue;
     find(rehearsal, relation->bytes > rehearsal->request.rewrite_bytes, "rewrite",
-         sql_qualified_name(relation->schema, relation->name),
+         sql_shown_name(relation->schema, relation->name),
          memory_format("the whole table was written anew: %s", text_size(relation->bytes, size)),
          "Add a column and fill it in steps, instead of changing the type of one that is there.");
   }

@@ -14,7 +14,7 @@ typedef struct Causes {
 } Causes;
 
 static char *object_name(const ArchiveEntry *entry) {
-  return archive_is_relation(entry) ? sql_qualified_name(entry->schema, entry->tag) : archive_entry_identity(entry);
+  return archive_is_relation(entry) ? sql_shown_name(entry->schema, entry->tag) : archive_entry_identity(entry);
 }
 
 static bool is_missing(const Causes *causes, long entry) {
@@ -76,7 +76,7 @@ static char *lost_column(const Comparison *comparison, const ArchiveEntry *entry
         !names_column(entry->defn, change->column))
       continue;
     CLEANUP_FREE char *table = object_name(&comparison->then_toc->entries[change->then]),
-                      *name = sql_name(change->column);
+                      *name = sql_shown_name("", change->column);
     return memory_format("%s.%s", table, name);
   }
   return NULL;

@@ -3,8 +3,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "common/archive/sql_text.h"
+#include "common/base/cleanup.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 
 enum { DISTANCE_NAME_LIMIT = 128 };
 
@@ -23,11 +27,29 @@ static char lower(char c) {
   return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
+char *archive_pattern_shown(const char *text) {
+  size_t size = strnlen(text, ARCHIVE_PATTERN_LIMIT) + 1;
+  char *shown = memory_alloc(size);
+  return text_clean(text, shown, size);
+}
+
 static Status refuse(Error *err, const char *text, const char *why) {
-  error_set(err, ERR_INVALID_ARGUMENT, "the table name or pattern %s is not understood: %s", text, why);
-  error_remedy(err, "Write it as psql does: orders, audit.*, \"Odd Schema\".\"Odd Table\".");
-  error_object(err, "%s", text);
+  CLEANUP_FREE char *shown = archive_pattern_shown(text);
+  error_set(err, ERR_INVALID_ARGUMENT, "the table name or pattern %s is not understood: %s", shown, why);
+  error_remedy(err, "Write it as psql does: orders, audit.*, \"Odd Schema\".\"Odd Table\", U&\"line\\000Abreak\".");
+  error_object(err, "%s", shown);
   return err->status;
+}
+
+/* U&"...": every character stands for itself. Its end, or NULL: there is none, or it is malformed. */
+static const char *take_unicode(const char *at, ArchivePatternPart *part) {
+  char *name;
+  const char *end = at + strlen(at);
+  if (!sql_take_name(&at, end, &name))
+    return NULL;
+  free(part->text);
+  part->text = name; /* never longer than what it is written with */
+  return at;
 }
 
 /* Reads up to a '.' outside quotes, or the end; *why is NULL if all went well. */
@@ -38,6 +60,12 @@ static const char *take_part(const char *at, ArchivePatternPart *part, const cha
   part->glob = memory_alloc((strlen(at) + 1) * sizeof(bool));
   part->exact = true;
   *why = NULL;
+  if (strncasecmp(at, "U&\"", 3) == 0) {
+    const char *behind = take_unicode(at, part);
+    if (!behind || (*behind && *behind != '.'))
+      *why = "after U& stands no name in double quotes with escapes such as \\000A";
+    return behind ? behind : at;
+  }
   for (; *at && (quoted || *at != '.'); at++) {
     if (*at == '"' && quoted && at[1] == '"') {
       part->text[size++] = *at++;

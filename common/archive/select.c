@@ -68,14 +68,15 @@ static Status refuse_several(const ArchiveToc *toc, const ArchivePattern *patter
     const ArchiveEntry *entry = &toc->entries[i];
     if (!matches(pattern, entry) || (last && strcmp(last, entry->schema) == 0))
       continue;
-    CLEANUP_FREE char *name = sql_qualified_name(entry->schema, entry->tag);
+    CLEANUP_FREE char *name = sql_shown_name(entry->schema, entry->tag);
     buffer_append_format(&names, "%s%s", named++ ? ", " : "", name);
     last = entry->schema;
   }
-  error_set(err, ERR_INVALID_ARGUMENT, "%s is in more than one schema of the checkpoint: %s", text,
+  CLEANUP_FREE char *shown = archive_pattern_shown(text);
+  error_set(err, ERR_INVALID_ARGUMENT, "%s is in more than one schema of the checkpoint: %s", shown,
             buffer_text(&names));
   error_remedy(err, "Name the schema too.");
-  error_object(err, "%s", text);
+  error_object(err, "%s", shown);
   return err->status;
 }
 
@@ -98,16 +99,17 @@ static Status refuse_unknown(const ArchiveToc *toc, const ArchivePattern *patter
     const ArchiveEntry *entry = &toc->entries[i];
     if (!archive_is_relation(entry) || distance(pattern, entry, limit) != best)
       continue;
-    CLEANUP_FREE char *name = sql_qualified_name(entry->schema, entry->tag);
+    CLEANUP_FREE char *name = sql_shown_name(entry->schema, entry->tag);
     buffer_append_format(&names, "%s%s", named++ ? ", " : "", name);
   }
-  error_set(err, ERR_NOT_FOUND, "the checkpoint has no table, view or sequence %s", text);
+  CLEANUP_FREE char *shown = archive_pattern_shown(text);
+  error_set(err, ERR_NOT_FOUND, "the checkpoint has no table, view or sequence %s", shown);
   if (named)
     error_remedy(err, "The nearest it has: %s. A name with capitals or odd characters needs double quotes.",
                  buffer_text(&names));
   else
     error_remedy(err, "Nothing in the checkpoint has a name like it: check the name, and its schema.");
-  error_object(err, "%s", text);
+  error_object(err, "%s", shown);
   return err->status;
 }
 

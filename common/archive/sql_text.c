@@ -1,10 +1,12 @@
 #include "common/archive/sql_text.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 
 /* Keywords that a name must be quoted for (all but PostgreSQL's unreserved ones, 13 to 17), each between blanks. */
 static const char KEYWORDS[] =
@@ -107,10 +109,70 @@ const char *sql_skip_item(const char *at, const char *end) {
   return at;
 }
 
+static void append_utf8(Buffer *out, uint32_t c) {
+  static const uint8_t marks[] = {0, 0, 0xC0, 0xE0, 0xF0};
+  int bytes = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+  if (bytes == 1) {
+    buffer_append_byte(out, (uint8_t)c);
+    return;
+  }
+  buffer_append_byte(out, (uint8_t)(marks[bytes] | c >> 6 * (bytes - 1)));
+  for (int i = bytes - 2; i >= 0; i--)
+    buffer_append_byte(out, (uint8_t)(0x80 | (c >> 6 * i & 0x3F)));
+}
+
+/* What follows the backslash: "000A", "+00000A" or "\\". NULL: nothing that is a character. */
+static const char *take_escape(const char *at, const char *end, Buffer *out) {
+  if (at < end && *at == '\\') {
+    buffer_append_byte(out, '\\');
+    return at + 1;
+  }
+  bool long_form = at < end && *at == '+';
+  int digits = long_form ? 6 : 4;
+  at += long_form;
+  uint32_t c = 0;
+  for (int i = 0; i < digits; i++, at++) {
+    if (at >= end || !isxdigit((unsigned char)*at))
+      return NULL;
+    c = c << 4 | (uint32_t)(*at <= '9' ? *at - '0' : (*at | 0x20) - 'a' + 10);
+  }
+  if (c == 0 || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF))
+    return NULL;
+  append_utf8(out, c);
+  return at;
+}
+
+/* Behind U&"...", of which a name is read; NULL: it is none. */
+static const char *take_unicode_name(const char *start, const char *end, char **name) {
+  CLEANUP(buffer_release) Buffer out = {0};
+  const char *at = start + 3;
+  while (at && at < end && (*at != '"' || (end - at > 1 && at[1] == '"'))) {
+    if (*at == '\\') {
+      at = take_escape(at + 1, end, &out);
+      continue;
+    }
+    buffer_append_byte(&out, (uint8_t)*at);
+    at += *at == '"' ? 2 : 1;
+  }
+  if (!at || at >= end || out.size == 0)
+    return NULL;
+  *name = buffer_steal_text(&out);
+  return at + 1;
+}
+
+static bool is_unicode_name(const char *at, const char *end) {
+  return end - at > 3 && (*at == 'U' || *at == 'u') && at[1] == '&' && at[2] == '"';
+}
+
 bool sql_take_name(const char **at, const char *end, char **name) {
   const char *start = *at;
   if (start >= end)
     return false;
+  if (is_unicode_name(start, end)) {
+    const char *behind = take_unicode_name(start, end, name);
+    *at = behind ? behind : start;
+    return behind != NULL;
+  }
   if (*start != '"') {
     if (!sql_word_start(*start))
       return false;
@@ -218,6 +280,55 @@ char *sql_qualified_name(const char *schema, const char *name) {
     buffer_append_byte(&out, '.');
   }
   sql_append_name(&out, name);
+  return buffer_steal_text(&out);
+}
+
+/* The character there into one; whether it must not be shown as it is. A byte that is no UTF-8 is of another encoding.
+ */
+static bool take_character(const char **at, char one[5]) {
+  size_t length = text_utf8_length(*at), size = length ? length : 1;
+  memcpy(one, *at, size);
+  one[size] = '\0';
+  *at += size;
+  return length > 0 && !text_printable(one);
+}
+
+static bool is_shown_plainly(const char *name) {
+  char one[5];
+  while (*name)
+    if (take_character(&name, one))
+      return false;
+  return true;
+}
+
+static void append_shown(Buffer *out, const char *name) {
+  if (is_shown_plainly(name)) {
+    sql_append_name(out, name);
+    return;
+  }
+  buffer_append_text(out, "U&\"");
+  while (*name) {
+    char one[5];
+    if (!take_character(&name, one)) {
+      buffer_append_format(out, "%s%s", *one == '"' || *one == '\\' ? one : "", one);
+      continue;
+    }
+    size_t length = strlen(one);
+    uint32_t c = length == 1 ? (uint8_t)*one : (uint32_t)(*one & (0x7F >> length));
+    for (size_t i = 1; i < length; i++)
+      c = c << 6 | (uint32_t)(one[i] & 0x3F);
+    buffer_append_format(out, "\\%04X", (unsigned)c); /* no control character is above U+FFFF */
+  }
+  buffer_append_byte(out, '"');
+}
+
+char *sql_shown_name(const char *schema, const char *name) {
+  Buffer out = {0};
+  if (*schema) {
+    append_shown(&out, schema);
+    buffer_append_byte(&out, '.');
+  }
+  append_shown(&out, name);
   return buffer_steal_text(&out);
 }
 

@@ -21,8 +21,8 @@ const char *sql_skip_item(const char *at, const char *end);
 
 bool sql_word_start(char c); /* a character an unquoted name can start with */
 
-/* If a name (quoted or not) starts at `at`, *name is what it names, *at is moved behind it, true. *name is freed by the
- * caller. U&"" names are not read (pg_dump writes none). */
+/* If a name (quoted or not, or U&"") starts at `at`, *name is what it names, *at is moved behind it, true. *name is
+ * freed by the caller. */
 bool sql_take_name(const char **at, const char *end, char **name);
 
 /* A chain of names, "a.b.c"; at most `limit` are kept in names (the caller frees those); returns how many there are; 0:
@@ -39,6 +39,10 @@ bool sql_at_word(const char *at, const char *end, const char *word);
 void sql_append_name(Buffer *out, const char *name);
 char *sql_name(const char *name);                               /* the caller frees */
 char *sql_qualified_name(const char *schema, const char *name); /* without the schema if that is "" */
-void sql_append_literal(Buffer *out, const char *text);         /* 'text', E'...' where it has backslashes */
+/* The same for people's eyes, and in what they copy: a name whose characters would break the line, or steer the
+ * terminal, is written U&"a\000Ab", as PostgreSQL reads it (and what here takes names). What is no UTF-8 stays as it
+ * is. */
+char *sql_shown_name(const char *schema, const char *name); /* without the schema if that is ""; the caller frees */
+void sql_append_literal(Buffer *out, const char *text);     /* 'text', E'...' where it has backslashes */
 
 #endif

@@ -103,17 +103,19 @@ static bool text_is_control(const char *p, size_t length) {
   return false;
 }
 
-bool text_tag_valid(const char *tag) {
-  size_t size = strnlen(tag, 129);
-  if (size < 1 || size > 128)
-    return false;
-  for (size_t i = 0; i < size;) {
-    size_t length = text_utf8_length(tag + i);
-    if (length == 0 || text_is_control(tag + i, length))
+bool text_printable(const char *text) {
+  while (*text) {
+    size_t length = text_utf8_length(text);
+    if (length == 0 || text_is_control(text, length))
       return false;
-    i += length;
+    text += length;
   }
   return true;
+}
+
+bool text_tag_valid(const char *tag) {
+  size_t size = strnlen(tag, 129);
+  return size >= 1 && size <= 128 && text_printable(tag);
 }
 
 /* What did not fit is returned; "" if all did. */

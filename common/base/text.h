@@ -19,6 +19,8 @@ bool text_glob(const char *pattern, const char *name);
 
 /* A database, agent or token name: 1..63 of [a-z0-9._-], first alphanumeric. Safe as a path part. */
 bool text_name_valid(const char *name);
+/* UTF-8 without control characters (those that break or reorder the line they are shown in, too). */
+bool text_printable(const char *text);
 /* A tag: 1..128 bytes of printable UTF-8 without control characters. */
 bool text_tag_valid(const char *tag);
 

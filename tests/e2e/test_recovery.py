@@ -34,7 +34,7 @@ SCHEMA = """
 def stack(base):
     """`shop` and `lost` are production; a restore of `team` needs a second person."""
     s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p",
-              {n: f"host=/nowhere dbname={n}" for n in ("shop", "lost", "team", "odd")}, agents=("dump+drill+restore",),
+              {n: f"host=/nowhere dbname={n}" for n in ("shop", "lost", "team", "odd", "names")}, agents=("dump+drill+restore",),
               each={"shop": {"environment": "production"}, "lost": {"environment": "production", "lock_timeout_seconds": 120}, "team": {"restore_approval": True}}).start()
     for name, role in (("pipeline", "ci"), ("eyes", "viewer"), ("second", "operator")):
         s.cli("token", "create", "--name", name, "--role", role, "--output", s.dir / name)
@@ -300,6 +300,46 @@ def test_choices(stack, server):
     done = restore(stack, *both, "--other-database", database="odd")
     assert done.returncode == 0 and "RESTORED" in done.stdout, done.stdout + done.stderr
     assert rows(server, "SELECT count(*) FROM sales", "odd_other") == [(5,)]
+
+
+def test_odd_names(stack, server):
+    """Whatever PostgreSQL takes for a name: what a plan prints restores just that, through the shell and through the API."""
+    odd = new_database(stack, server, "names", "CREATE TABLE public.ab (x int)")
+    chosen = ['li"ne\nRESTORED', "tab\there", "a*", "\u202egnp", 'naïve "\\\\" \x1b[31m', "semi;colon, 'comma'", "."]
+    schema = "s*\n"
+    with psycopg2.connect(server.conninfo("names_live")) as c, c.cursor() as cursor:
+        quoted = [f"{psycopg2.extensions.quote_ident(schema, c)}.{psycopg2.extensions.quote_ident(n, c)}" for n in chosen]
+        cursor.execute(f"CREATE SCHEMA {quoted[0].split('.')[0]}; CREATE TABLE {quoted[0].split('.')[0]}.ab (x int)")
+        for name in quoted:
+            cursor.execute(f'CREATE TABLE {name} (x int PRIMARY KEY, "a\nb" text DEFAULT 1); INSERT INTO {name} SELECT generate_series(1, 9)')
+    there = lambda: rows(server, f"SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = '{quoted[0].split('.')[0]}'::regnamespace ORDER BY oid", "names_live")
+    of = ["--checkpoint", stack.seal("names", "odd")["id"]]
+    for name in quoted:
+        odd(f"DROP TABLE {name}")
+
+    plan = stack.cli("plan", "names", *of, check=False)
+    command = re.search(r"pgseal (restore names .*)", plan.stdout).group(1)
+    assert command.count("--table") == len(chosen) and r'U&"s*\000A"."a*"' in command, plan.stdout
+    assert not set(plan.stdout) & {"\x1b", "\t", "\u202e"} and "\nRESTORED" not in plan.stdout, plan.stdout
+    shell = subprocess.run(["sh", "-c", f"{BIN / 'pgseal'} {command}"], env={**os.environ, "PGSEAL_URL": stack.url, "PGSEAL_TOKEN": stack.token}, text=True,
+                           capture_output=True, start_new_session=True)
+    assert shell.returncode == 0, shell.stderr
+    assert not set(shell.stdout + shell.stderr) & {"\x1b", "\t", "\u202e"} and "\nRESTORED" not in (shell.stdout + shell.stderr)[1:], shell.stdout
+    assert r'U&"s*\000A".U&"li""ne\000ARESTORED": 9, verified' in shell.stdout, shell.stdout
+    assert sorted(there()) == sorted([("ab",), *((n,) for n in chosen)])
+
+    # In double quotes, as SQL has it: no glob among them means another table. And a row of it, beside.
+    odd(f"DROP TABLE {quoted[0]}; DROP TABLE {quoted[2]}; UPDATE {quoted[1]} SET \"a\nb\" = 0")
+    status, job, _ = stack.api("POST", "/api/v1/restores", {"database": "names", "mode": "in_place", "checkpoint": of[1], "tables": [quoted[0], quoted[2]]})
+    assert status == 202, job
+    job = wait_for("the restore", lambda: (j := stack.api("GET", f"/api/v1/jobs/{job['id']}")[1])["state"] not in ("queued", "leased", "running") and j)
+    assert job["state"] == "done" and {t["name"] for t in job["report"]["tables"]} == {chosen[0], chosen[2]}, job
+    done = restore(stack, *of, "--table", quoted[1], "--beside", "--column", f'{quoted[1]}.U&"a\\000Ab"', "--json", database="names")
+    assert done.returncode == 0 and "update 9 rows" in json.loads(done.stdout)["report"]["script"], done.stdout + done.stderr
+    assert restore(stack, "--run-script", json.loads(done.stdout)["id"], "--rows", "9", database="names").returncode == 0
+    assert rows(server, f'SELECT DISTINCT "a\nb" FROM {quoted[1]}', "names_live") == [("1",)]
+    near = restore(stack, *of, "--table", '"li""ne\nRESTOERD"', database="names")
+    assert near.returncode == 2 and r'U&"li""ne\000ARESTORED"' in near.stderr and "\nREST" not in near.stderr, near.stderr
 
 
 def test_interrupted(stack, server, gone):

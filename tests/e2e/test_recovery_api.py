@@ -70,6 +70,8 @@ def test_who_may(stack, who, plan, put_back):
     ({"mode": "clean"}, 400, "invalid_argument"),
     ({"mode": "script", "tables": None}, 400, "invalid_argument"),
     ({"tables": None}, 400, "invalid_argument"),
+    ({"tables": ["it\0em"]}, 400, "invalid_argument"),
+    ({"tables": ["\"" + "i" * 1023 + "\""]}, 400, "invalid_argument"),
 ])
 def test_what_is_refused(stack, changes, status, code):
     before = len(stack.api("GET", "/api/v1/jobs?kind=restore")[1]["jobs"])

@@ -94,7 +94,7 @@ def shop(base, server):
     server.create("web_shop")
     server.sql("web_shop", f"""CREATE TABLE orders (id int PRIMARY KEY, note text);
         INSERT INTO orders SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 400000) i;
-        CREATE TABLE "<img src=x onerror=alert(1)>" (a int)""")
+        CREATE TABLE "<img src=x onerror=alert(1)>" (a int); CREATE TABLE "li,ne\n" (a int PRIMARY KEY)""")
     conninfo = server.conninfo("web_shop")
     s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p",
               {"prod-shop": conninfo, "odd": server.conninfo("no'<b>such</b>"), "guarded": conninfo},

@@ -197,7 +197,7 @@ def test_restore_wants_the_name(page, shop, server):
     disabled = "[...document.querySelectorAll('dialog button')].find((b) => b.textContent === 'Restore').disabled"
     assert page.js(disabled)
     page.js("document.getElementById('f-tables').focus()")
-    page.type("orders")
+    page.type(r'orders, U&"li,ne\000A"')
     page.js("document.querySelector('[id^=f-type-the-name]').focus()")
     page.type("prod-sho")
     assert page.js(disabled)
@@ -208,4 +208,8 @@ def test_restore_wants_the_name(page, shop, server):
     page.wait("location.hash.startsWith('#/job/')")
     page.wait("document.querySelector('h1 .state')?.textContent === 'done'", 60)
     page.wait_text("insert 10 rows of public.orders")
+    done = shop.api("GET", f"/api/v1/jobs/{page.js('location.hash').rsplit('/', 1)[1]}")[1]["report"]
+    assert {t["name"] for t in done["differences"]} == {"orders", "li,ne\n"}, done
+    shown = page.js(r"""import('/ui/format.js').then((f) => f.name('s', 'a\nb"\u202e') + ' ' + f.name('Odd one', 'a*'))""")
+    assert shown == r's.U&"a\000Ab""\202E" Odd one.a*', shown
     shoot(page, "restored", whole=True)

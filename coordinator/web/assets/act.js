@@ -86,7 +86,7 @@ export async function restore(database, chosen) {
       if (mode() === "new_database")
         body.target_name = target.value.trim();
       else
-        body.tables = tables.value.split(",").map((t) => t.trim()).filter(Boolean);
+        body.tables = f.list(tables.value);
       if (swap.checked)
         body.replace = true;
       body.confirm = typed.value;

@@ -21,7 +21,7 @@ function tables(report, jobs) {
   if (!report)
     return null;
   return sortable("Tables", [
-    {name: "Table", value: (t) => `${t.schema}.${t.name}`, cell: (t) => h("code", {}, `${t.schema}.${t.name}`)},
+    {name: "Table", value: (t) => `${t.schema}.${t.name}`, cell: (t) => h("code", {}, f.name(t.schema, t.name))},
     {name: "Rows", number: true, first: "descending", value: (t) => t.rows_then ?? -1, cell: (t) => t.rows_then === null ? "-" : f.count(t.rows_then)},
     {name: "Bytes", number: true, first: "descending", value: (t) => t.bytes ?? -1, cell: (t) => f.size(t.bytes || 0)},
     {name: "Rows live, then", number: true, first: "descending", value: (t) => t.rows_now ?? -1, cell: (t) => t.rows_now === null ? "gone" : f.count(t.rows_now)},

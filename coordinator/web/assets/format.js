@@ -68,6 +68,18 @@ export function at(iso) {
   return iso ? h("time", {datetime: iso, title: iso}, stamp(iso)) : "-";
 }
 
+// Characters that break or reorder the line they are shown in, as the command line knows them.
+const ODD = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+
+// A name in a database as it can be read and typed again: U&"a\000Ab" where it would not stay in its line.
+export function name(...parts) {
+  return parts.filter(Boolean).map((p) => !ODD.test(p) ? p : `U&"${[...p].map((c) => ODD.test(c)
+    ? `\\${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}` : c === '"' || c === "\\" ? c + c : c).join("")}"`).join(".");
+}
+
+// What is written between commas; those in double quotes part nothing.
+export const list = (text) => (text.match(/(?:"[^"]*"|[^",])+/g) || []).map((t) => t.trim()).filter(Boolean);
+
 // The word for how it ended, told by shape and colour alike.
 const WORDS = {sealed: "sealed", proven: "proven", failed: "failed", errored: "errored", canceled: "canceled", done: "done",
   requested: "requested", dumping: "dumping", stored: "stored", drilling: "drilling", queued: "queued", leased: "starting",

@@ -13,9 +13,9 @@ function drawPlan(report) {
     report.ways?.some((w) => w.possible) && section("Ways back", report.ways.filter((w) => w.possible).map((w) => h("div", {class: "way"}, h("h3", {}, WAY[w.way] || w.way),
       h("p", {}, w.note), facts(["Usable meanwhile", w.usable], ["Locks", w.locks], ["Reads", w.bytes_to_read ? `${f.size(w.bytes_to_read)} of ${f.size(w.of_bytes)}` : null], ["Takes about", w.seconds ? f.seconds(w.seconds) : null]),
       w.command && copyable(w.command, "the command"), w.sql?.length > 0 && h("pre", {tabindex: 0}, w.sql.map((s) => typeof s === "string" ? s : s.sql || JSON.stringify(s)).join("\n"))))),
-    report.objects?.length > 0 && section("Definitions that are gone or changed", h("ul", {class: "lines"}, report.objects.map((o) => h("li", {}, h("b", {}, o.change || o.state || ""), " ", o.desc || "", " ", h("code", {}, o.schema ? `${o.schema}.${o.name}` : o.name || ""))))),
+    report.objects?.length > 0 && section("Definitions that are gone or changed", h("ul", {class: "lines"}, report.objects.map((o) => h("li", {}, h("b", {}, o.change || o.state || ""), " ", o.desc || "", " ", h("code", {}, f.name(o.schema, o.name)))))),
     report.tables?.length > 0 && section("Tables", sortable("Tables", [
-      {name: "Table", value: (t) => `${t.schema}.${t.name}`, cell: (t) => h("code", {}, `${t.schema}.${t.name}`)},
+      {name: "Table", value: (t) => `${t.schema}.${t.name}`, cell: (t) => h("code", {}, f.name(t.schema, t.name))},
       {name: "State", value: (t) => t.state, cell: (t) => h("span", {class: t.lost || t.state === "missing" ? "over" : "dim"}, t.state)},
       {name: "Rows then", number: true, first: "descending", value: (t) => t.rows_then ?? -1, cell: (t) => t.rows_then === null ? "-" : f.count(t.rows_then)},
       {name: "Rows now", number: true, first: "descending", value: (t) => t.rows_now ?? -1, cell: (t) => t.rows_now === null ? "gone" : f.count(t.rows_now)},

@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include "cli/api.h"
 #include "cli/recovery.h"
 #include "cli/restore.h"
+#include "cli/shown.h"
 #include "tests/unit/cli/support.h"
 
 #define ID "01arz3ndektsv4rrffq69g5fav"
@@ -235,9 +237,27 @@ static void test_names_stay_in_their_line(void **state) {
   free(text);
 }
 
+/* They stay names, too, and what somebody signed stays what was signed. */
+static void test_what_others_wrote(void **state) {
+  (void)state;
+  json_t *json = json_loads("{\"tables\": [{\"schema\": \"s\", \"name\": \"t\\nu\", \"note\": \"a\\tb\\n\\u001bc\"}],"
+                            " \"sql\": [\"a\\tb\\u202e\"], \"report\": {\"mac\": \"0\", \"name\": \"t\\nu\\tv\"}}",
+                            0, NULL);
+  shown_json(json);
+  shown_json(json); /* twice is as once */
+  const json_t *table = json_array_get(json_object_get(json, "tables"), 0);
+  assert_string_equal(api_text(table, "schema"), "s");
+  assert_string_equal(api_text(table, "name"), "U&\"t\\000Au\"");
+  assert_string_equal(api_text(table, "note"), "a\tb\n?c");
+  assert_string_equal(json_string_value(json_array_get(json_object_get(json, "sql"), 0)), "a\tb?");
+  assert_string_equal(api_text(json_object_get(json, "report"), "name"), "t\nu?v");
+  json_decref(json);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_names_stay_in_their_line),
+      cmocka_unit_test(test_what_others_wrote),
       cmocka_unit_test(test_verdicts),
       cmocka_unit_test(test_rollback_plan),
       cmocka_unit_test(test_what_is_left),

@@ -7,6 +7,7 @@
 #include "common/archive/select.h"
 #include "common/archive/sql_text.h"
 #include "common/base/process.h"
+#include "common/base/text.h"
 
 static const char PG_RESTORE[] = "/usr/lib/postgresql/15/bin/pg_restore";
 
@@ -439,14 +440,50 @@ static void test_hostile_inheritance(void **state) {
   }
 }
 
+/* What is shown is read back as the same name, and never breaks its line. */
+static void test_shown_names(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *shown;
+  } cases[] = {{"orders", "orders"},
+               {"Odd \"one\"", "\"Odd \"\"one\"\"\""},
+               {"a*", "\"a*\""},
+               {"back\\slash", "\"back\\slash\""},
+               {"na\xc3\xafve", "\"na\xc3\xafve\""},
+               {"a\nb", "U&\"a\\000Ab\""},
+               {"\x1b[31m \"q\" \\ \xf0\x9f\x8d\x8f", "U&\"\\001B[31m \"\"q\"\" \\\\ \xf0\x9f\x8d\x8f\""},
+               {"\xc2\x85\xe2\x80\xae", "U&\"\\0085\\202E\""}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    CLEANUP_FREE char *shown = sql_shown_name("", cases[i].name);
+    assert_string_equal(shown, cases[i].shown);
+    assert_true(text_printable(shown));
+    const char *at = shown, *end = shown + strlen(shown);
+    char *name = NULL;
+    assert_true(sql_take_name(&at, end, &name));
+    assert_ptr_equal(at, end);
+    assert_string_equal(name, cases[i].name);
+    free(name);
+  }
+  CLEANUP_FREE char *full = sql_shown_name("s\t", "t"), *broken = sql_shown_name("", "\xff\n");
+  assert_string_equal(full, "U&\"s\\0009\".t");
+  assert_string_equal(broken, "U&\"\xff\\000A\"");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_statements),  cmocka_unit_test(test_storage),
-      cmocka_unit_test(test_owners),      cmocka_unit_test(test_identity),
-      cmocka_unit_test(test_columns),     cmocka_unit_test(test_kinds_of_tables),
-      cmocka_unit_test(test_all_columns), cmocka_unit_test(test_copy_columns),
-      cmocka_unit_test(test_name_lists),  cmocka_unit_test(test_column_texts),
-      cmocka_unit_test(test_bad_texts),   cmocka_unit_test(test_hostile_inheritance),
+      cmocka_unit_test(test_statements),
+      cmocka_unit_test(test_storage),
+      cmocka_unit_test(test_shown_names),
+      cmocka_unit_test(test_owners),
+      cmocka_unit_test(test_identity),
+      cmocka_unit_test(test_columns),
+      cmocka_unit_test(test_kinds_of_tables),
+      cmocka_unit_test(test_all_columns),
+      cmocka_unit_test(test_copy_columns),
+      cmocka_unit_test(test_name_lists),
+      cmocka_unit_test(test_column_texts),
+      cmocka_unit_test(test_bad_texts),
+      cmocka_unit_test(test_hostile_inheritance),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

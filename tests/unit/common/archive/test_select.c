@@ -227,6 +227,14 @@ static void test_refusals(void **state) {
   refused(&shop, "public.", ERR_INVALID_ARGUMENT, "missing", "psql");
   refused(&shop, ".orders", ERR_INVALID_ARGUMENT, "missing", "psql");
   refused(&shop, "\"\"", ERR_INVALID_ARGUMENT, "empty", "psql");
+  refused(&shop, "\"or\nders\"", ERR_NOT_FOUND, "sequence \"or?ders\"", "");
+  refused(&shop, "U&\"tab.le\\000Btwo\"", ERR_NOT_FOUND, "U&\"tab.le\\000Btwo\"", "U&\"tab.le\\000Atwo\".");
+  refused(&shop, "U&\"a\\0000\"", ERR_INVALID_ARGUMENT, "U&", "psql");
+  refused(&shop, "U&\"a\\00\"", ERR_INVALID_ARGUMENT, "U&", "psql");
+  refused(&shop, "U&\"a\\D83D\"", ERR_INVALID_ARGUMENT, "U&", "psql");
+  refused(&shop, "U&\"a\"b", ERR_INVALID_ARGUMENT, "U&", "psql");
+  refused(&shop, "U&\"\"", ERR_INVALID_ARGUMENT, "U&", "psql");
+  refused(&shop, "U&\"a", ERR_INVALID_ARGUMENT, "U&", "psql");
   refused(&shop, "or\nders", ERR_INVALID_ARGUMENT, "control character", "psql");
   CLEANUP_FREE char *huge = memory_alloc(ARCHIVE_PATTERN_LIMIT + 2);
   memset(huge, 'a', ARCHIVE_PATTERN_LIMIT + 1);
@@ -237,11 +245,12 @@ static void test_refusals(void **state) {
   /* found without a schema: public before others, and the one that has it */
   CLEANUP(archive_selection_release)
   ArchiveSelection twin = choose(&shop, "twin"), only = choose(&shop, "only_here"),
-                   odd = choose(&shop, "\"tab.le\ntwo\"");
+                   odd = choose(&shop, "\"tab.le\ntwo\""), same = choose(&shop, "u&\"t\\0061b.le\\+00000Atwo\"");
   assert_string_equal(shop.toc->entries[twin.relations[0]].schema, "public");
   assert_int_equal(twin.relation_count, 1);
   assert_string_equal(shop.toc->entries[only.relations[0]].schema, ODD);
   assert_string_equal(shop.toc->entries[odd.relations[0]].tag, "tab.le\ntwo");
+  assert_int_equal(same.relations[0], odd.relations[0]);
 }
 
 static bool pattern_matches(const char *pattern, const char *name) {
