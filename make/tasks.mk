@@ -125,7 +125,7 @@ profile: all ## where CPU time goes while a checkpoint is proven (perf)
 	@tests/bench/run $(abspath $(BUILD)/bin) --profile
 
 install: all ## into $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgseal/images $(DESTDIR)$(PREFIX)/share/pgseal/systemd $(DESTDIR)$(PREFIX)/share/pgseal/policies $(DESTDIR)$(PREFIX)/share/pgseal/prometheus $(DESTDIR)$(PREFIX)/share/pgseal/grafana $(DESTDIR)$(PREFIX)/share/doc/pgseal $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/pgseal/images $(DESTDIR)$(PREFIX)/share/pgseal/systemd $(DESTDIR)$(PREFIX)/share/pgseal/policies $(DESTDIR)$(PREFIX)/share/pgseal/prometheus $(DESTDIR)$(PREFIX)/share/pgseal/grafana $(DESTDIR)$(PREFIX)/share/doc/pgseal/docs $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(filter-out %.md,$(wildcard deploy/images/*)) $(DESTDIR)$(PREFIX)/share/pgseal/images/
 	install -m 644 deploy/agent.yaml deploy/coordinator.yaml deploy/fleet.yaml $(DESTDIR)$(PREFIX)/share/pgseal/
@@ -136,7 +136,8 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	make/man $(BUILD)/bin $(BUILD)/man
 	install -m 644 $(BUILD)/man/pgseal.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(BUILD)/man/pgseal-coordinator.8 $(BUILD)/man/pgseal-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -m 644 README.md ARCHITECTURE.md LICENSE $(wildcard docs/*) $(DESTDIR)$(PREFIX)/share/doc/pgseal/
+	install -m 644 README.md ARCHITECTURE.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/pgseal/
+	install -m 644 $(wildcard docs/*) $(DESTDIR)$(PREFIX)/share/doc/pgseal/docs/
 
 uninstall: ## removes what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(BINARIES)))

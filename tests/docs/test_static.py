@@ -111,11 +111,24 @@ def test_links_lead_somewhere(name):
 
 
 def test_every_page_is_reached():
-    """From README or docs/README.md; and README reaches docs/README.md."""
+    """From docs/README.md, which README.md leads to."""
     reached = {str(((PROJECT / n).parent / t.partition("#")[0]).resolve().relative_to(PROJECT))
-               for n in ("README.md", "docs/README.md") if n in PAGES for _, _, t in pages.links(pages.page(n)) if not re.match(r"[a-z]+:|#", t)}
-    complain([f"{n}: no link leads here from README.md or docs/README.md" for n in PAGES
-              if n not in reached | {"README.md"} and not any(n.startswith(r + "/") for r in reached)])
+               for n in ("README.md", "docs/README.md") for _, _, t in pages.links(pages.page(n)) if not re.match(r"[a-z]+:|#", t)}
+    complain([f"{n}: no link leads here from README.md or docs/README.md" for n in PAGES if n not in reached | {"README.md"}])
+
+
+def test_every_code_is_explained_once():
+    """docs/troubleshooting.md against the one table of codes."""
+    codes = re.findall(r'^  X\(\w+, "([a-z_]+)"', (PROJECT / "common/base/error_codes.h").read_text(), re.M)
+    sections = re.findall(r"^#### `(\w+)`$", (PROJECT / "docs/troubleshooting.md").read_text(), re.M)
+    assert len(codes) > 50
+    complain([f"docs/troubleshooting.md: no section '#### `{c}`': what it means, likely causes, what to do" for c in codes if c not in sections] +
+             [f"docs/troubleshooting.md: '{s}' is no code, or is there twice" for s in sections if sections.count(s) > 1 or s not in codes])
+
+
+def test_the_reference_of_the_api_is_up_to_date():
+    made = run([PROJECT / "make/api-doc"]).stdout
+    assert made == (PROJECT / "docs/api-reference.md").read_text(), "it is made from docs/openapi.yaml: make/api-doc >docs/api-reference.md"
 
 
 def routes():

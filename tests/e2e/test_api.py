@@ -35,14 +35,26 @@ def resolve(schema):
     return schema
 
 
-def check(value, schema, where="$"):
-    """A small JSON Schema check: type, required, properties, items, enum, nullable, allOf."""
+def members(schema):
+    """The names that an object of the schema may have; None: any."""
     schema = resolve(schema)
+    if not {"properties", "allOf"} & set(schema) or schema.get("additionalProperties"):
+        return None
+    parts = [members(part) for part in schema.get("allOf", [])]
+    return None if None in parts else set(schema.get("properties", {})).union(*parts)
+
+
+def check(value, schema, where="$", whole=True):
+    """A small JSON Schema check: type, required, properties, items, enum, nullable, allOf. whole: what is not documented is not
+    there."""
+    schema = resolve(schema)
+    if whole and isinstance(value, dict) and members(schema) is not None:
+        assert set(value) <= members(schema), f"{where}: not in docs/openapi.yaml: {', '.join(sorted(set(value) - members(schema)))}"
     if value is None:
         assert schema.get("nullable") or "type" not in schema, f"{where} is null"
         return
     for part in schema.get("allOf", []):
-        check(value, part, where)
+        check(value, part, where, whole=False)
     if "enum" in schema:
         assert value in schema["enum"], f"{where}: {value}"
     kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
