@@ -2,7 +2,14 @@
 
 #include "common/config/yaml.h"
 
-enum { LIST_LIMIT = 10000, PROXY_LIMIT = 64, ROUTE_LIMIT = 100, SQL_LIMIT = 64 << 10, TEXT_LIMIT = 4096 };
+enum {
+  LIST_LIMIT = 10000,
+  PROXY_LIMIT = 64,
+  ROUTE_LIMIT = 100,
+  TABLE_GLOBS = 1000,
+  SQL_LIMIT = 64 << 10,
+  TEXT_LIMIT = 4096
+};
 
 #define OPTIONAL_TEXT(key, type, member)                                                                               \
   CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 1, TEXT_LIMIT)
@@ -127,6 +134,10 @@ static const cyaml_schema_field_t alerts_fields[] = {
     OPTIONAL_INT("errored_times", RawAlerts, errored_times),
     OPTIONAL_INT("fallen_percent", RawAlerts, fallen_percent),
     OPTIONAL_INT("slower_percent", RawAlerts, slower_percent),
+    OPTIONAL_INT("table_fallen_percent", RawAlerts, table_percent),
+    OPTIONAL_INT("table_fallen_rows", RawAlerts, table_rows),
+    CYAML_FIELD_SEQUENCE("table_fallen_except", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAlerts, table_except,
+                         &text_schema, 0, TABLE_GLOBS),
     CYAML_FIELD_END,
 };
 

@@ -71,7 +71,10 @@ typedef struct RawAlerts {
   char **accept_unlocked;
   unsigned accept_unlocked_count;
   char *link;
-  int *group_seconds, *repeat_hours, *agent_lost_seconds, *errored_times, *fallen_percent, *slower_percent;
+  int *group_seconds, *repeat_hours, *agent_lost_seconds, *errored_times, *fallen_percent, *slower_percent,
+      *table_percent, *table_rows;
+  char **table_except;
+  unsigned table_except_count;
 } RawAlerts;
 
 typedef struct RawConfig {

@@ -11,7 +11,7 @@
 #include "common/crypto/authority.h"
 #include "coordinator/alerts/internal.h"
 
-enum { READ_AT_ONCE = 40, WALK_EVENTS = 200, TRIALS = 4 };
+enum { READ_AT_ONCE = 40, TABLES_AS_ONE = 1000, WALK_EVENTS = 200, TRIALS = 4 };
 #define WALK_EVERY_US ((int64_t)6 * 3600 * 1000000)
 #define MINUTE_US ((int64_t)60 * 1000000)
 
@@ -139,6 +139,7 @@ static void take_checkpoint(const Checkpoint *row, size_t index, CheckpointFacts
   if (index > 1)
     return;
   out->omissions = json_incref(json_object_get(row->detail, "omissions"));
+  out->source = json_incref(json_object_get(row->detail, "source"));
   if (index > 0)
     return;
   out->tag = kept(row->tag);
@@ -200,10 +201,13 @@ static Status read_canary(Alerts *alerts, DatabaseFacts *facts, Error *err) {
   return STATUS_OK;
 }
 
-static Status read_database(Alerts *alerts, DatabaseFacts *facts, Error *err) {
+/* *work: how much there was to compare. */
+static Status read_database(Alerts *alerts, DatabaseFacts *facts, size_t *work, Error *err) {
   Status status = read_checkpoints(alerts, facts, false, err);
   if (status == STATUS_OK)
     status = read_checkpoints(alerts, facts, true, err);
+  if (status == STATUS_OK)
+    status = collect_tables(alerts, facts, work, err);
   if (status == STATUS_OK)
     status = read_drills(alerts, facts, err);
   if (status == STATUS_OK)
@@ -241,13 +245,15 @@ Status collect_databases(Alerts *alerts, Error *err) {
   for (size_t i = 0; i < alerts->database_count && alerts->dirty_count > 0 && left > 0 && status == STATUS_OK; i++) {
     if (!alerts->dirty[i])
       continue;
-    status = read_database(alerts, &alerts->databases[i], err);
+    size_t work = 0;
+    status = read_database(alerts, &alerts->databases[i], &work, err);
     if (status != STATUS_OK)
       break;
     alerts->dirty[i] = false;
     alerts->due[i] = true;
     alerts->dirty_count--;
-    left--;
+    work = 1 + work / TABLES_AS_ONE;
+    left -= work < left ? work : left;
   }
   return status;
 }

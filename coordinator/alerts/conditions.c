@@ -30,6 +30,7 @@ void checkpoint_facts_release(CheckpointFacts *facts) {
   free(facts->message);
   free(facts->remedy);
   json_decref(facts->omissions);
+  json_decref(facts->source);
   *facts = (CheckpointFacts){0};
 }
 
@@ -47,6 +48,7 @@ void database_facts_release(DatabaseFacts *facts) {
   for (size_t i = 0; i < FACTS_DRILLS; i++)
     drill_facts_release(&facts->drills[i]);
   free(facts->canary_message);
+  json_decref(facts->fallen);
   *facts = (DatabaseFacts){0};
 }
 
@@ -54,8 +56,7 @@ static const char *text_of(const char *text) {
   return text ? text : "";
 }
 
-PRINTF_LIKE(2, 3)
-static bool found(Finding *out, const char *format, ...) {
+bool finding_say(Finding *out, const char *format, ...) {
   char text[4 * FINDING_SUMMARY];
   va_list args;
   va_start(args, format);
@@ -66,8 +67,7 @@ static bool found(Finding *out, const char *format, ...) {
   return true;
 }
 
-PRINTF_LIKE(2, 3)
-static void remedy(Finding *out, const char *format, ...) {
+void finding_advise(Finding *out, const char *format, ...) {
   char text[2 * FINDING_REMEDY];
   va_list args;
   va_start(args, format);
@@ -99,8 +99,9 @@ static bool checkpoint_failed(const DatabaseFacts *f, const AlertSettings *setti
   const CheckpointFacts *newest = &f->ended[0];
   if (f->ended_count == 0 || newest->state != CHECKPOINT_FAILED)
     return false;
-  found(out, "%s: the newest checkpoint (%s) failed: %s", f->name, text_of(newest->tag), text_of(newest->message));
-  remedy(out, "%s", text_of(newest->remedy));
+  finding_say(out, "%s: the newest checkpoint (%s) failed: %s", f->name, text_of(newest->tag),
+              text_of(newest->message));
+  finding_advise(out, "%s", text_of(newest->remedy));
   return true;
 }
 
@@ -111,10 +112,10 @@ static bool checkpoint_errored(const DatabaseFacts *f, const AlertSettings *sett
     row++;
   if (row == 0 || row < (size_t)settings->errored_times)
     return false;
-  found(out, "%s: %s%zu checkpoint%s in a row ended with an error, the last with %s: %s", f->name,
-        row == FACTS_CHECKPOINTS ? "at least " : "", row, row == 1 ? "" : "s", text_of(f->ended[0].code),
-        text_of(f->ended[0].message));
-  remedy(out, "%s", text_of(f->ended[0].remedy));
+  finding_say(out, "%s: %s%zu checkpoint%s in a row ended with an error, the last with %s: %s", f->name,
+              row == FACTS_CHECKPOINTS ? "at least " : "", row, row == 1 ? "" : "s", text_of(f->ended[0].code),
+              text_of(f->ended[0].message));
+  finding_advise(out, "%s", text_of(f->ended[0].remedy));
   return true;
 }
 
@@ -126,8 +127,8 @@ static bool drill_failed(const DatabaseFacts *f, const AlertSettings *settings, 
   if (f->drill_count == 0 || last->state != JOB_FAILED ||
       (f->ended_count > 0 && strcmp(last->checkpoint, f->ended[0].id) == 0))
     return false;
-  found(out, "%s: checkpoint %s did not restore any more: %s", f->name, last->checkpoint, text_of(last->message));
-  remedy(out, "It is condemned. See pgseal show %s; drill the others: pgseal rotation.", last->checkpoint);
+  finding_say(out, "%s: checkpoint %s did not restore any more: %s", f->name, last->checkpoint, text_of(last->message));
+  finding_advise(out, "It is condemned. See pgseal show %s; drill the others: pgseal rotation.", last->checkpoint);
   return true;
 }
 
@@ -139,8 +140,8 @@ static bool drill_errored(const DatabaseFacts *f, const AlertSettings *settings,
   bool told = f->ended_count > 0 && f->ended[0].state == CHECKPOINT_ERRORED; /* checkpoint_errored is about it */
   if (row == 0 || row < (size_t)settings->errored_times || told)
     return false;
-  return found(out, "%s: %zu drill%s in a row ended with an error, the last with %s: %s", f->name, row,
-               row == 1 ? "" : "s", text_of(f->drills[0].code), text_of(f->drills[0].message));
+  return finding_say(out, "%s: %zu drill%s in a row ended with an error, the last with %s: %s", f->name, row,
+                     row == 1 ? "" : "s", text_of(f->drills[0].code), text_of(f->drills[0].message));
 }
 
 static bool canary_survived(const DatabaseFacts *f, const AlertSettings *settings, int64_t now_us, Finding *out) {
@@ -148,8 +149,8 @@ static bool canary_survived(const DatabaseFacts *f, const AlertSettings *setting
   (void)now_us;
   if (!f->canary_survived)
     return false;
-  found(out, "%s: a drill took a damaged checkpoint for a whole one: %s", f->name, text_of(f->canary_message));
-  remedy(out, "That agent's drills do not see damage. It is drained; find out why before you undrain it.");
+  finding_say(out, "%s: a drill took a damaged checkpoint for a whole one: %s", f->name, text_of(f->canary_message));
+  finding_advise(out, "That agent's drills do not see damage. It is drained; find out why before you undrain it.");
   return true;
 }
 
@@ -164,11 +165,12 @@ static bool proof_overdue(const DatabaseFacts *f, const AlertSettings *settings,
     return false;
   finding_span(f->proof_objective_s, objective);
   if (f->proof_age_s >= 0)
-    found(out, "%s: the newest proof is %s old; the objective is %s", f->name, finding_span(f->proof_age_s, age),
-          objective);
+    finding_say(out, "%s: the newest proof is %s old; the objective is %s", f->name, finding_span(f->proof_age_s, age),
+                objective);
   else
-    found(out, "%s: nothing of it is proven; the objective is a proof every %s", f->name, objective);
-  remedy(out, "Drill its newest checkpoint (pgseal drill), or take one: pgseal checkpoint %s --tag now", f->name);
+    finding_say(out, "%s: nothing of it is proven; the objective is a proof every %s", f->name, objective);
+  finding_advise(out, "Drill its newest checkpoint (pgseal drill), or take one: pgseal checkpoint %s --tag now",
+                 f->name);
   out->hold_us = f->proof_age_s >= 0 ? 0 : f->proof_objective_s * SECOND_US; /* it may only just have been added */
   return true;
 }
@@ -182,11 +184,11 @@ static bool checkpoint_overdue(const DatabaseFacts *f, const AlertSettings *sett
     return false;
   finding_span(f->data_loss_objective_s, objective);
   if (f->data_age_s >= 0)
-    found(out, "%s: the newest sealed checkpoint was asked for %s ago; no more than %s may be lost", f->name,
-          finding_span(f->data_age_s, age), objective);
+    finding_say(out, "%s: the newest sealed checkpoint was asked for %s ago; no more than %s may be lost", f->name,
+                finding_span(f->data_age_s, age), objective);
   else
-    found(out, "%s: there is no sealed checkpoint of it; no more than %s may be lost", f->name, objective);
-  remedy(out, "pgseal schedule %s; pgseal checkpoint %s --tag now", f->name, f->name);
+    finding_say(out, "%s: there is no sealed checkpoint of it; no more than %s may be lost", f->name, objective);
+  finding_advise(out, "pgseal schedule %s; pgseal checkpoint %s --tag now", f->name, f->name);
   out->hold_us = f->data_age_s >= 0 ? 0 : f->data_loss_objective_s * SECOND_US;
   return true;
 }
@@ -197,9 +199,9 @@ static bool schedule_missed(const DatabaseFacts *f, const AlertSettings *setting
   char when[CLOCK_TEXT_SIZE];
   if (!f->missed)
     return false;
-  found(out, "%s: its scheduled checkpoint of %s was missed (%lld ever were)", f->name, clock_format(f->slot_us, when),
-        (long long)f->missed_count);
-  remedy(out, "The coordinator was down, or its clock was set. pgseal checkpoint %s --tag now", f->name);
+  finding_say(out, "%s: its scheduled checkpoint of %s was missed (%lld ever were)", f->name,
+              clock_format(f->slot_us, when), (long long)f->missed_count);
+  finding_advise(out, "The coordinator was down, or its clock was set. pgseal checkpoint %s --tag now", f->name);
   return true;
 }
 
@@ -227,10 +229,10 @@ static bool restore_slow(const DatabaseFacts *f, const AlertSettings *settings, 
   (void)now_us;
   double seconds = f->sealed_count > 0 ? f->sealed[0].drill_seconds : 0, usual = usual_seconds(f);
   if (seconds > 0 && f->restore_objective_s > 0 && seconds > (double)f->restore_objective_s)
-    return found(out, "%s: its last restore took %.0f s; the objective is %lld s", f->name, seconds,
-                 (long long)f->restore_objective_s);
+    return finding_say(out, "%s: its last restore took %.0f s; the objective is %lld s", f->name, seconds,
+                       (long long)f->restore_objective_s);
   if (usual > 0 && seconds > usual * (1 + settings->slower_percent / 100.0) && seconds - usual >= TREND_SECONDS)
-    return found(out, "%s: its last restore took %.0f s; those before it took %.0f s", f->name, seconds, usual);
+    return finding_say(out, "%s: its last restore took %.0f s; those before it took %.0f s", f->name, seconds, usual);
   return false;
 }
 
@@ -244,10 +246,10 @@ static bool size_fallen(const DatabaseFacts *f, const AlertSettings *settings, i
   if (f->sealed_count < 2 || f->sealed[1].archive_bytes < FALLEN_BYTES ||
       !fallen(f->sealed[1].archive_bytes, f->sealed[0].archive_bytes, settings->fallen_percent))
     return false;
-  found(out, "%s: the newest sealed checkpoint (%s) has %s; the one before it had %s", f->name,
-        text_of(f->sealed[0].tag), text_size(f->sealed[0].archive_bytes, now),
-        text_size(f->sealed[1].archive_bytes, before));
-  remedy(out, "See what is gone: pgseal plan %s --checkpoint %s", f->name, f->sealed[1].id);
+  finding_say(out, "%s: the newest sealed checkpoint (%s) has %s; the one before it had %s", f->name,
+              text_of(f->sealed[0].tag), text_size(f->sealed[0].archive_bytes, now),
+              text_size(f->sealed[1].archive_bytes, before));
+  finding_advise(out, "See what is gone: pgseal plan %s --checkpoint %s", f->name, f->sealed[1].id);
   return true;
 }
 
@@ -256,9 +258,9 @@ static bool rows_fallen(const DatabaseFacts *f, const AlertSettings *settings, i
   if (f->sealed_count < 2 || f->sealed[1].rows < FALLEN_ROWS ||
       !fallen(f->sealed[1].rows, f->sealed[0].rows, settings->fallen_percent))
     return false;
-  found(out, "%s: the newest sealed checkpoint (%s) has %lld rows; the one before it had %lld", f->name,
-        text_of(f->sealed[0].tag), (long long)f->sealed[0].rows, (long long)f->sealed[1].rows);
-  remedy(out, "See what is gone: pgseal plan %s --checkpoint %s", f->name, f->sealed[1].id);
+  finding_say(out, "%s: the newest sealed checkpoint (%s) has %lld rows; the one before it had %lld", f->name,
+              text_of(f->sealed[0].tag), (long long)f->sealed[0].rows, (long long)f->sealed[1].rows);
+  finding_advise(out, "See what is gone: pgseal plan %s --checkpoint %s", f->name, f->sealed[1].id);
   return true;
 }
 
@@ -269,12 +271,18 @@ static const char *member(const json_t *object, const char *name) {
   return text ? text : "";
 }
 
+/* A tool's warning names no object: its text is all there is of it. */
+static bool only_words(const json_t *item) {
+  return strcmp(member(item, "kind"), "warning") == 0 && !*member(item, "object");
+}
+
 static bool has_omission(const json_t *list, const json_t *wanted) {
   size_t index;
   const json_t *item;
   json_array_foreach(list, index, item) {
     if (strcmp(member(item, "kind"), member(wanted, "kind")) == 0 &&
-        strcmp(member(item, "object"), member(wanted, "object")) == 0)
+        strcmp(member(item, "object"), member(wanted, "object")) == 0 &&
+        (!only_words(wanted) || strcmp(member(item, "detail"), member(wanted, "detail")) == 0))
       return true;
   }
   return false;
@@ -295,10 +303,11 @@ static bool omissions_new(const DatabaseFacts *f, const AlertSettings *settings,
   }
   if (count == 0)
     return false;
-  found(out, "%s: the newest sealed checkpoint (%s) leaves out %zu object%s that the one before it did not: %s %s%s",
-        f->name, text_of(f->sealed[0].tag), count, count == 1 ? "" : "s", member(first, "kind"),
-        member(first, "object"), count > 1 ? ", ..." : "");
-  remedy(out, "See why, and what to do: pgseal show %s", f->sealed[0].id);
+  finding_say(out,
+              "%s: the newest sealed checkpoint (%s) leaves out %zu object%s that the one before it did not: %s %s%s",
+              f->name, text_of(f->sealed[0].tag), count, count == 1 ? "" : "s", member(first, "kind"),
+              member(first, only_words(first) ? "detail" : "object"), count > 1 ? ", ..." : "");
+  finding_advise(out, "See why, and what to do: pgseal show %s", f->sealed[0].id);
   return true;
 }
 
@@ -308,9 +317,9 @@ static bool version_changed(const DatabaseFacts *f, const AlertSettings *setting
   if (f->sealed_count < 2 || f->sealed[0].server_major == 0 || f->sealed[1].server_major == 0 ||
       f->sealed[0].server_major == f->sealed[1].server_major)
     return false;
-  found(out, "%s: its server is PostgreSQL %d now; at the checkpoint before it was %d", f->name,
-        f->sealed[0].server_major, f->sealed[1].server_major);
-  remedy(out, "Older checkpoints restore into %d; keep a drill image of it.", f->sealed[1].server_major);
+  finding_say(out, "%s: its server is PostgreSQL %d now; at the checkpoint before it was %d", f->name,
+              f->sealed[0].server_major, f->sealed[1].server_major);
+  finding_advise(out, "Older checkpoints restore into %d; keep a drill image of it.", f->sealed[1].server_major);
   return true;
 }
 
@@ -326,8 +335,11 @@ const DatabaseRule database_rules[] = {
     {"restore_slow", SEVERITY_WARNING, restore_slow},
     {"size_fallen", SEVERITY_CRITICAL, size_fallen},
     {"rows_fallen", SEVERITY_CRITICAL, rows_fallen},
+    {"table_fallen", SEVERITY_CRITICAL, condition_table_fallen},
     {"omissions_new", SEVERITY_WARNING, omissions_new},
     {"version_changed", SEVERITY_WARNING, version_changed},
+    {"collation_changed", SEVERITY_WARNING, condition_collation_changed},
+    {"encoding_changed", SEVERITY_WARNING, condition_encoding_changed},
 };
 const size_t database_rule_count = ARRAY_SIZE(database_rules);
 
@@ -336,8 +348,8 @@ const size_t database_rule_count = ARRAY_SIZE(database_rules);
 bool condition_agent_lost(const AgentFacts *f, const AlertSettings *settings, Finding *out) {
   if (!f->seen || f->live)
     return false;
-  found(out, "agent %s has not been heard of for %d seconds or more", f->name, settings->agent_lost_seconds);
-  remedy(out, "Look at its log, and whether its machine reaches the coordinator: pgseal doctor there.");
+  finding_say(out, "agent %s has not been heard of for %d seconds or more", f->name, settings->agent_lost_seconds);
+  finding_advise(out, "Look at its log, and whether its machine reaches the coordinator: pgseal doctor there.");
   out->hold_us = settings->agent_lost_seconds * SECOND_US;
   return true;
 }
@@ -350,28 +362,32 @@ bool condition_repository_unlocked(const AgentFacts *f, const AlertSettings *set
     if (text_glob(settings->accept_unlocked[i], f->name))
       return false;
   if (unused) {
-    found(out, "agent %s: its bucket has Object Lock, but what is stored there is not locked", f->name);
-    remedy(out, "Set lock_mode and lock_days in its agent.yaml, or a default of the bucket: docs/repository.md.");
+    finding_say(out, "agent %s: its bucket has Object Lock, but what is stored there is not locked", f->name);
+    finding_advise(out,
+                   "Set lock_mode and lock_days in its agent.yaml, or a default of the bucket: docs/repository.md.");
     return true;
   }
   if (strcmp(f->repository, "directory") == 0)
-    found(out, "agent %s stores in a directory: whoever has its user can delete every checkpoint there", f->name);
+    finding_say(out, "agent %s stores in a directory: whoever has its user can delete every checkpoint there", f->name);
   else
-    found(out, "agent %s: its bucket has no Object Lock: whoever comes by a key that may delete can delete all of it",
-          f->name);
-  remedy(out, "Use a bucket with Object Lock (docs/repository.md); or, if it is meant so: alerts.accept_unlocked in "
-              "coordinator.yaml.");
+    finding_say(out,
+                "agent %s: its bucket has no Object Lock: whoever comes by a key that may delete can delete all of it",
+                f->name);
+  finding_advise(out,
+                 "Use a bucket with Object Lock (docs/repository.md); or, if it is meant so: alerts.accept_unlocked in "
+                 "coordinator.yaml.");
   return true;
 }
 
 bool condition_repository_removable(const AgentFacts *f, Finding *out) {
   if (strcmp(f->repository, "bucket") != 0 || strcmp(f->removes, "yes") != 0)
     return false;
-  found(out,
-        "agent %s: its key may delete what is stored in the bucket, and it stores there: whoever has this agent "
-        "has both",
-        f->name);
-  remedy(out, "Take s3:DeleteObject and s3:DeleteObjectVersion from it: deploy/policies/dump.json and drill.json.");
+  finding_say(out,
+              "agent %s: its key may delete what is stored in the bucket, and it stores there: whoever has this agent "
+              "has both",
+              f->name);
+  finding_advise(out,
+                 "Take s3:DeleteObject and s3:DeleteObjectVersion from it: deploy/policies/dump.json and drill.json.");
   return true;
 }
 
@@ -386,9 +402,9 @@ bool condition_certificate_expiring(const AgentFacts *f, int64_t now_us, Finding
   char when[CLOCK_TEXT_SIZE];
   if (!expires(f->certificate_from_us, f->certificate_us, 0, now_us))
     return false;
-  found(out, "agent %s: its certificate %s at %s, and it has not renewed it", f->name,
-        f->certificate_us > now_us ? "expires" : "expired", clock_format(f->certificate_us, when));
-  remedy(out, "Start the agent, or see in its log why it cannot renew; once it has expired, invite it again.");
+  finding_say(out, "agent %s: its certificate %s at %s, and it has not renewed it", f->name,
+              f->certificate_us > now_us ? "expires" : "expired", clock_format(f->certificate_us, when));
+  finding_advise(out, "Start the agent, or see in its log why it cannot renew; once it has expired, invite it again.");
   return true;
 }
 
@@ -396,22 +412,23 @@ bool condition_expiring(const char *what, const ExpiryFacts *f, int64_t now_us, 
   char when[CLOCK_TEXT_SIZE];
   if (!expires(f->from_us, f->until_us, EXPIRY_DAYS * DAY_US, now_us))
     return false;
-  return found(out, "%s %s %s at %s", what, f->name, f->until_us > now_us ? "expires" : "expired",
-               clock_format(f->until_us, when));
+  return finding_say(out, "%s %s %s at %s", what, f->name, f->until_us > now_us ? "expires" : "expired",
+                     clock_format(f->until_us, when));
 }
 
 bool condition_chain_broken(const CoordinatorFacts *f, Finding *out) {
   if (!f->chain_problem[0])
     return false;
-  found(out, "%s", f->chain_problem);
-  remedy(out, "Somebody changed the ledger. pgseal ledger verify; restore it from a backup, and find out who could.");
+  finding_say(out, "%s", f->chain_problem);
+  finding_advise(
+      out, "Somebody changed the ledger. pgseal ledger verify; restore it from a backup, and find out who could.");
   return true;
 }
 
 bool condition_fleet_unusable(const CoordinatorFacts *f, Finding *out) {
   if (!f->fleet_problem[0])
     return false;
-  found(out, "the fleet's file cannot be used, the one before stays in force: %s", f->fleet_problem);
-  remedy(out, "Correct it at the line named: pgseal-coordinator check");
+  finding_say(out, "the fleet's file cannot be used, the one before stays in force: %s", f->fleet_problem);
+  finding_advise(out, "Correct it at the line named: pgseal-coordinator check");
   return true;
 }

@@ -15,6 +15,7 @@
 enum {
   FACTS_CHECKPOINTS = 8,
   FACTS_DRILLS = 8,
+  FACTS_TABLES = 3,
   FINDING_SUMMARY = 600,
   FINDING_REMEDY = 400,
   FINDING_SPAN = 32,
@@ -33,6 +34,7 @@ typedef struct CheckpointFacts {
   double drill_seconds;                /* of its newest drill that counted; 0: not known */
   char *tag, *code, *message, *remedy; /* why it did not seal: of the newest alone */
   json_t *omissions;                   /* owned: [{"kind", "object", ...}]; or NULL */
+  json_t *source;                      /* owned: {"encoding", "collation", ...}, of the newest two; or NULL */
 } CheckpointFacts;
 
 typedef struct DrillFacts {
@@ -50,8 +52,13 @@ typedef struct DatabaseFacts {
   size_t sealed_count;
   DrillFacts drills[FACTS_DRILLS]; /* the newest that ended, by whomever they were asked for */
   size_t drill_count;
-  bool canary_survived; /* of the last canary that ended */
-  char *canary_message; /* owned */
+  /* Tables of the newest sealed one, beside those of the one before: */
+  char compared[2][ID_SIZE]; /* which these are of; "": none */
+  size_t fallen_count;       /* tables that have fallen, by the settings */
+  json_t *fallen;            /* owned: the FACTS_TABLES that lost most: [{"table", "before", "now"}]; now: null, it is
+                                gone; -1, it is not listed any more. Or NULL */
+  bool canary_survived;      /* of the last canary that ended */
+  char *canary_message;      /* owned */
   /* As the overview has them, now: */
   int64_t proof_age_s, data_age_s;                                       /* -1: there is none */
   int64_t proof_objective_s, restore_objective_s, data_loss_objective_s; /* 0: none */
@@ -91,6 +98,10 @@ typedef struct Finding {
 /* "3 days", "26 hours", "40 minutes", "12 seconds". Returns out. */
 const char *finding_span(int64_t seconds, char out[FINDING_SPAN]);
 
+/* *out begins anew with this summary; always true. And its remedy. What comes from elsewhere is cleaned. */
+bool finding_say(Finding *out, const char *format, ...) PRINTF_LIKE(2, 3);
+void finding_advise(Finding *out, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* Does it hold? Then *out is filled. */
 typedef bool DatabaseCondition(const DatabaseFacts *facts, const AlertSettings *settings, int64_t now_us, Finding *out);
 typedef struct DatabaseRule {
@@ -100,6 +111,9 @@ typedef struct DatabaseRule {
 } DatabaseRule;
 extern const DatabaseRule database_rules[];
 extern const size_t database_rule_count;
+
+/* drift.c */
+DatabaseCondition condition_table_fallen, condition_collation_changed, condition_encoding_changed;
 
 bool condition_agent_lost(const AgentFacts *facts, const AlertSettings *settings, Finding *out);
 /* Of the repository, as the agent found it; what it could not find out holds not. */

@@ -70,6 +70,8 @@ struct Alerts {
 /* ---- collect.c: facts ---- */
 void collect_observe(Alerts *alerts);
 /* What costs little of all of them, and the rest of a part of those that changed, which are due then. */
+/* collect_tables.c: what fell between the newest two that are sealed, unless that is known. *work: tables read. */
+Status collect_tables(Alerts *alerts, DatabaseFacts *facts, size_t *work, Error *err) MUST_CHECK;
 Status collect_databases(Alerts *alerts, Error *err) MUST_CHECK;
 DatabaseFacts *collect_find(const Alerts *alerts, const char *database); /* NULL: it is not of the fleet */
 /* Of the agent: false if there is nothing to know. */

@@ -1,6 +1,7 @@
 #include "coordinator/alerts/settings.h"
 
 #include <curl/curl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -224,6 +225,8 @@ Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts
   out->link = raw->link;
   out->accept_unlocked = (const char **)raw->accept_unlocked;
   out->accept_unlocked_count = raw->accept_unlocked_count;
+  out->table_except = (const char **)raw->table_except;
+  out->table_except_count = raw->table_except_count;
   const struct {
     const char *what;
     const int *value;
@@ -233,7 +236,9 @@ Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts
                  {"agent_lost_seconds", raw->agent_lost_seconds, 180, 1, 86400, &out->agent_lost_seconds},
                  {"errored_times", raw->errored_times, 2, 1, 5, &out->errored_times},
                  {"fallen_percent", raw->fallen_percent, 30, 1, 100, &out->fallen_percent},
-                 {"slower_percent", raw->slower_percent, 100, 10, 10000, &out->slower_percent}};
+                 {"slower_percent", raw->slower_percent, 100, 10, 10000, &out->slower_percent},
+                 {"table_fallen_percent", raw->table_percent, 50, 1, 100, &out->table_percent},
+                 {"table_fallen_rows", raw->table_rows, 1000, 1, INT_MAX, &out->table_rows}};
   for (size_t i = 0; status == STATUS_OK && i < ARRAY_SIZE(numbers); i++)
     status = take_number(from, numbers[i].what, numbers[i].value, numbers[i].fallback, numbers[i].low, numbers[i].high,
                          numbers[i].out, err);

@@ -41,13 +41,17 @@ typedef struct AlertSettings {
   size_t fallback_count;
   const char **accept_unlocked; /* globs of agents whose repository needs no lock */
   size_t accept_unlocked_count;
-  const char *link;       /* in messages: where to look; or NULL */
-  int group_seconds;      /* a message waits for more of its route; default 10 */
-  int repeat_hours;       /* what still fires is told again; default 24; 0: never */
-  int agent_lost_seconds; /* default 180 */
-  int errored_times;      /* in a row; default 2 */
-  int fallen_percent;     /* of size or rows, since the checkpoint before; default 30 */
-  int slower_percent;     /* than restores of it were before; default 100 */
+  const char *link;          /* in messages: where to look; or NULL */
+  int group_seconds;         /* a message waits for more of its route; default 10 */
+  int repeat_hours;          /* what still fires is told again; default 24; 0: never */
+  int agent_lost_seconds;    /* default 180 */
+  int errored_times;         /* in a row; default 2 */
+  int fallen_percent;        /* of size or rows, since the checkpoint before; default 30 */
+  int slower_percent;        /* than restores of it were before; default 100 */
+  int table_percent;         /* of a single table's rows; default 50 */
+  int table_rows;            /* tables that had fewer are nobody's trouble; default 1000 */
+  const char **table_except; /* globs of tables that may fall: "schema.name", or "database:schema.name" */
+  size_t table_except_count;
 } AlertSettings;
 
 const char *route_kind_name(RouteKind kind);                                    /* "webhook", "slack", ... */

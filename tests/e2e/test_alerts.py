@@ -164,12 +164,18 @@ def test_tables(make_stack, server):
     assert [(t["name"], t["rows"], t["change"]) for t in tables["list"]][0] == ("orders", 20000, None)
     assert sum(t["rows"] for t in tables["list"]) == first["rows"] and {t["name"] for t in tables["list"]} >= set(ODD)
     assert tables["source"]["encoding"] == "UTF8" and tables["source"]["collation_provider"] == "libc"
-    server.sql("alerts_tables", "DELETE FROM orders; DROP TABLE gone; INSERT INTO s.grown VALUES (2); CREATE TABLE fresh (a int)")
+    server.sql("alerts_tables", "DELETE FROM orders; DROP TABLE gone; INSERT INTO s.grown VALUES (2); CREATE TABLE fresh (a int);"
+               "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing; CREATE FOREIGN TABLE far (a int) SERVER nowhere")
     second = stack.seal("shop", "after")
     tables = stack.api("GET", f"/api/v1/checkpoints/{second['id']}/tables?order=change")[1]
     assert tables["previous"]["id"] == first["id"] and tables["changes"] == {"same": 5, "changed": 2, "added": 1, "removed": 1, "unlisted": 0}
     assert [(t["name"], t["rows_change"], t["change"]) for t in tables["list"]][:2] == [("orders", -20000, "changed"), ("grown", 1, "changed")]
     assert [(t["name"], t["rows"], t["change"]) for t in tables["missing"]] == [("gone", 0, "removed")]
+    fires = wait_for("the alerts", lambda: (lambda a: a if {"table_fallen", "omissions_new"} <= a.keys() else None)(
+        {a["condition"]: a for a in stack.api("GET", "/api/v1/alerts")[1]["alerts"] if a["state"] == "firing"}), every=0.2)
+    assert fires["table_fallen"]["summary"].endswith(": public.orders has 0 rows (it had 20000)"), fires
+    assert f"pgseal plan shop --checkpoint {first['id']}" in fires["table_fallen"]["remedy"]
+    assert "leaves out 1 object that the one before it did not: foreign_table_data public.far" in fires["omissions_new"]["summary"], fires
     shown = stack.cli("tables", "after", "--by", "change").stdout
     assert "Since before" in shown and "1 new, 1 gone, 2 changed" in shown, shown
     assert re.search(r"^public\.orders +0 +0 B +-20000$", shown, re.M) and re.search(r"^public\.gone +had 0 +0 B +gone$", shown, re.M), shown

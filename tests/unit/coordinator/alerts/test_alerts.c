@@ -63,7 +63,9 @@ static int setup_test(void **state) {
                                         .agent_lost_seconds = 60,
                                         .errored_times = 2,
                                         .fallen_percent = 30,
-                                        .slower_percent = 100};
+                                        .slower_percent = 100,
+                                        .table_percent = 50,
+                                        .table_rows = 10};
   open_alerts(t);
   *state = t;
   return 0;

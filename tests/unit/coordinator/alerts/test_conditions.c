@@ -235,6 +235,14 @@ static void test_omissions(void **state) {
   json_decref(f.sealed[0].omissions);
   f.sealed[0].omissions = NULL; /* fewer are none */
   HOLDS(f, "");
+  json_decref(f.sealed[1].omissions);
+  static const char warned[] = "{s:s, s:s, s:s}";
+  f.sealed[1].omissions = json_pack("[o]", json_pack(warned, "kind", "warning", "object", "", "detail", "one"));
+  f.sealed[0].omissions = json_pack("[o]", json_pack(warned, "kind", "warning", "object", "", "detail", "one"));
+  HOLDS(f, "");
+  json_array_append_new(f.sealed[0].omissions, json_pack(warned, "kind", "warning", "object", "", "detail", "two"));
+  HOLDS(f, "omissions_new "); /* another warning than before */
+  SAYS("warning two");
 }
 
 static void test_version(void **state) {
@@ -245,6 +253,81 @@ static void test_version(void **state) {
   HOLDS(f, "version_changed ");
   SAYS("PostgreSQL 16 now; at the checkpoint before it was 15");
   f.sealed[1].server_major = 0;
+  HOLDS(f, "");
+}
+
+static json_t *fact(const char *table, int64_t before, json_t *now) {
+  return json_pack("{s:s, s:I, s:o}", "table", table, "before", (json_int_t)before, "now", now);
+}
+
+static void test_tables(void **state) {
+  (void)state;
+  Finding finding;
+  FACTS f = well(2);
+  HOLDS(f, "");
+  f.fallen_count = 1;
+  f.fallen = json_pack("[o]", fact("public.orders", 20000, json_integer(0)));
+  HOLDS(f, "table_fallen ");
+  SAYS("public.orders has 0 rows (it had 20000)");
+  assert_non_null(strstr(finding.remedy, "pgseal plan shop --checkpoint cp-1; all tables: pgseal tables cp-0"));
+  json_array_append_new(f.fallen, fact("s.gone", 1000, json_null()));
+  json_array_append_new(f.fallen, fact("s.\"odd\" <b>", 1000, json_integer(-1)));
+  f.fallen_count = 12;
+  HOLDS(f, "table_fallen ");
+  SAYS("12 tables have fallen, among them public.orders has 0 rows");
+  SAYS("s.gone is gone (it had 1000 rows)");
+  SAYS("s.\"odd\" <b> is not among the largest tables any more (it had 1000 rows)");
+  f.sealed_count = 1;
+  HOLDS(f, "");
+}
+
+static json_t *sorts(const char *provider, const char *name, const char *version, const char *actual) {
+  return json_pack("{s:s, s:s, s:s, s:s, s:s}", "encoding", "UTF8", "collation_provider", provider, "collation", name,
+                   "collation_version", version, "collation_actual", actual);
+}
+
+static void set_sources(DatabaseFacts *f, json_t *before, json_t *now) {
+  json_decref(f->sealed[0].source);
+  json_decref(f->sealed[1].source);
+  f->sealed[0].source = now;
+  f->sealed[1].source = before;
+}
+
+static void test_collation(void **state) {
+  (void)state;
+  Finding finding;
+  FACTS f = well(2);
+  set_sources(&f, sorts("libc", "de_DE.utf8", "2.31", "2.31"), sorts("libc", "de_DE.utf8", "2.31", "2.31"));
+  HOLDS(f, "");
+  set_sources(&f, sorts("libc", "de_DE.utf8", "2.31", "2.31"), sorts("libc", "de_DE.utf8", "2.31", "2.36"));
+  HOLDS(f, "collation_changed ");
+  SAYS("sorted by libc de_DE.utf8 2.36 now; at the checkpoint before it was libc de_DE.utf8 2.31");
+  assert_non_null(strstr(finding.remedy, "REINDEX"));
+  set_sources(&f, sorts("libc", "de_DE.utf8", "2.31", "2.36"), sorts("libc", "de_DE.utf8", "2.31", "2.36"));
+  HOLDS(f, "collation_changed "); /* nothing was done about it */
+  SAYS("version 2.36 of its collation's library; its indexes may be of version 2.31");
+  set_sources(&f, sorts("libc", "de_DE.utf8", "2.31", "2.36"), sorts("libc", "de_DE.utf8", "2.36", "2.36"));
+  HOLDS(f, "");
+  set_sources(&f, sorts("libc", "de_DE.utf8", "", ""), sorts("icu", "de", "", ""));
+  HOLDS(f, "collation_changed ");
+  SAYS("sorted by icu de now; at the checkpoint before it was libc de_DE.utf8");
+  assert_null(strstr(finding.remedy, "REINDEX"));
+  set_sources(&f, NULL, sorts("libc", "de_DE.utf8", "2.36", "2.36")); /* of an agent that did not tell */
+  HOLDS(f, "");
+  set_sources(&f, sorts("libc", "C", "", ""), sorts("libc", "C", "", ""));
+  HOLDS(f, "");
+}
+
+static void test_encoding(void **state) {
+  (void)state;
+  Finding finding;
+  FACTS f = well(2);
+  set_sources(&f, json_pack("{s:s}", "encoding", "LATIN1"), json_pack("{s:s}", "encoding", "UTF8"));
+  HOLDS(f, "encoding_changed ");
+  SAYS("its encoding is UTF8 now; at the checkpoint before it was LATIN1");
+  set_sources(&f, json_pack("{s:s}", "encoding", ""), json_pack("{s:s}", "encoding", "UTF8"));
+  HOLDS(f, "");
+  f.sealed_count = 1;
   HOLDS(f, "");
 }
 
@@ -383,6 +466,9 @@ int main(void) {
       cmocka_unit_test(test_fallen),
       cmocka_unit_test(test_omissions),
       cmocka_unit_test(test_version),
+      cmocka_unit_test(test_tables),
+      cmocka_unit_test(test_collation),
+      cmocka_unit_test(test_encoding),
       cmocka_unit_test(test_agents),
       cmocka_unit_test(test_expiring),
       cmocka_unit_test(test_coordinator),

@@ -61,7 +61,8 @@ static void refuse(Fixture *f, const char *route, const char *what) {
 
 static void test_taken(void **state) {
   Fixture *f = *state;
-  assert_int_equal(load(f, "{default: [hook], fallen_percent: 50, routes: ["
+  assert_int_equal(load(f, "{default: [hook], fallen_percent: 50, table_fallen_rows: 7, "
+                           "table_fallen_except: ['queue.*', 'shop:public.q'], routes: ["
                            "{name: hook, type: webhook, url: 'https://a.example/x', key_file: k/hook.key},"
                            "{name: chat, type: slack, url_file: chat.url},"
                            "{name: page, type: pagerduty, key_file: page.key},"
@@ -71,6 +72,8 @@ static void test_taken(void **state) {
   const AlertSettings *s = &f->config->alerts;
   assert_int_equal(s->route_count, 5);
   assert_int_equal(s->fallen_percent, 50);
+  assert_true(s->table_percent == 50 && s->table_rows == 7 && s->table_except_count == 2);
+  assert_string_equal(s->table_except[1], "shop:public.q");
   assert_int_equal(s->group_seconds, 10);
   assert_int_equal(s->repeat_hours, 24);
   assert_string_equal(s->fallback[0], "hook");
@@ -109,6 +112,8 @@ static void test_refused(void **state) {
   assert_non_null(strstr(f->err.message, "a ping is no route"));
   assert_int_equal(load(f, "{link: 'javascript:alert(1)'}"), ERR_CONFIG);
   assert_int_equal(load(f, "{fallen_percent: 0}"), ERR_CONFIG);
+  assert_int_equal(load(f, "{table_fallen_percent: 101}"), ERR_CONFIG);
+  assert_int_equal(load(f, "{table_fallen_rows: 0}"), ERR_CONFIG);
 }
 
 /* What the files hold is checked without being told. */

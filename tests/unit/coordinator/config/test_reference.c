@@ -65,6 +65,8 @@ static char *of_coordinator(void *user, const char *key) {
                  {"alerts.errored_times", c->alerts.errored_times},
                  {"alerts.fallen_percent", c->alerts.fallen_percent},
                  {"alerts.slower_percent", c->alerts.slower_percent},
+                 {"alerts.table_fallen_percent", c->alerts.table_percent},
+                 {"alerts.table_fallen_rows", c->alerts.table_rows},
                  {"alerts.routes[].every_seconds", c->alerts.routes[0].every_seconds},
                  {"dispatch.lease_seconds", c->lease_seconds},
                  {"dispatch.poll_seconds", c->poll_seconds},
