@@ -50,15 +50,25 @@ static void print_forecast(const json_t *json) {
     printf("forecast: not made yet\n");
     return;
   }
-  if (api_true(forecast, "enough")) {
+  int64_t unproven = api_integer(forecast, "unproven"), barred = api_integer(forecast, "barred");
+  const json_t *needed = json_object_get(forecast, "needed");
+  if (api_true(forecast, "enough") && api_integer(json, "items") == 0)
+    printf("forecast: no database has an objective for the age of its proof\n");
+  else if (api_true(forecast, "enough"))
     printf("forecast: enough, up to %s\n", api_text(forecast, "until"));
-    return;
-  }
-  printf("forecast: %lld proofs of %lld databases will be older than their objective; the first is %s's, at %s\n",
-         (long long)api_integer(forecast, "missed"), (long long)api_integer(forecast, "missing_databases"),
-         api_text(first, "database"), api_text(first, "at"));
-  if (json_is_object(json_object_get(forecast, "needed")))
-    print_budget("it would take", json_object_get(forecast, "needed"));
+  if (json_is_object(first))
+    printf("forecast: %lld proofs of %lld databases will be older than their objective; the first is %s's, at %s\n",
+           (long long)api_integer(forecast, "missed"), (long long)api_integer(forecast, "missing_databases"),
+           api_text(first, "database"), api_text(first, "at"));
+  if (barred > 0)
+    printf("forecast: no agent that is there can drill %lld of the databases, or offers their image: no budget helps\n",
+           (long long)barred);
+  if (unproven > 0)
+    printf(
+        "forecast: of %lld databases with an objective nothing was ever proven: a checkpoint has to be sealed first\n",
+        (long long)unproven);
+  if (json_is_object(first) && json_is_object(needed) && !json_equal(needed, json_object_get(json, "budget")))
+    print_budget("it would take", needed);
 }
 
 ExitCode command_rotation(Cli *cli, int argc, char **argv) {

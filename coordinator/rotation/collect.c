@@ -96,6 +96,11 @@ static RotationEntry entry_of(const Collected *collected, size_t index, Rotation
   return entry;
 }
 
+static bool has_taker(const Collected *collected, RotationKind kind) {
+  return dispatch_has_rotation_taker(collected->rotation->dispatch, kind, collected->checkpoints[0].server_major,
+                                     collected->database->config.name);
+}
+
 static void add(Collected *collected, RotationEntry entry) {
   ARRAY_PUSH(collected->out->list, collected->out->count, entry);
 }
@@ -129,10 +134,9 @@ static Status add_special(Collected *collected, RotationKind kind, Error *err) {
   /* never: it is as old as what there is of this database */
   entry.item.proven_us = when_us ? when_us : collected->checkpoints[collected->count - 1].created_us;
   entry.item.objective_us = every_us;
-  entry.item.blocked =
-      (when_us && when_us / every_us == entry.period) ||
-      !dispatch_has_rotation_taker(collected->rotation->dispatch, kind, collected->checkpoints[0].server_major,
-                                   collected->database->config.name);
+  bool taker = has_taker(collected, kind);
+  entry.item.blocked = (when_us && when_us / every_us == entry.period) || !taker;
+  entry.item.barred = !taker && rotation_settled(collected->rotation);
   if (status == STATUS_OK)
     add(collected, entry);
   return status;
@@ -142,10 +146,14 @@ static Status collect(Collected *collected, Error *err) {
   static const RotationKind special[] = {ROTATION_BARE, ROTATION_FORWARD, ROTATION_CANARY};
   unsigned kinds = collected->database->policy.rotation.kinds;
   Status status = STATUS_OK;
+  collected->out->unproven = collected->count == 0;
+  bool barred = collected->count > 0 && rotation_settled(collected->rotation) && !has_taker(collected, ROTATION_LATEST);
   for (size_t i = 0; i < collected->count; i++) {
     RotationKind kind = i == 0 ? ROTATION_LATEST : ROTATION_OLD;
+    RotationEntry entry = entry_of(collected, i, kind);
+    entry.item.barred = barred;
     if (kinds & kind)
-      add(collected, entry_of(collected, i, kind));
+      add(collected, entry);
   }
   for (size_t i = 0; status == STATUS_OK && collected->count > 0 && i < ARRAY_SIZE(special); i++)
     if (kinds & special[i])

@@ -18,6 +18,7 @@ typedef struct Future {
   size_t *picks;
   bool *late;   /* by item: it is too old already, and not made anew yet */
   bool *missed; /* by item */
+  bool *counts; /* by item: its objective is one that may be missed */
   RotationPurse purse;
   int64_t first_us;
   size_t first, missed_count;
@@ -29,25 +30,34 @@ static void future_release(Future *future) {
   free(future->picks);
   free(future->late);
   free(future->missed);
+  free(future->counts);
 }
 
 static int64_t deadline_of(const RotationItem *item) {
   return item->proven_us + item->objective_us;
 }
 
+/* A newest checkpoint that others follow counts, too, where nobody is there to prove those. */
+static bool is_at_stake(const RotationItem *item, bool barred) {
+  return item->barred ? barred : rotation_concerns(item);
+}
+
+/* barred: what is barred counts, and is missed; else it is left out. */
 static void future_open(Future *future, const RotationItem *items, size_t count, size_t databases,
-                        const RotationBudget *budget, int64_t now_us) {
+                        const RotationBudget *budget, int64_t now_us, bool barred) {
   *future = (Future){.items = memory_alloc((count + 1) * sizeof *items),
                      .budget = budget,
                      .served_us = memory_alloc((databases + 1) * sizeof *future->served_us),
                      .picks = memory_alloc((count + 1) * sizeof *future->picks),
                      .late = memory_alloc(count + 1),
                      .missed = memory_alloc(count + 1),
+                     .counts = memory_alloc(count + 1),
                      .count = count};
   for (size_t i = 0; i < count; i++) {
     future->items[i] = items[i];
-    future->items[i].blocked = !rotation_concerns(&items[i]);
-    future->late[i] = rotation_concerns(&items[i]) && deadline_of(&items[i]) < now_us;
+    future->counts[i] = is_at_stake(&items[i], barred);
+    future->items[i].blocked = items[i].barred || !future->counts[i];
+    future->late[i] = future->counts[i] && deadline_of(&items[i]) < now_us;
   }
   rotation_fill(&future->purse, budget, now_us);
 }
@@ -65,7 +75,7 @@ static void miss(Future *future, size_t index, int64_t when_us) {
 static void look_for_misses(Future *future, int64_t now_us) {
   for (size_t i = 0; i < future->count; i++) {
     const RotationItem *item = &future->items[i];
-    if (!item->blocked && !future->late[i] && !future->missed[i] && deadline_of(item) < now_us)
+    if (future->counts[i] && !future->late[i] && !future->missed[i] && deadline_of(item) < now_us)
       miss(future, i, deadline_of(item));
   }
 }
@@ -115,13 +125,13 @@ static void run(Future *future, int64_t now_us, int64_t horizon_us) {
 static size_t foresee(const RotationItem *items, size_t count, size_t databases, const RotationBudget *budget,
                       int64_t now_us, int64_t horizon_us, RotationForecast *out, bool *missed) {
   CLEANUP(future_release) Future future;
-  future_open(&future, items, count, databases, budget, now_us);
+  future_open(&future, items, count, databases, budget, now_us, out != NULL);
   run(&future, now_us, horizon_us);
   if (!out)
     return future.missed_count;
   CLEANUP_FREE bool *seen = memory_alloc(databases + 1);
   for (size_t i = 0; i < count; i++) {
-    out->late += rotation_concerns(&items[i]) && deadline_of(&items[i]) < now_us;
+    out->late += future.counts[i] && deadline_of(&items[i]) < now_us;
     if (!future.missed[i] || seen[items[i].database])
       continue;
     seen[items[i].database] = true;
@@ -147,12 +157,27 @@ static RotationBudget scaled(const RotationBudget *budget, const RotationLoad *l
   return more;
 }
 
-RotationForecast rotation_forecast(const RotationItem *items, size_t count, size_t databases,
+static size_t count_barred(const RotationItem *items, size_t count, size_t databases) {
+  CLEANUP_FREE bool *seen = memory_alloc(databases + 1);
+  size_t barred = 0;
+  for (size_t i = 0; i < count; i++) {
+    barred += items[i].barred && !seen[items[i].database];
+    seen[items[i].database] |= items[i].barred;
+  }
+  return barred;
+}
+
+RotationForecast rotation_forecast(const RotationItem *items, size_t count, size_t databases, size_t unproven,
                                    const RotationBudget *budget, int64_t now_us, int64_t horizon_us, bool *missed) {
-  RotationForecast forecast = {.load = rotation_load(items, count, budget), .until_us = now_us + horizon_us};
-  forecast.needed = *budget;
-  forecast.enough = foresee(items, count, databases, budget, now_us, horizon_us, &forecast, missed) == 0;
-  forecast.attainable = forecast.enough;
+  RotationForecast forecast = {.load = rotation_load(items, count, budget),
+                               .until_us = now_us + horizon_us,
+                               .barred = count_barred(items, count, databases),
+                               .unproven = unproven,
+                               .needed = *budget};
+  bool none_missed = foresee(items, count, databases, budget, now_us, horizon_us, &forecast, missed) == 0;
+  forecast.enough = none_missed && forecast.barred == 0 && unproven == 0;
+  forecast.attainable = none_missed || (forecast.barred > 0 &&
+                                        foresee(items, count, databases, budget, now_us, horizon_us, NULL, NULL) == 0);
   double factor = 1.1;
   for (int i = 0; !forecast.attainable && i < TRIES; i++, factor *= 1.5) {
     forecast.needed = scaled(budget, &forecast.load, factor);

@@ -65,6 +65,7 @@ typedef struct RotationItem {
   double change;        /* share of the size, 0..1 */
   unsigned changed;     /* bits: 1u << ROTATION_IMAGE_CHANGED, ... */
   bool blocked;         /* not now: of it, or of its database, a drill is under way, or nobody can */
+  bool barred;          /* no agent that is there can, or offers what it needs: a forecast counts on none */
 } RotationItem;
 
 typedef struct RotationBudget { /* 0: no limit, but of slots: 1 */
@@ -115,14 +116,17 @@ typedef struct RotationForecast {
   int64_t first_us;         /* the first proof that will be older than its objective; 0: none */
   size_t first;             /* the item it is of */
   size_t missed, databases; /* how many proofs will be too old at some time, and of how many databases */
-  bool enough;              /* no more than `late` */
+  size_t barred;            /* databases with items that are barred: no budget helps */
+  size_t unproven;          /* databases with an objective of which there is nothing to drill yet */
+  bool enough;              /* no more than `late`, nothing barred, nothing unproven */
   bool attainable;          /* `needed` was found */
-  RotationBudget needed;    /* with it, none would be: the given one if it is enough */
+  RotationBudget needed;    /* with it, none would be, but for what is barred: the given one if it is enough for that */
 } RotationForecast;
 
 /* Runs rotation_pick over simulated time, with the items as they are and nothing new. missed: by database, set to true
- * where it misses an objective; or NULL. databases: how many there are. horizon_us: how far. */
-RotationForecast rotation_forecast(const RotationItem *items, size_t count, size_t databases,
+ * where it misses an objective; or NULL. databases: how many there are. unproven: of how many more that have an
+ * objective nothing is sealed. horizon_us: how far. */
+RotationForecast rotation_forecast(const RotationItem *items, size_t count, size_t databases, size_t unproven,
                                    const RotationBudget *budget, int64_t now_us, int64_t horizon_us, bool *missed);
 
 #endif

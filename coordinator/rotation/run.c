@@ -9,12 +9,23 @@
 #include "common/base/memory.h"
 #include "coordinator/rotation/run_internal.h"
 
-enum { PICK_TICKS = 3, FORECAST_SECONDS = 300 };
+enum { PICK_TICKS = 3, FORECAST_SECONDS = 300, SETTLE_SECONDS = 60 };
 
 Rotation *rotation_open(uv_loop_t *loop, Dispatch *dispatch, Ledger *ledger) {
   Rotation *rotation = memory_alloc(sizeof *rotation);
-  *rotation = (Rotation){.loop = loop, .dispatch = dispatch, .ledger = ledger, .fleet_changes = -1};
+  *rotation = (Rotation){
+      .loop = loop, .dispatch = dispatch, .ledger = ledger, .fleet_changes = -1, .opened_us = clock_wall_us()};
   return rotation;
+}
+
+bool rotation_settled(const Rotation *rotation) {
+  return clock_wall_us() - rotation->opened_us > (int64_t)SETTLE_SECONDS * 1000000;
+}
+
+/* One that was made before agents had come is soon made again. */
+static bool forecast_old(const Rotation *rotation) {
+  bool early = rotation->forecast_us - rotation->opened_us < 2 * (int64_t)SETTLE_SECONDS * 1000000;
+  return clock_wall_us() - rotation->forecast_us > (int64_t)(early ? SETTLE_SECONDS : FORECAST_SECONDS) * 1000000;
 }
 
 static void release_entries(Rotation *rotation) {
@@ -210,6 +221,6 @@ void rotation_tick(Rotation *rotation) {
   }
   if (status != STATUS_OK)
     log_failure(LOG_LEVEL_ERROR, "the rotation of drills could not be looked after", &err);
-  else if (rotation->complete && clock_wall_us() - rotation->forecast_us > (int64_t)FORECAST_SECONDS * 1000000)
+  else if (rotation->complete && forecast_old(rotation))
     rotation_foresee(rotation);
 }

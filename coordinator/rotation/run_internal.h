@@ -21,6 +21,7 @@ typedef struct RotationEntry {
 typedef struct RotationEntries { /* of one database */
   RotationEntry *list;
   size_t count;
+  bool unproven; /* it has an objective, and nothing that is sealed */
 } RotationEntries;
 
 typedef struct RotationAsked {
@@ -51,6 +52,7 @@ struct Rotation {
   char first_checkpoint[ROTATION_ID_SIZE];
   char *first_database;
   int64_t forecast_us; /* when it was made; 0: none yet */
+  int64_t opened_us;   /* wall clock */
 };
 
 /* collect.c: replaces *out. */
@@ -58,6 +60,8 @@ Status rotation_collect(Rotation *rotation, size_t database, RotationEntries *ou
 void rotation_entries_release(RotationEntries *entries);
 char *rotation_key_of(const char *database, RotationKind kind, int64_t period); /* new string */
 
+/* run.c: have agents had the time to come, since this coordinator began? */
+bool rotation_settled(const Rotation *rotation);
 /* run.c: all items of all databases, as rotation_pick wants them. *entries: where each is from. Freed by the caller. */
 size_t rotation_items(const Rotation *rotation, RotationItem **items, const RotationEntry ***entries);
 

@@ -17,7 +17,7 @@ typedef struct RotationWork {
   int64_t fleet_changes, now_us, horizon_us;
   RotationItem *items;
   char (*checkpoints)[ROTATION_ID_SIZE];
-  size_t count, databases;
+  size_t count, databases, unproven;
   bool *missed;
   RotationBudget budget;
   RotationForecast forecast;
@@ -32,8 +32,8 @@ static void work_free(RotationWork *work) {
 
 static void foresee(uv_work_t *request) { /* on the pool: it has what it needs to itself */
   RotationWork *work = request->data;
-  work->forecast = rotation_forecast(work->items, work->count, work->databases, &work->budget, work->now_us,
-                                     work->horizon_us, work->missed);
+  work->forecast = rotation_forecast(work->items, work->count, work->databases, work->unproven, &work->budget,
+                                     work->now_us, work->horizon_us, work->missed);
 }
 
 void rotation_forget(Rotation *rotation) {
@@ -82,6 +82,8 @@ void rotation_foresee(Rotation *rotation) {
   work->count = rotation_items(rotation, &work->items, &entries);
   work->checkpoints = memory_alloc((work->count + 1) * sizeof *work->checkpoints);
   work->missed = memory_alloc(work->databases + 1);
+  for (size_t i = 0; i < work->databases; i++)
+    work->unproven += rotation->entries[i].unproven;
   int64_t longest_us = 0;
   for (size_t i = 0; i < work->count; i++) {
     memcpy(work->checkpoints[i], entries[i]->checkpoint, ROTATION_ID_SIZE);
@@ -140,10 +142,11 @@ static json_t *forecast_of(const Rotation *rotation) {
                       ? json_pack("{s:s, s:s, s:o}", "database", rotation->first_database, "checkpoint",
                                   rotation->first_checkpoint, "at", time_of(forecast->first_us))
                       : json_null();
-  return json_pack("{s:o, s:o, s:b, s:o, s:I, s:I, s:o, s:o}", "made_at", time_of(rotation->forecast_us), "until",
-                   time_of(forecast->until_us), "enough", forecast->enough, "first_miss", first, "missed",
-                   (json_int_t)forecast->missed, "missing_databases", (json_int_t)forecast->databases, "databases",
-                   missing, "needed", forecast->attainable ? budget_of(&forecast->needed) : json_null());
+  return json_pack("{s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "made_at", time_of(rotation->forecast_us),
+                   "until", time_of(forecast->until_us), "enough", forecast->enough, "first_miss", first, "missed",
+                   (json_int_t)forecast->missed, "missing_databases", (json_int_t)forecast->databases, "barred",
+                   (json_int_t)forecast->barred, "unproven", (json_int_t)forecast->unproven, "databases", missing,
+                   "needed", forecast->attainable ? budget_of(&forecast->needed) : json_null());
 }
 
 json_t *rotation_show(Rotation *rotation) {

@@ -49,7 +49,7 @@ static void one_month(double share, const RotationBudget *given, Told *out) {
   month_open(m, databases(), SEED);
   m->budget = given ? *given : month_budget(m, share);
   out->forecast =
-      rotation_forecast(m->items, m->item_count, m->database_count, &m->budget, m->now_us, DAYS * DAY_US, NULL);
+      rotation_forecast(m->items, m->item_count, m->database_count, 0, &m->budget, m->now_us, DAYS * DAY_US, NULL);
   CLEANUP_FREE double *needed = needs(m);
   month_run(m, DAYS);
   out->fairness = month_fairness(m, needed);

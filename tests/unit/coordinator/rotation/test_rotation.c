@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "tests/unit/coordinator/rotation/month.h"
@@ -228,11 +229,11 @@ static void test_queue_is_the_order_of_picking(void **state) {
 
 static void test_forecast_of_nothing(void **state) {
   (void)state;
-  RotationForecast forecast = rotation_forecast(NULL, 0, 0, &plenty, NOW, 30 * DAY_US, NULL);
+  RotationForecast forecast = rotation_forecast(NULL, 0, 0, 0, &plenty, NOW, 30 * DAY_US, NULL);
   assert_true(forecast.enough && forecast.attainable && forecast.missed == 0 && forecast.first_us == 0);
   RotationItem item = item_of(0, 0.5);
   for (int64_t horizon_us = 0; horizon_us < 2; horizon_us++) /* no time: nothing to foresee */
-    assert_true(rotation_forecast(&item, 1, 1, &plenty, NOW, horizon_us, NULL).enough);
+    assert_true(rotation_forecast(&item, 1, 1, 0, &plenty, NOW, horizon_us, NULL).enough);
 }
 
 /* A database so small that its drill takes no time, and an objective shorter than any step: due again at once. */
@@ -242,14 +243,14 @@ static void test_forecast_ends_where_drills_cost_nothing(void **state) {
   items[0].seconds = 0;
   items[0].bytes = 0;
   items[0].objective_us = 1000000;
-  RotationForecast forecast = rotation_forecast(items, 2, 2, &plenty, NOW, 30 * DAY_US, NULL);
+  RotationForecast forecast = rotation_forecast(items, 2, 2, 0, &plenty, NOW, 30 * DAY_US, NULL);
   assert_int_equal(forecast.until_us, NOW + 30 * DAY_US);
 }
 
 static void test_forecast_counts_what_is_late_apart(void **state) {
   (void)state;
   RotationItem items[] = {item_of(0, 1.5), item_of(1, 0.2)};
-  RotationForecast forecast = rotation_forecast(items, 2, 2, &plenty, NOW, 30 * DAY_US, NULL);
+  RotationForecast forecast = rotation_forecast(items, 2, 2, 0, &plenty, NOW, 30 * DAY_US, NULL);
   assert_int_equal(forecast.late, 1);
   assert_true(forecast.enough); /* it is made up for, and does not happen again */
 }
@@ -263,14 +264,42 @@ static void test_forecast_of_a_shortfall(void **state) {
   for (size_t i = 0; i < COUNT; i++)
     items[i] = item_of(i, 0.04 * (double)i);
   RotationBudget half = {.slots = 1, .seconds_per_day = 60, .bytes_per_day = 5e6};
-  RotationForecast forecast = rotation_forecast(items, COUNT, COUNT, &half, NOW, 30 * DAY_US, missed);
+  RotationForecast forecast = rotation_forecast(items, COUNT, COUNT, 0, &half, NOW, 30 * DAY_US, missed);
   assert_true(forecast.load.share > 1.9 && !forecast.enough && forecast.attainable);
   assert_true(forecast.first_us > NOW + 2 * DAY_US && forecast.first_us < NOW + 20 * DAY_US);
   assert_true(forecast.missed > 0 && forecast.databases == forecast.missed);
   assert_true(missed[items[forecast.first].database]);
   assert_true(forecast.needed.seconds_per_day >= 120 && forecast.needed.bytes_per_day == half.bytes_per_day);
-  RotationForecast again = rotation_forecast(items, COUNT, COUNT, &forecast.needed, NOW, 30 * DAY_US, missed);
+  RotationForecast again = rotation_forecast(items, COUNT, COUNT, 0, &forecast.needed, NOW, 30 * DAY_US, missed);
   assert_true(again.enough && again.missed == 0);
+}
+
+/* No budget helps where no agent offers what a drill needs: it is not enough, and none is asked for. */
+static void test_forecast_counts_on_nobody_for_what_is_barred(void **state) {
+  (void)state;
+  RotationItem items[] = {item_of(0, 0.2), item_of(1, 0.2), item_of(1, 0.1)};
+  bool missed[2] = {0};
+  items[1].barred = items[2].barred = true;
+  items[1].every_us = DAY_US; /* others follow it, and nobody is there to prove those */
+  items[2].kind = ROTATION_OLD;
+  RotationForecast forecast = rotation_forecast(items, 3, 2, 0, &plenty, NOW, 30 * DAY_US, missed);
+  assert_false(forecast.enough);
+  assert_true(!missed[0] && missed[1]);
+  assert_int_equal(forecast.barred, 1);
+  assert_int_equal(forecast.missed, 2);
+  assert_int_equal(forecast.first_us, NOW + 8 * DAY_US);
+  assert_true(forecast.attainable && memcmp(&forecast.needed, &plenty, sizeof plenty) == 0);
+  /* within its objective still: yet nobody is there */
+  assert_false(rotation_forecast(items, 3, 2, 0, &plenty, NOW, DAY_US, NULL).enough);
+}
+
+static void test_forecast_of_what_was_never_proven(void **state) {
+  (void)state;
+  RotationForecast forecast = rotation_forecast(NULL, 0, 3, 3, &plenty, NOW, 30 * DAY_US, NULL);
+  assert_true(!forecast.enough && forecast.attainable && forecast.missed == 0);
+  assert_int_equal(forecast.unproven, 3);
+  RotationItem item = item_of(0, 0.5);
+  assert_false(rotation_forecast(&item, 1, 2, 1, &plenty, NOW, 30 * DAY_US, NULL).enough);
 }
 
 int main(void) {
@@ -292,6 +321,8 @@ int main(void) {
       cmocka_unit_test(test_forecast_ends_where_drills_cost_nothing),
       cmocka_unit_test(test_forecast_counts_what_is_late_apart),
       cmocka_unit_test(test_forecast_of_a_shortfall),
+      cmocka_unit_test(test_forecast_counts_on_nobody_for_what_is_barred),
+      cmocka_unit_test(test_forecast_of_what_was_never_proven),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
