@@ -186,6 +186,8 @@ enum MHD_Result respond_pieces(Request *request, const char *type, PiecesNext *n
 /* ---- render.c: records as JSON, new references ---- */
 json_t *render_checkpoint(Api *api, const Checkpoint *checkpoint, bool whole); /* whole: with detail and jobs */
 json_t *render_job(const LedgerJob *job);
+/* Sets `waits_for`: what a queued job waits for, in words; null. For single jobs: it looks at every agent. */
+void render_wait(Api *api, const LedgerJob *job, json_t *json);
 json_t *render_event(const LedgerEvent *event);
 json_t *render_agent(Api *api, const Scope *scope, const Agent *agent, const LedgerAgent *row /* or NULL */,
                      json_t *jobs /* stolen */);

@@ -247,6 +247,7 @@ static Status check_body(const json_t *body, LedgerJobKind kind, Error *err) {
 /* A whole job, new reference. report: reference stolen, or NULL. */
 static json_t *render_whole(Api *api, const LedgerJob *job, json_t *report) {
   json_t *json = render_job(job);
+  render_wait(api, job, json);
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Error ignored; /* then it has no tag to show */
   const ConfigDatabase *database = fleet_config(dispatch_fleet(api->dispatch), job->database);

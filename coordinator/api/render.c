@@ -42,6 +42,11 @@ json_t *render_job(const LedgerJob *job) {
                    "finished_at", render_time(job->finished_us), "seconds", round((double)worked_us / 1e5) / 10);
 }
 
+void render_wait(Api *api, const LedgerJob *job, json_t *json) {
+  CLEANUP_FREE char *why = job->state == JOB_QUEUED ? dispatch_waits_why(api->dispatch, job->id) : NULL;
+  json_object_set_new(json, "waits_for", render_text(why));
+}
+
 json_t *render_event(const LedgerEvent *event) {
   return json_pack("{s:I, s:o, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:O?, s:s}", "sequence", (json_int_t)event->sequence,
                    "time", render_time(event->time_us), "time_us", (json_int_t)event->time_us, "kind", event->kind,
@@ -57,8 +62,11 @@ static void add_jobs(Api *api, const char *checkpoint_id, json_t *json) {
   json_t *list = json_array();
   if (ledger_job_list(api->ledger, checkpoint_id, &jobs, &count, &ignored) == STATUS_OK) {
     for (size_t i = 0; i < count; i++) {
-      if (!ledger_job_recovers(jobs[i].kind))
-        json_array_append_new(list, render_job(&jobs[i]));
+      if (ledger_job_recovers(jobs[i].kind))
+        continue;
+      json_t *job = render_job(&jobs[i]);
+      render_wait(api, &jobs[i], job);
+      json_array_append_new(list, job);
     }
     ledger_job_list_free(jobs, count);
   }
@@ -80,6 +88,7 @@ json_t *render_checkpoint(Api *api, const Checkpoint *c, bool whole) {
                       c->state == CHECKPOINT_SEALED
                           ? json_null()
                           : render_error(c->error_code, c->error_message, c->error_remedy, c->error_object));
+  json_object_set_new(json, "drill_seconds", json_real(round(ledger_stage_seconds(c->detail, "drill") * 10) / 10));
   json_object_set_new(json, "requested_by", render_text(c->requested_by));
   json_object_set_new(json, "manifest_sha256", render_text(c->manifest_sha256));
   json_object_set_new(json, "proof_sha256", render_text(c->proof_sha256));

@@ -175,6 +175,9 @@ void dispatch_agent_seen(Dispatch *dispatch, const char *agent);
 void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *capabilities, size_t count);
 void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *const *tools, size_t count);
 int64_t dispatch_agents_told(const Dispatch *dispatch); /* how often any agent has, to this coordinator */
+/* What a queued job waits for, in words that follow "waiting for": new string. NULL: it does not wait. Looks at every
+ * agent: for single jobs, not for long lists. */
+char *dispatch_waits_why(Dispatch *dispatch, const char *job_id);
 /* Is there a job that a poll would give this agent? Cheap, and changes nothing. */
 bool dispatch_waits_for(Dispatch *dispatch, const char *agent, const Pgseal__Poll *poll);
 /* *job is NULL if there is nothing; else freed with pgseal__job__free_unpacked(job, NULL). Leases it durably. A drill

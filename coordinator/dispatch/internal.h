@@ -14,6 +14,7 @@
  *   rehearsal.c what is particular about rehearsals
  *   trial.c     rotation's drills, and trials
  *   lease.c     poll: which job an agent gets
+ *   waits.c     what a job waits for before any agent may have it, and in words
  *   message.c   messages to agents: job, follow
  *   progress.c  progress
  *   result.c    results: whose, stale or not, what they say
@@ -298,6 +299,19 @@ void found_release(Found *found);
 /* rebuild.c: one checkpoint, of `count` attempts. rebuild: false only counts. */
 Status rebuild_checkpoint(Change *change, const LedgerJob *job, const Pgseal__InventoryAttempt *const *attempts,
                           size_t count, bool rebuild, json_t *report, Error *err) MUST_CHECK;
+
+/* waits.c */
+typedef enum Wait { /* what of the job itself is in the way, whoever asks */
+                    WAIT_NONE,
+                    WAIT_CANCEL,
+                    WAIT_BACKOFF,
+                    WAIT_HELD,
+                    WAIT_TURN,
+                    WAIT_DUMP,
+                    WAIT_APPROVAL,
+                    WAIT_RESTORE
+} Wait;
+Wait job_waits(const Dispatch *dispatch, const OpenJob *open);
 
 /* rehearsal.c */
 /* Was its copy handed over? From then on it is never tried again by itself. */

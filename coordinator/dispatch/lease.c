@@ -9,47 +9,6 @@
 
 enum { CROSSING_US = 5 * 1000 * 1000 };
 
-/* Never two dumps of one database at once, and in order: of those that wait, only the first may start. */
-static bool first_of_database(const Dispatch *dispatch, const OpenJob *dump) {
-  for (const OpenJob *open = open_jobs_of(dispatch, dump->job.database); open; open = open->next_of_database)
-    if (open != dump && open->job.kind == LEDGER_JOB_DUMP && (job_held(&open->job) || open_jobs_before(open, dump)))
-      return false;
-  return true;
-}
-
-/* A drill takes a slot only once there is something to follow: its dump is at work, or over. */
-static bool dump_underway(const Dispatch *dispatch, const char *checkpoint_id) {
-  const OpenJob *dump = open_jobs_dump(dispatch, checkpoint_id);
-  return !dump || job_held(&dump->job);
-}
-
-/* Never two restores of one database at once. */
-static bool restore_underway(const Dispatch *dispatch, const char *database) {
-  for (const OpenJob *open = open_jobs_of(dispatch, database); open; open = open->next_of_database)
-    if (open->job.kind == LEDGER_JOB_RESTORE && job_held(&open->job))
-      return true;
-  return false;
-}
-
-static bool may_start(const Dispatch *dispatch, const OpenJob *open) {
-  const LedgerJob *job = &open->job;
-  switch (job->kind) {
-  case LEDGER_JOB_DUMP:
-    return first_of_database(dispatch, open);
-  case LEDGER_JOB_DRILL:
-    return dump_underway(dispatch, job->checkpoint_id);
-  case LEDGER_JOB_RESTORE:
-    return (!job->approval || strcmp(job->approval, "given") == 0) && !restore_underway(dispatch, job->database);
-  case LEDGER_JOB_PLAN:
-  case LEDGER_JOB_REHEARSE:
-  case LEDGER_JOB_PRUNE:
-  case LEDGER_JOB_INVENTORY:
-  case LEDGER_JOB_TRIAL:
-    return true;
-  }
-  return false;
-}
-
 static uint32_t *slots_for(Pgseal__Poll *poll, LedgerJobKind kind) {
   return kind == LEDGER_JOB_DUMP        ? &poll->free_dump
          : kind == LEDGER_JOB_DRILL     ? &poll->free_drill
@@ -72,16 +31,9 @@ static bool may_take(void *user, const OpenJob *open) {
   Taker *taker = user;
   const Dispatch *dispatch = taker->dispatch;
   const LedgerJob *job = &open->job;
-  if (job->cancel_requested || *slots_for(&taker->room, job->kind) == 0)
-    return false;
-  int64_t wait = job->not_before_us - dispatch->wall_us();
-  if (wait > 0 && wait < 120 * (int64_t)1000000) /* more than any backoff: the clock was set back */
-    return false;
-  if (hold_withholds(dispatch, job))
+  if (*slots_for(&taker->room, job->kind) == 0 || job_waits(dispatch, open) != WAIT_NONE)
     return false;
   if (!job_suits(dispatch, taker->agent, job) || !fleet_config(dispatch->fleet, job->database))
-    return false;
-  if (!may_start(dispatch, open))
     return false;
   return job->kind != LEDGER_JOB_DUMP || limits_allow(dispatch, taker->first, job, &taker->limits);
 }

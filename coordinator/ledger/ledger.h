@@ -283,6 +283,8 @@ Status ledger_checkpoint_newest(Ledger *ledger, const char *database, bool seale
 /* Of all databases that have checkpoints; or (after >= 0) of those that events with higher sequences name. Each
  * checkpoint's change of state comes with such an event. In no order. */
 Status ledger_newest_list(Ledger *ledger, int64_t after, LedgerNewest **items, size_t *count, Error *err) MUST_CHECK;
+/* What all stages of that job ("dump", "drill": of the newest proof) took, by a checkpoint's detail; 0: not known. */
+double ledger_stage_seconds(const json_t *detail, const char *job);
 void ledger_newest_release(LedgerNewest *row);
 void ledger_newest_list_free(LedgerNewest *items, size_t count);
 Status ledger_sequence(Ledger *ledger, int64_t *sequence, Error *err) MUST_CHECK; /* of the last event; 0: none yet */

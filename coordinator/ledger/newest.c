@@ -16,11 +16,12 @@
   "LEFT JOIN checkpoint AS s ON s.number = (SELECT y.number FROM checkpoint AS y WHERE y.database = found.name"        \
   "  AND y.state = 'sealed' AND y.pruning_us = 0 ORDER BY y.number DESC LIMIT 1)"
 
-static double sum_of(const json_t *stages) {
+double ledger_stage_seconds(const json_t *detail, const char *job) {
+  json_t *stages = json_object_get(json_object_get(detail, "stages"), job);
   const char *name;
   json_t *stage;
   double seconds = 0;
-  json_object_foreach((json_t *)stages, name, stage) seconds += json_number_value(stage);
+  json_object_foreach(stages, name, stage) seconds += json_number_value(stage);
   return seconds;
 }
 
@@ -36,10 +37,9 @@ static void read_sealed(DbStatement *s, int *at, LedgerNewest *row) {
   row->server_major = (int)db_read_integer(s, at);
   row->seconds = db_read_real(s, at);
   json_t *detail = db_read_json(s, at);
-  const json_t *stages = json_object_get(detail, "stages");
   row->proven_us = json_integer_value(json_object_get(detail, "proven_us"));
-  row->dump_seconds = sum_of(json_object_get(stages, "dump"));
-  row->drill_seconds = sum_of(json_object_get(stages, "drill"));
+  row->dump_seconds = ledger_stage_seconds(detail, "dump");
+  row->drill_seconds = ledger_stage_seconds(detail, "drill");
   row->omissions = (int64_t)json_array_size(json_object_get(detail, "omissions"));
   json_decref(detail);
   if (row->proven_us < row->sealed_us)

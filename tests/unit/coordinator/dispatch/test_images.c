@@ -61,11 +61,61 @@ static void test_nobody(void **state) {
   checkpoint_release(&c);
 }
 
+static void waits(Fixture *f, const char *checkpoint, LedgerJobKind kind, const char *expected) {
+  LedgerJob *jobs;
+  size_t count;
+  bool found = false;
+  OK(ledger_job_list(f->ledger, checkpoint, &jobs, &count, &f->err));
+  for (size_t i = 0; i < count; i++) {
+    if (jobs[i].kind != kind)
+      continue;
+    found = true;
+    CLEANUP_FREE char *why = dispatch_waits_why(f->dispatch, jobs[i].id);
+    if (expected)
+      assert_string_equal(why, expected);
+    else
+      assert_null(why);
+  }
+  assert_true(found);
+  ledger_job_list_free(jobs, count);
+}
+
+/* Who looks is told what a queued job waits for. */
+static void test_why_it_waits(void **state) {
+  Fixture *f = *state;
+  char notes[1024];
+  CLEANUP_FREE char *id = request(f, "shop", "t");
+  waits(f, id, LEDGER_JOB_DUMP, "an agent that is connected: those that can take it are away");
+  waits(f, id, LEDGER_JOB_DRILL, "its dump to begin");
+  pass(f, 1, 7);
+  waits(f, id, LEDGER_JOB_DUMP, "an agent with a free slot");
+  CLEANUP_FREE char *second = request(f, "shop", "t");
+  waits(f, second, LEDGER_JOB_DUMP, "an earlier dump of this database to end");
+  OK(dispatch_hold(f->dispatch, HOLD_FLEET, "", true, NULL, &me, &f->err));
+  waits(f, id, LEDGER_JOB_DUMP, "the fleet to be resumed: it is paused");
+  OK(dispatch_hold(f->dispatch, HOLD_FLEET, "", false, NULL, &me, &f->err));
+  OK(dispatch_hold(f->dispatch, HOLD_DATABASE, "shop", true, NULL, &me, &f->err));
+  waits(f, id, LEDGER_JOB_DUMP, "the database to be uncordoned");
+  OK(dispatch_hold(f->dispatch, HOLD_DATABASE, "shop", false, NULL, &me, &f->err));
+  for (int i = 0; i < 2; i++)
+    OK(dispatch_hold(f->dispatch, HOLD_AGENT, agent_names[i], true, NULL, &me, &f->err));
+  waits(f, id, LEDGER_JOB_DUMP, "an agent that is not drained: those that can take it are");
+  for (int i = 0; i < 2; i++)
+    OK(dispatch_hold(f->dispatch, HOLD_AGENT, agent_names[i], false, NULL, &me, &f->err));
+  tell(f, 0, "image-15", "postgres:15");
+  tell(f, 2, "image-15", "postgres:15");
+  apply(f, "policies: [{name: gis, drill: {image: '" IMAGE "'}}]\n", notes, sizeof notes);
+  must_get(f, 1, DUMP);
+  waits(f, id, LEDGER_JOB_DUMP, NULL);
+  waits(f, id, LEDGER_JOB_DRILL, "an agent that offers the image " IMAGE ": none that is known does");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
       T(test_choice),
       T(test_nobody),
+      T(test_why_it_waits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
