@@ -20,6 +20,7 @@ typedef struct Seen {
   char id[64];
   int64_t bytes, at_us;
   double rate; /* bytes per second, smoothed; 0 until known */
+  Pace pace;
   char phase[PROGRESS_PHASE_SIZE];
   int64_t said_us;
 } Seen;
@@ -69,7 +70,24 @@ static Seen *progress_seen(Progress *progress, const json_t *job) {
   return &progress->seen[place];
 }
 
-static void progress_measure(Seen *seen, int64_t bytes, int64_t now_us) {
+void pace_note(Pace *pace, const char *phase, int64_t bytes, int64_t now_us) {
+  if (strncmp(phase, pace->phase, PACE_PHASE_SIZE - 1) != 0 || bytes < pace->bytes || pace->bytes == 0) {
+    snprintf(pace->phase, sizeof pace->phase, "%.*s", PACE_PHASE_SIZE - 1, phase);
+    pace->from_us = now_us;
+    pace->from_bytes = bytes;
+  }
+  pace->bytes = bytes;
+}
+
+double pace_left(const Pace *pace, int64_t total, int64_t now_us) {
+  int64_t done = pace->bytes - pace->from_bytes, took_us = now_us - pace->from_us;
+  if (took_us < PACE_US || done <= 0 || pace->bytes >= total || pace->bytes < total / PACE_SHARE)
+    return -1;
+  return (double)(total - pace->bytes) / (double)done * (double)took_us / 1e6;
+}
+
+static void progress_measure(Seen *seen, const char *phase, int64_t bytes, int64_t now_us) {
+  pace_note(&seen->pace, phase, bytes, now_us);
   if (seen->at_us && bytes > seen->bytes) {
     double rate = (double)(bytes - seen->bytes) * 1e6 / (double)(now_us - seen->at_us + 1);
     seen->rate = seen->rate > 0 ? 0.8 * seen->rate + 0.2 * rate : rate;
@@ -91,9 +109,10 @@ static bool job_is_over(const char *state) {
 }
 
 /* "dump   dumping    142/184 tables  6.1M rows  301.2 MB  43.1 MB/s  ETA 12 s  public.orders" */
-static void progress_describe(Buffer *out, const Cli *cli, const json_t *job, const Seen *seen) {
+static void progress_describe(Buffer *out, const Cli *cli, const json_t *job, const Seen *seen, int64_t now_us) {
   const json_t *p = json_object_get(job, "progress");
   const char *state = api_text(job, "state"), *phase = api_text(p, "phase"), *table = api_text(p, "table");
+  const char *waits = api_text(job, "waits_for");
   bool over = job_is_over(state), running = !over && strcmp(state, "queued") != 0;
   char count[FORMAT_SIZE], size[TEXT_SIZE_SIZE], seconds[FORMAT_SIZE];
   buffer_append_format(out, "%s%-6s%s %-10s", cli_style(cli->color_err, STYLE_BOLD), api_text(job, "kind"),
@@ -108,15 +127,16 @@ static void progress_describe(Buffer *out, const Cli *cli, const json_t *job, co
     buffer_append_format(out, "  %s", text_size(bytes, size));
   if (running && seen->rate > 0) {
     buffer_append_format(out, "  %s/s", text_size((int64_t)seen->rate, size));
-    if (bytes_total > bytes)
-      buffer_append_format(out, "  ETA %s", format_seconds((double)(bytes_total - bytes) / seen->rate, seconds));
+    double left = pace_left(&seen->pace, bytes_total, now_us);
+    if (left >= 0)
+      buffer_append_format(out, "  ETA %s", format_seconds(left, seconds));
   }
   if (running && *table)
     buffer_append_format(out, "  %s%s%s", cli_style(cli->color_err, STYLE_DIM), table, cli_reset(cli->color_err));
   if (api_integer(job, "attempt") > 1)
     buffer_append_format(out, "  (attempt %" PRId64 ")", api_integer(job, "attempt"));
   if (strcmp(state, "queued") == 0)
-    buffer_append_text(out, "  waiting for an agent");
+    buffer_append_format(out, "  waiting for %s", *waits ? waits : "an agent");
 }
 
 static void progress_draw(Progress *progress, const Buffer *lines, size_t count) {
@@ -160,8 +180,9 @@ void progress_show(Progress *progress, const json_t *checkpoint) {
     if (count == PROGRESS_JOBS || (!live && all > 4 && index + 2 < all)) /* old drills are not of interest */
       continue;
     Seen *seen = progress_seen(progress, job);
-    progress_measure(seen, api_integer(json_object_get(job, "progress"), "bytes"), now_us);
-    progress_describe(&lines[count], progress->cli, job, seen);
+    const json_t *p = json_object_get(job, "progress");
+    progress_measure(seen, api_text(p, "phase"), api_integer(p, "bytes"), now_us);
+    progress_describe(&lines[count], progress->cli, job, seen, now_us);
     if (!progress->cli->live)
       progress_say(seen, job, &lines[count], now_us);
     count++;

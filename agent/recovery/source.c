@@ -100,8 +100,10 @@ void recovery_source_announce(RecoverySource *source, const ArchiveRange *ranges
       stored_ahead_want(source->ahead, i);
 }
 
+/* Once, however often it is come back to: it is told as a share of all there is. */
 static void note_read(RecoverySource *source, const StoredSegment *segment) {
-  source->read.bytes += segment->read.size;
+  if (!source->seen[segment->index])
+    source->read.bytes += segment->read.size;
   source->read.segments += !source->seen[segment->index];
   source->seen[segment->index] = true;
 }
