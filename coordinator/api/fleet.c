@@ -107,6 +107,8 @@ enum MHD_Result schedule_show(Request *request) {
   Error err;
   if (query_number(request, "limit", API_LIST_DEFAULT, 1, API_LIST_LIMIT, &limit, &err) != STATUS_OK)
     return respond_failure(request, &err);
+  if (schedule)
+    schedule_look(schedule);
   json_t *list = json_array();
   ScheduleEntry one;
   if (name) {

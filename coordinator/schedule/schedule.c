@@ -239,6 +239,14 @@ int64_t schedule_run(Schedule *schedule) {
 
 /* ---- the view from outside ---- */
 
+void schedule_look(Schedule *schedule) {
+  Error err;
+  if (schedule->fleet_changes == dispatch_fleet_changes(schedule->dispatch) || !dispatch_leads(schedule->dispatch))
+    return;
+  if (entries_make(schedule, &err) != STATUS_OK)
+    log_failure(LOG_LEVEL_WARN, "the schedules of the new fleet cannot be made; it is tried again", &err);
+}
+
 static ScheduleEntry shown(const Entry *entry) {
   return (ScheduleEntry){&entry->row, entry->slot_us, entry->due_us};
 }

@@ -34,7 +34,9 @@ int64_t schedule_run(Schedule *schedule);
 /* Another coordinator may have run it meanwhile: what the ledger remembers is read anew with the next run. */
 void schedule_forget(Schedule *schedule);
 
-/* One database, as it is seen from outside; borrowed until the next call of schedule_run. */
+/* A fleet that was just applied is looked at now, and not only with the next run. Not from an observer. */
+void schedule_look(Schedule *schedule);
+/* One database, as it is seen from outside; borrowed until the next call of schedule_run or schedule_look. */
 typedef struct ScheduleEntry {
   const LedgerSchedule *row;
   int64_t slot_us, due_us; /* of the next run; due is with jitter */

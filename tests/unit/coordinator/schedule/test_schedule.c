@@ -347,6 +347,23 @@ static void test_daylight_saving(void **state) {
   expect_details(s, "schedule.missed", "");
 }
 
+/* What was just applied is shown at once, and not only after the next run. */
+static void test_shown_at_once(void **state) {
+  Scene *s = *state;
+  begin(s, "policies: []");
+  ScheduleEntry *list;
+  assert_int_equal(schedule_list(s->schedule, NULL, NULL, 10, &list), 0);
+  free(list);
+  apply(s, "policies: [{name: p, schedule: {cron: '@hourly'}}]");
+  schedule_look(s->schedule);
+  assert_int_equal(schedule_list(s->schedule, NULL, NULL, 10, &list), 2);
+  assert_int_equal(list[0].slot_us, at("2026-03-10T13:00"));
+  free(list);
+  down_for(s, MINUTES(2)); /* it is remembered */
+  assert_int_equal(schedule_list(s->schedule, NULL, NULL, 10, &list), 2);
+  free(list);
+}
+
 static void test_jitter(void **state) {
   Scene *s = *state;
   begin(s, "policies: [{name: p, schedule: {cron: '@hourly', jitter_seconds: 3600}}]");
@@ -449,6 +466,7 @@ int main(void) {
       T(test_cordoned_databases),
       T(test_changes_of_the_fleet),
       T(test_daylight_saving),
+      T(test_shown_at_once),
       T(test_jitter),
       T(test_what_is_asked_for_goes_first),
       T(test_limits_of_hosts_owners_and_the_fleet),
