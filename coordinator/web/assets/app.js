@@ -1,6 +1,7 @@
 // The page itself: who is signed in, which page is shown, and the one line of events that all pages share.
 import {append, byId, button, h, replace, say} from "/ui/dom.js";
 import {follow, get, may, onSignedOut, post, remove, session} from "/ui/api.js";
+import {zone} from "/ui/format.js";
 import {fleet} from "/ui/fleet.js";
 
 // A page: (place, rest, query) => {title, leave?, event?}. Those that are not the first are fetched when they are wanted.
@@ -72,7 +73,7 @@ function signIn(message) {
   current.leave?.();
   current = {};
   turn++;
-  byId("top").hidden = true;
+  byId("top").hidden = byId("foot").hidden = true;
   document.title = "Sign in - pgseal";
   const problem = h("div", {});
   if (message)
@@ -99,8 +100,10 @@ function signIn(message) {
 }
 
 function start() {
-  byId("top").hidden = false;
-  replace(byId("who"), h("span", {title: `may see: ${session.databases.join(", ")}`}, `${session.name} `,
+  byId("top").hidden = byId("foot").hidden = false;
+  replace(byId("zone"), h("span", {title: "All times are shown in this browser's time zone"}, zone()));
+  replace(byId("foot"), `Times are shown in this browser's time zone: ${zone()}.`);
+  replace(byId("who"), h("span", {title: `${session.name} may see: ${session.databases.join(", ")}`}, h("span", {class: "name"}, session.name),
     h("span", {class: "role"}, session.role)));
   if (may.read())
     stopEvents = follow("/api/v1/events", (kind, data) => current.event?.(kind, data), (state) => {

@@ -68,9 +68,9 @@ export function timeline(checkpoint) {
     return h("p", {class: "dim"}, "Nothing has run yet.");
   const end = Math.max(...lanes.map((l) => l.to), 0.1), wide = 1320, left = 54, tall = lanes.length * 40 + 26;
   const x = (t) => left + (wide - left - 6) * Math.min(1, Math.max(0, t / end));
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((k) => svg("g", {class: "grid"},
-    svg("line", {x1: x(k * end), x2: x(k * end), y1: 4, y2: tall - 20}),
-    svg("text", {x: x(k * end), y: tall - 5, "text-anchor": k === 1 ? "end" : k ? "middle" : "start"}, f.seconds(k * end))));
+  const scale = f.ticks(end, 12);
+  const ticks = scale.at.map((s) => svg("g", {class: "grid"}, svg("line", {x1: x(s), x2: x(s), y1: 4, y2: tall - 20}),
+    svg("text", {x: x(s), y: tall - 5, "text-anchor": s === 0 ? "start" : x(s) > wide - 30 ? "end" : "middle"}, f.tick(s, scale.step))));
   const drawn = lanes.map((lane, i) => svg("g", {},
     svg("text", {class: "lane", x: 0, y: i * 40 + 26}, lane.kind),
     svg("rect", {class: "span", x: x(lane.from), y: i * 40 + 8, width: Math.max(2, x(lane.to) - x(lane.from)), height: 28, rx: 3}),
@@ -85,8 +85,8 @@ export function timeline(checkpoint) {
       "aria-label": lanes.map((l) => `${l.kind} ${f.seconds(l.to - l.from)}`).join(", ")}, ticks, drawn)), table];
 }
 
-// Drills of the last days, stacked by how they ended.
-export function byDay(drills, days) {
+// Drills of the last days, stacked by how they ended. since: the first day of which all are there; or null.
+export function byDay(drills, days, since) {
   const kinds = [["done", "good"], ["failed", "bad"], ["errored", "warn"]], today = Date.now();
   const list = [...Array(days).keys()].map((i) => ({day: f.day(today - (days - 1 - i) * 86400000), done: 0, failed: 0, errored: 0}));
   const of = new Map(list.map((d) => [d.day, d]));
@@ -103,7 +103,7 @@ export function byDay(drills, days) {
     list.map((d, i) => {
       let y = tall - 20;
       return svg("g", {}, svg("title", {}, `${d.day}: ${d.done} proven, ${d.failed} failed, ${d.errored} errored`),
-        svg("rect", {class: "ground", x: 40 + i * step, y: 6, width: step - 2, height: tall - 26}),
+        (!since || d.day >= since) && svg("rect", {class: "ground", x: 40 + i * step, y: 6, width: step - 2, height: tall - 26}),
         kinds.filter(([k]) => d[k]).map(([k, look]) => {
           const high = (tall - 28) * d[k] / most;
           y -= high;

@@ -68,7 +68,10 @@ export async function database(place, [name]) {
 
   function advice(of) {
     if (!of.newest)
-      return "No checkpoint of it was ever taken. Back it up now, or give it a schedule in fleet.yaml.";
+      return of.next_run_at ? ["No checkpoint of it was ever taken. By its schedule the first is taken ", f.ago(of.next_run_at), "; or back it up now."]
+        : "No checkpoint of it was ever taken. Back it up now, or give it a schedule in fleet.yaml.";
+    if (!f.FINAL.has(of.newest.state))
+      return "A checkpoint of it is under way.";
     if (of.attention.includes("proof_old"))
       return "Drill the newest checkpoint again, or look at Drills whether the budget of the rotation is enough.";
     if (of.attention.includes("data_old"))

@@ -43,13 +43,21 @@ function forecast(r) {
   const c = r.forecast;
   if (!c)
     return h("p", {class: "dim"}, "Not made yet.");
-  if (!r.items)
+  if (!r.items && !c.unproven)
     return h("p", {class: "dim"}, "No database has an objective for the age of its proof: the rotation looks after none. fleet.yaml sets them.");
-  const needed = c.needed && budget({budget: c.needed});
-  return c.enough ? h("p", {class: "notice good"}, "The budget is enough: no proof will grow older than its objective until ", f.at(c.until), ".")
-    : h("div", {class: "notice bad"}, h("h3", {}, `${f.plural(c.missed, "objective")} will be missed, of ${f.plural(c.missing_databases, "database")}`),
+  if (c.enough)
+    return h("p", {class: "notice good"}, "The budget is enough: no proof will grow older than its objective until ", f.at(c.until), ".",
+      r.late ? ` ${f.plural(r.late, "proof")} that ${r.late === 1 ? "is" : "are"} too old already will be made anew.` : "");
+  const short = c.needed && JSON.stringify(c.needed) !== JSON.stringify(r.budget);
+  return [
+    c.missed > 0 && h("div", {class: "notice bad"}, h("h3", {}, `${f.plural(c.missed, "objective")} will be missed, of ${f.plural(c.missing_databases, "database")}`),
       c.first_miss && h("p", {}, "The first: ", h("a", {href: `#/database/${part(c.first_miss.database)}`}, c.first_miss.database), ", ", f.ago(c.first_miss.at), "."),
-      needed && h("p", {}, `Enough would be: ${needed}.`));
+      short && h("p", {}, `Enough would be: ${budget({budget: c.needed})}.`)),
+    c.barred > 0 && h("div", {class: "notice bad"}, h("h3", {}, `${f.plural(c.barred, "database")} cannot be drilled`),
+      h("p", {}, "No agent that is there may drill them, or offers the image that their policy asks for. No budget helps: see Agents.")),
+    c.unproven > 0 && h("div", {class: "notice warn"}, h("h3", {}, `Of ${f.plural(c.unproven, "database")} nothing was ever proven`),
+      h("p", {}, `${c.unproven === 1 ? "It has" : "They have"} an objective, and no sealed checkpoint: there is nothing to drill yet.`)),
+  ];
 }
 
 export async function drills(place) {
@@ -57,10 +65,11 @@ export async function drills(place) {
 
   async function load() {
     const [overview, list, rotation] = await Promise.all([get("/api/v1/overview"), get("/api/v1/drills?limit=1000"), may.all() ? get("/api/v1/rotation") : null]);
+    const oldest = list.drills.length >= 1000 ? list.drills.at(-1).created_at : null;
     replace(place, h("div", {class: "head"}, h("h1", {}, "Drills and rotation")),
       section("Proofs", heat(overview.databases)),
-      section("Drills of the last 30 days", h("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Drills by day"}, byDay(list.drills, 30)),
-        list.drills.length >= 1000 && h("p", {class: "dim"}, "Of the newest 1,000 drills.")),
+      section("Drills of the last 30 days", h("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Drills by day"}, byDay(list.drills, 30, oldest && f.day(oldest))),
+        oldest && h("p", {class: "dim"}, "Of the newest 1,000 drills: what was before ", f.at(oldest), " is not shown.")),
       rotation && section("Forecast", forecast(rotation)),
       rotation && section("Rotation", facts(["Budget", budget(rotation)], ["In use", `${f.count(rotation.running || 0)} of ${f.plural(rotation.budget?.slots || 1, "slot")}`],
         ["Load", rotation.load === undefined ? null : `${Math.round(rotation.load * 100)} % of what the budget holds in the long run`], ["Proofs looked after", f.count(rotation.items || 0)],

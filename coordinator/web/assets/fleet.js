@@ -42,16 +42,19 @@ function proofCell(row) {
 
 const COLUMNS = [
   {key: "name", name: "Database"}, {key: "newest", name: "Newest checkpoint"}, {key: "proof", name: "Proof age"},
-  {key: "restore", name: "Restore", number: true}, {key: "size", name: "Size", number: true},
+  {key: "restore", name: "Restore", number: true, about: "How long the newest drill took to restore it"}, {key: "took", name: "Proven in", number: true, about: "From the request to the proof"}, {key: "size", name: "Size", number: true},
   {key: "rows", name: "Rows", number: true}, {key: "next", name: "Next run"}, {key: "act", name: "Actions", unseen: true},
 ];
 const VALUES = {
   name: (r) => r.database, newest: (r) => r.newest?.created_at || "", proof: (r) => -(r.proof_age_seconds ?? Infinity),
-  restore: (r) => -(r.sealed?.drill_seconds ?? -1), size: (r) => -(r.sealed?.size_bytes ?? -1),
+  restore: (r) => -(r.sealed?.drill_seconds ?? -1), took: (r) => -(r.sealed?.seconds ?? -1), size: (r) => -(r.sealed?.size_bytes ?? -1),
   rows: (r) => -(r.sealed?.rows ?? -1), next: (r) => r.next_run_at || "9",
 };
 
-const trends = new Map(); // by database: sizes and seconds of its last checkpoints; asked for when a row is seen
+const trends = new Map(); // by database: sizes and times of its last checkpoints; asked for when a row is seen
+
+// How it went, then how it is: numbers under numbers, lines under lines.
+const withTrend = (values, of, now) => [values && trend(values, of), h("span", {class: "now"}, now)];
 
 function drawRow(row, number) {
   const sealed = row.sealed;
@@ -63,8 +66,9 @@ function drawRow(row, number) {
       : h("span", {class: "dim"}, "none"),
       row.attention.length ? h("span", {class: "reason"}, reason(row)) : row.cordoned ? h("span", {class: "reason calm"}, "cordoned") : ""),
     h("td", {class: "c-proof"}, proofCell(row)),
-    h("td", {class: "number c-restore"}, sealed ? [known && trend(known.took, "time to proven"), f.seconds(sealed.drill_seconds)] : "-"),
-    h("td", {class: "number c-size"}, sealed ? [known && trend(known.size, "size"), f.size(sealed.size_bytes)] : "-"),
+    h("td", {class: "number c-restore"}, sealed ? withTrend(known?.restore, "restore time", f.seconds(sealed.drill_seconds)) : "-"),
+    h("td", {class: "number c-took"}, sealed ? withTrend(known?.took, "time to proven", f.seconds(sealed.seconds)) : "-"),
+    h("td", {class: "number c-size"}, sealed ? withTrend(known?.size, "size", f.size(sealed.size_bytes)) : "-"),
     h("td", {class: "number c-rows"}, sealed ? f.short(sealed.rows) : "-"),
     h("td", {class: "c-next"}, row.next_run_at ? f.ago(row.next_run_at) : h("span", {class: "dim"}, "none")),
     h("td", {class: "c-act"}, may.ask() && h("button", {type: "button", class: "quiet", "aria-label": `Back up ${row.database} now`,
@@ -79,7 +83,7 @@ export async function fleet(place) {
   const search = h("input", {type: "search", "aria-label": "Search by name or owner (key: /)", placeholder: "Search name or owner",
     oninput: () => { words = search.value.trim().toLowerCase(); arrange(); }});
   const environments = h("select", {"aria-label": "Environment", onchange: () => { where = environments.value; arrange(); }});
-  const heads = COLUMNS.map((c) => h("th", {scope: "col", class: `c-${c.key}${c.number ? " number" : ""}`},
+  const heads = COLUMNS.map((c) => h("th", {scope: "col", title: c.about, class: `c-${c.key}${c.number ? " number" : ""}`},
     c.unseen ? h("span", {class: "unseen"}, c.name) : h("button", {type: "button", class: "sort", onclick: () => sortBy(c.key)}, c.name)));
   const table = h("table", {class: "fleet", "aria-colcount": COLUMNS.length}, h("caption", {class: "unseen"}, "Databases, those that need attention first"),
     h("thead", {}, h("tr", {"aria-rowindex": 1}, heads)), body);
@@ -160,7 +164,7 @@ export async function fleet(place) {
         asked++;
         get(`/api/v1/checkpoints${query({database: row.database, state: "sealed", limit: 12})}`).then(({checkpoints}) => {
           const kept = checkpoints.reverse();
-          trends.set(row.database, {size: kept.map((c) => c.size_bytes), took: kept.map((c) => c.seconds)});
+          trends.set(row.database, {size: kept.map((c) => c.size_bytes), took: kept.map((c) => c.seconds), restore: kept.map((c) => c.drill_seconds).filter((s) => s > 0)});
           const at = shown.indexOf(row);
           const line = at >= 0 && body.querySelector(`tr[aria-rowindex="${at + 2}"]`);
           if (line && !line.contains(document.activeElement))

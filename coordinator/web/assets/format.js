@@ -55,6 +55,14 @@ export const day = (iso) => {
   return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
 };
 export const stamp = (iso) => `${day(iso)} ${clock(iso)}`;
+
+// The browser's time zone, which all times are shown in: "Europe/Berlin, UTC+01:00".
+export function zone() {
+  const minutes = -new Date().getTimezoneOffset(), ahead = Math.abs(minutes);
+  const offset = minutes ? `UTC${minutes < 0 ? "−" : "+"}${two(Math.floor(ahead / 60))}:${two(ahead % 60)}` : "UTC";
+  const name = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+  return name && name !== offset ? `${name}, ${offset}` : offset;
+}
 export const since = (iso) => (Date.now() - Date.parse(iso)) / 1000;
 
 // A point in time, said as an age; the title has all of it.
@@ -62,10 +70,10 @@ export function ago(iso) {
   if (!iso)
     return "never";
   const s = since(iso);
-  return h("time", {datetime: iso, title: stamp(iso)}, s >= 0 ? `${span(s)} ago` : `in ${span(-s)}`);
+  return h("time", {datetime: iso, title: `${stamp(iso)} (${zone()})`}, s >= 0 ? `${span(s)} ago` : `in ${span(-s)}`);
 }
 export function at(iso) {
-  return iso ? h("time", {datetime: iso, title: iso}, stamp(iso)) : "-";
+  return iso ? h("time", {datetime: iso, title: `${zone()}; ${iso}`}, stamp(iso)) : "-";
 }
 
 // Characters that break or reorder the line they are shown in, as the command line knows them.
@@ -90,11 +98,29 @@ export function state(name) {
   return h("span", {class: `state ${KIND[name] || (WORDS[name] ? "busy" : "idle")}`}, WORDS[name] || name || "none");
 }
 
+// Where round numbers of seconds lie up to `most`, `n` or so of them.
+export function ticks(most, n) {
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+  const step = steps.find((s) => most / s <= n) || Math.ceil(most / n / 86400) * 86400;
+  return {step, at: [...Array(Math.floor(most / step + 1e-9) + 1).keys()].map((i) => i * step)};
+}
+
+// A place on an axis with that step: "0", "0.5 s", "40 s", "1:30 min", "2:15 h".
+export function tick(s, step) {
+  if (s === 0)
+    return "0";
+  if (s < 60 || step < 1)
+    return `${step < 1 ? s.toFixed(1) : s} s`;
+  if (s < 3600)
+    return s % 60 ? `${Math.floor(s / 60)}:${two(s % 60)} min` : `${s / 60} min`;
+  return s % 3600 ? `${Math.floor(s / 3600)}:${two(Math.round(s % 3600 / 60))} h` : `${s / 3600} h`;
+}
+
 export const FINAL = new Set(["sealed", "failed", "errored", "canceled"]);
 export const JOB_FINAL = new Set(["done", "failed", "errored", "canceled"]);
 
 export function environment(name) {
-  return name ? h("span", {class: `environment${name === "production" ? " production" : ""}`}, name) : "";
+  return name ? h("span", {class: `environment${name === "production" ? " production" : ""}`, title: name}, name) : "";
 }
 
 export function plural(n, one, many) {

@@ -58,7 +58,7 @@ export async function job(place, [id]) {
       facts(j.checkpoint && ["Checkpoint", h("a", {href: `#/checkpoint/${part(j.checkpoint)}`}, j.tag || j.checkpoint)], ["Asked by", j.requested_by], ["Approved by", j.approved_by], ["Asked", f.at(j.created_at)], ["Agent", j.agent], ["Took", j.seconds ? f.seconds(j.seconds) : null],
         ...Object.entries(j.request || {}).filter(([k]) => !["database", "checkpoint", "sql", "mac", "nonce", "confirm"].includes(k)).map(([k, v]) => [k.replaceAll("_", " "), Array.isArray(v) ? v.join(", ") : String(v)])),
       !over && h("section", {}, h("h2", {}, "Progress"), h("progress", {max: 1, value: p.bytes_total > 0 ? Math.min(1, p.bytes / p.bytes_total) : undefined, "aria-label": "Progress"}),
-        h("div", {class: "numbers"}, h("span", {}, p.phase || (j.state === "queued" ? "waiting for an agent" : "starting")), p.rows > 0 && h("span", {}, `${f.short(p.rows)} rows`), p.bytes > 0 && h("span", {}, f.size(p.bytes)), p.table && h("span", {class: "dim"}, p.table))),
+        h("div", {class: "numbers"}, h("span", {}, p.phase || (j.state === "queued" ? `waiting for ${j.waits_for || "an agent"}` : "starting")), p.rows > 0 && h("span", {}, `${f.short(p.rows)} rows`), p.bytes > 0 && h("span", {}, f.size(p.bytes)), p.table && h("span", {class: "dim"}, p.table))),
       j.report && (j.kind === "plan" ? drawPlan(j.report) : drawReport(j.report, j)));
   }
 

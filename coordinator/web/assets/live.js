@@ -1,18 +1,24 @@
 // A checkpoint while it is made: what each job does, how fast, how long still; from the stream of its events, which it
 // takes up again by itself when the line breaks or the coordinator is restarted.
 import {h, replace, say} from "/ui/dom.js";
-import {follow, part} from "/ui/api.js";
+import {follow, get, part} from "/ui/api.js";
 import * as f from "/ui/format.js";
 
 const PHASES = {preflight: "looking", dumping: "dumping", storing: "storing", preparing: "starting a disposable PostgreSQL", restoring: "restoring",
   indexing: "building indexes", asserting: "checking assertions", comparing: "comparing"};
 
-// Speeds, smoothed; a new attempt or phase begins anew.
+// Speeds, smoothed; a new attempt or phase begins anew. What is left is told by the pace of the phase so far, once that
+// says something: of its first seconds and bytes, anything may come out.
+const PACE_MS = 5000, PACE_SHARE = 0.05;
 class Rate {
+  left(total) {
+    const took = performance.now() - this.since, done = this.bytes - this.first;
+    return took >= PACE_MS && done > 0 && this.bytes < total && this.bytes >= total * PACE_SHARE ? (total - this.bytes) / done * took / 1000 : null;
+  }
   add(bytes, phase) {
     const now = performance.now();
     if (phase !== this.phase || bytes < this.bytes)
-      [this.phase, this.rate, this.bytes, this.at] = [phase, 0, bytes, now];
+      [this.phase, this.rate, this.bytes, this.at, this.first, this.since] = [phase, 0, bytes, now, bytes, now];
     else if (bytes > this.bytes && now > this.at) {
       const fresh = (bytes - this.bytes) / (now - this.at) * 1000;
       [this.rate, this.bytes, this.at] = [this.rate ? 0.7 * this.rate + 0.3 * fresh : fresh, bytes, now];
@@ -21,15 +27,15 @@ class Rate {
   }
 }
 
-function drawJob(job, rate) {
+function drawJob(job, pace) {
   const p = job.progress || {}, over = f.JOB_FINAL.has(job.state);
   const waits = job.state === "queued";
   const share = p.bytes_total > 0 ? Math.min(1, p.bytes / p.bytes_total) : null;
-  const left = !over && share && rate > 0 && p.bytes_total > p.bytes ? (p.bytes_total - p.bytes) / rate : null;
+  const rate = pace && p.bytes ? pace.add(p.bytes, p.phase) : 0, left = !over && rate > 0 ? pace.left(p.bytes_total) : null;
   return h("li", {class: `job ${over ? "over" : "runs"}`},
     h("div", {class: "job-head"}, h("b", {}, job.kind), over || waits ? f.state(job.state) : h("span", {class: "phase"}, PHASES[p.phase] || p.phase || "starting"),
       job.attempt > 1 && h("span", {class: "dim"}, `attempt ${job.attempt}`),
-      job.agent && h("span", {class: "dim"}, `on ${job.agent}`), waits && h("span", {class: "dim"}, "waiting for an agent")),
+      job.agent && h("span", {class: "dim"}, `on ${job.agent}`), waits && h("span", {class: "dim"}, `waiting for ${job.waits_for || "an agent"}`)),
     !over && !waits && [
       h("progress", {max: 1, value: share ?? undefined, "aria-label": `${job.kind}: ${PHASES[p.phase] || p.phase || "starting"}`}),
       h("div", {class: "numbers"},
@@ -54,7 +60,7 @@ export function live(place, id, ended) {
       return;
     replace(head, h("h2", {}, "Progress"), f.state(checkpoint.state), h("span", {class: "dim"}, `for ${f.span(f.since(checkpoint.created_at))}`));
     replace(list, checkpoint.jobs.filter((j) => j.kind === "dump" || j.kind === "drill").map((job) =>
-      drawJob(job, job.progress?.bytes ? (rates.get(job.id) || rates.set(job.id, new Rate()).get(job.id)).add(job.progress.bytes, job.progress.phase) : 0)));
+      drawJob(job, rates.get(job.id) || rates.set(job.id, new Rate()).get(job.id))));
     note.hidden = line === "open";
     note.textContent = "The line to the coordinator is down: this page takes it up again by itself, and the checkpoint goes on.";
     const words = checkpoint.jobs.filter((j) => !f.JOB_FINAL.has(j.state)).map((j) => `${j.kind} ${PHASES[j.progress?.phase] || j.state}`).join(", ");
@@ -92,7 +98,17 @@ export function live(place, id, ended) {
   }
 
   const end = follow(`/api/v1/checkpoints/${part(id)}/events`, tell, (now) => { line = now; draw(); }, false);
-  const tick = setInterval(draw, 1000);
+  // What a queued job waits for changes without an event.
+  let asked = 0;
+  async function askWaits() {
+    if (stopped || line !== "open" || document.hidden || !checkpoint?.jobs.some((j) => j.state === "queued") || performance.now() - asked < 3000)
+      return;
+    asked = performance.now();
+    const {jobs} = await get(`/api/v1/checkpoints/${part(id)}`);
+    for (const job of checkpoint.jobs)
+      job.waits_for = jobs.find((j) => j.id === job.id)?.waits_for;
+  }
+  const tick = setInterval(() => { askWaits().catch(() => {}); draw(); }, 1000);
   function stop() {
     stopped = true;
     clearInterval(tick);

@@ -74,7 +74,7 @@ class Stack:
         return {"name": name, "environment": o.get("environment", "test"),
                 "budgets": {"timeout_seconds": o.get("timeout_seconds", 900),
                             "lock_timeout_seconds": o.get("lock_timeout_seconds", 5), "connections": o.get("connections", 2)},
-                **{k: o[k] for k in ("assertions", "lock", "restore_approval") if k in o}}
+                **{k: o[k] for k in ("owner", "assertions", "lock", "restore_approval") if k in o}}
 
     def _configs(self):
         self.write_coordinator()
