@@ -122,6 +122,8 @@ export async function fleet(place) {
   // Only what is seen: empty rows before and after stand for the others.
   let from = -1, to = -1, height = 0;
   function draw(anew) {
+    if (!table.isConnected) // the page was left while the list was on its way: nothing has a height here
+      return;
     const tall = height || 42, top = -body.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(top / tall) - SPARE);
     const last = Math.min(shown.length, Math.ceil((top + innerHeight) / tall) + SPARE);
@@ -141,8 +143,9 @@ export async function fleet(place) {
     if (focused)
       body.querySelector(`tr[aria-rowindex="${focused}"] a`)?.focus({preventScroll: true});
     const real = body.querySelector("tr:not(.blank)");
-    if (!height && real && shown.length > 1) {
-      height = real.getBoundingClientRect().height;
+    const measured = !height && real && shown.length > 1 ? real.getBoundingClientRect().height : 0;
+    if (measured > 0) {
+      height = measured;
       if (Math.abs(height - tall) > 0.5)
         draw(true);
     }

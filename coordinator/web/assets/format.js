@@ -57,7 +57,12 @@ export const day = (iso) => {
 export const stamp = (iso) => `${day(iso)} ${clock(iso)}`;
 
 // The browser's time zone, which all times are shown in: "Europe/Berlin, UTC+01:00".
+let zoneName = null;
 export function zone() {
+  return zoneName ??= findZone();
+}
+
+function findZone() {
   const minutes = -new Date().getTimezoneOffset(), ahead = Math.abs(minutes);
   const offset = minutes ? `UTC${minutes < 0 ? "−" : "+"}${two(Math.floor(ahead / 60))}:${two(ahead % 60)}` : "UTC";
   const name = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
