@@ -80,7 +80,11 @@ def _anchor(heading, taken):
 
 @functools.lru_cache(None)
 def page(name):
-    lines = (PROJECT / name).read_text().split("\n")
+    return parse(name, (PROJECT / name).read_text())
+
+
+def parse(name, text):
+    lines = text.split("\n")
     made = Page(name, [], [], set(), [], [])
     marks, scenario, i, blank = [], "", 0, True
     while i < len(lines):

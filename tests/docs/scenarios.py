@@ -54,6 +54,33 @@ class Newcomer:
         self.machine.state.unlink(missing_ok=True)
         self.server.sql("postgres", "CREATE DATABASE api TEMPLATE api_template OWNER api_owner")  # its oids, too
 
+    def contents(self, database):
+        """Each table's rows and a digest of them; the names of views, indexes and constraints."""
+        tables = [t for t, in self.sql("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text IN ('public', 'audit')",
+                                       database)]
+        rows = {t: self.sql(f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {t} t", database) for t in tables}
+        names = self.sql("SELECT relname FROM pg_class WHERE relkind IN ('v', 'i', 'S') AND relnamespace::regnamespace::text IN ('public', 'audit') "
+                         "UNION SELECT conname FROM pg_constraint WHERE connamespace::regnamespace::text IN ('public', 'audit')", database)
+        return rows, sorted(names)
+
+    def _same(self, database):
+        got, wanted = self.contents(database), self.contents("api_template")
+        assert got == wanted, f"{got} is not {wanted}"
+
+    def then_all_is_there(self):
+        """As before anything went wrong."""
+        self._same("api")
+
+    def then_restored_holds_what_api_does(self):
+        self._same("restored")
+
+    def then_api_restored_holds_what_api_does(self):
+        self._same("api_restored")
+
+    def then_the_invoices_are_there(self):
+        got, wanted = (self.sql("SELECT count(*), sum(total) FROM invoices", d) for d in ("api", "api_template"))
+        assert got == wanted, f"{got} is not {wanted}"
+
     def sql(self, text, database="api"):
         return self.server.sql(database, text)
 

@@ -39,9 +39,7 @@ def run_blocks(made, scenario_of):
         if not block.scenario:
             raise Fault(f"{block.where}: nothing says what this block is run with.{TO_DO}")
         scenario = scenario_of(block.scenario)
-        for mark in block.marks:
-            if mark.startswith("given "):
-                given(block, scenario, mark[len("given "):])
+        steps(block, scenario, "given")
         if block.kind == "json":
             output_json(block, scenario, last)
         elif block.kind == "sql":
@@ -55,14 +53,22 @@ def run_blocks(made, scenario_of):
         elif block.kind == "python":
             names = {name: __import__(name) for name in ("hashlib", "hmac", "json", "time")}
             exec(compile(block.text, block.where, "exec"), names | scenario.python())  # pylint: disable=exec-used
+        steps(block, scenario, "then")
 
 
-def given(block, scenario, name):
-    method = getattr(scenario, "given_" + re.sub(r"\W+", "_", name), None)
-    if not method:
-        there = sorted(n[len("given_"):].replace("_", " ") for n in dir(scenario) if n.startswith("given_"))
-        raise Fault(f"{block.where}: the scenario {block.scenario} has nothing called '{name}'; it has: {', '.join(there)} (tests/docs/scenarios.py)")
-    method()
+def steps(block, scenario, when):
+    """`given NAME`, before it is run, and `then NAME`, after: methods of the scenario."""
+    for mark in block.marks:
+        if not mark.startswith(when + " "):
+            continue
+        method = getattr(scenario, re.sub(r"\W+", "_", mark), None)
+        if not method:
+            there = sorted(n[len(when) + 1:].replace("_", " ") for n in dir(scenario) if n.startswith(when + "_"))
+            raise Fault(f"{block.where}: the scenario {block.scenario} has nothing called '{mark}'; it has: {', '.join(there)} (tests/docs/scenarios.py)")
+        try:
+            method()
+        except AssertionError as problem:
+            raise Fault(f"{block.where}: {mark}: {problem}") from problem
 
 
 def filled(scenario, text):
@@ -164,6 +170,71 @@ def scenario_of(base, server, shared):
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.long) for n in pages.names()])
 def test_page(name, scenario_of):
     run_blocks(pages.page(name), scenario_of)
+
+
+class Alone:
+    """A machine with nothing on it."""
+    shared, words = False, {}
+
+    def __init__(self, base):
+        self.machine = machine.Machine(base)
+
+    def then_it_is_so(self):
+        assert (self.machine.home / "so").exists(), "it is not so"
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("```sh\ntrue\n```", "nothing says what this block is run with"),
+    ("A\n```sh\nfalse\n```", "ended 1: false"),
+    ("A\n```sh\nfalse\ntrue\n```", "ended 1: false"),
+    ("A\n```sh\nfalse | cat\n```", "ended 1: "),
+    ("A\n```sh\nexit 3\n```", "all of it ended 3"),
+    ("A\n<!-- test: false ends 1 -->\n```sh\ntrue\n```", "it says that this ends 1: false"),
+    ("A\n<!-- test: false ends 2 -->\n```sh\nfalse\n```", "ended 1: false"),
+    ("A\n<!-- test: false ends 1 -->\n```sh\nfalse\nls /nowhere\n```", "ended 2: ls /nowhere"),
+    ("A\n```console\n$ echo 12 kB of 3 tables\n9 MB of 4 rows\n```", "it printed something else"),
+    ("A\n```console\n$ echo one; echo two\none\n```", "it printed something else"),
+    ("A\n```sh\necho '{\"ok\": false}'\n```\n<!-- test: output -->\n```json\n{\"ok\": true, ...}\n```", "$.ok is False"),
+    ("A\n```sh\necho '{\"a\": 1}'\n```\n<!-- test: output -->\n```json\n{\"b\": 2, ...}\n```", "has no 'b'"),
+    ("A\n<!-- test: given what is not there -->\n```sh\ntrue\n```", "has nothing called 'given what is not there'; it has"),
+    ("A\n<!-- test: then it is so -->\n```sh\ntrue\n```", "then it is so: it is not so"),
+    ("A\n```http\nGET /nowhere\n```", "curl"),
+])
+def test_what_is_wrong_is_found(text, complaint, alone):
+    made = pages.parse("page.md", text.replace("A\n", "<!-- test: scenario alone -->\n", 1))
+    with pytest.raises(Fault) as found:
+        run_blocks(made, lambda _: alone)
+    assert complaint.replace("$", "the answer") in str(found.value) and "page.md:" in str(found.value)
+
+
+def test_what_is_right_is_left_alone(alone):
+    run_blocks(pages.parse("page.md", """<!-- test: scenario alone -->
+<!-- test: false ends 1 -->
+```sh
+false        # as it says
+touch so
+export A=1
+cd /
+```
+
+<!-- test: then it is so -->
+```console
+$ echo "$A $PWD took 3.5 s, 12 kB \\
+  01m800j41w55wjtygnsegjbn8b"
+1 / took 0.1 s, 9.2 MB 01m801kn81h8frvtkt0fgc9aej
+$ echo a; echo b; echo c
+a
+...
+c
+```
+"""), lambda _: alone)
+
+
+@pytest.fixture(scope="module")
+def alone(base):
+    made = Alone(base)
+    yield made
+    made.machine.remove()
 
 
 def test_what_is_not_run_is_there():

@@ -1,4 +1,4 @@
-"""The main path as a user meets it: one blocking request, sealed, shown, drilled again, fetched, opened without pgseal."""
+"""The main path as a user meets it: one blocking request, sealed, shown, drilled again, fetched. (Opened without pgseal: tests/docs.)"""
 import json
 import subprocess
 
@@ -99,28 +99,6 @@ def stack_bin():
     from support.shell import BIN
     return BIN
 
-
-def test_opens_with_stock_tools_only(make_stack, server):
-    """docs/open-without-pgseal.md, to the letter: openssl, zstd, pg_restore."""
-    stack = make_stack({"prod-api": make_shop(server)}, segment_mb=1)
-    sealed = stack.seal("prod-api")
-    here = stack.repository / sealed["prefix"]
-    keys = stack.dir / "keys"
-    archive = stack.dir / "archive.dump"
-    script = f"""
-        set -euo pipefail
-        cd '{here}'
-        open_segment() {{ openssl cms -decrypt -inform DER -binary -in "$1" -inkey '{keys}/escrow.key' -recip '{keys}/escrow.crt' | zstd -dc; }}
-        open_segment roles.sql.zst.cms > '{stack.dir}/roles.sql'
-        for segment in [0-9]*.zst.cms; do open_segment "$segment"; done > '{archive}'
-        open_segment manifest.json.cms > '{stack.dir}/manifest.json'"""
-    subprocess.run(["bash", "-c", script], check=True)
-    assert "CREATE ROLE" in (stack.dir / "roles.sql").read_text()
-    manifest = json.loads((stack.dir / "manifest.json").read_text())
-    assert manifest["database"] == "prod-api"
-    server.create("by_hand")
-    run([tools_dir(15) / "pg_restore", "-d", server.conninfo("by_hand"), archive])
-    assert server.sql("by_hand", "SELECT count(*) FROM orders") == [(200000,)]
 
 
 def test_exact_under_write_load(make_stack, server):

@@ -16,7 +16,7 @@ LONG = bool(os.environ.get("PGSEAL_LONG"))
 
 
 # What takes longest is begun first, so that the workers end together (pytest --durations=0): parts of test ids.
-LONGEST = ("test_bucket.py", "test_docs_api.py", "test_clock_is_set", "test_rich_schema[17]", "test_copy_altered", "test_queued_at_once",
+LONGEST = ("test_bucket.py", "test_api_examples.py", "test_pages.py", "test_clock_is_set", "test_rich_schema[17]", "test_copy_altered", "test_queued_at_once",
            "test_bucket_damage.py", "test_random_kills", "test_roles.py", "test_repository.py", "test_certificates_rotate", "test_connections.py",
            "test_s3.py", "test_revoked_at_once", "test_a_byte_a_second", "test_ten_thousand", "test_agent_killed", "test_disks.py",
            "test_source.py", "test_budgets.py", "test_late.py", "test_kills.py", "test_two_coordinators", "test_exact_under_write_load")
