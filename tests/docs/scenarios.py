@@ -132,11 +132,14 @@ class Dev(Newcomer):
                         "DATABASE_URL": "postgresql://postgres@db1/api"}
         m.run("pgseal checkpoint prod-api --tag pre-deploy-4f3a9c1")
         m.program("npm", 'exec psql -X -q -v ON_ERROR_STOP=1 "$DATABASE_URL" -c "ALTER TABLE orders ADD COLUMN paid bool"')
-        self.words = {r"\bJOB\b": self.last_job, r"(?<=jobs/)ID\b": self.last_job, r"^ID$": lambda: self.checkpoint()["id"],
+        self.words = {r"\bdump-1\b": "dev", r"\bJOB\b": self.last_job, r"(?<=jobs/)ID\b": self.last_job, r"^ID$": lambda: self.checkpoint()["id"],
                       r"(?<=echo )HEX\b": lambda: self.checkpoint()["dump_public_key"]}
 
     def begin(self):
         super().begin()
+        if "PGSEAL_URL" in self.machine.variables:
+            self.machine.write("fleet.yaml", "policies: []\n")
+            self.machine.run("pgseal apply -f fleet.yaml")
         self.server.sql("postgres", "CREATE ROLE pgseal SUPERUSER LOGIN PASSWORD 'of its own'")
 
     def checkpoint(self):
@@ -149,6 +152,15 @@ class Dev(Newcomer):
     def given_retention(self):
         self.machine.write("fleet.yaml", "policies: [{name: all, retention: {last: 100}}]\n")
         self.machine.run("pgseal apply -f fleet.yaml")
+
+    def given_a_restore_that_waits_for_approval(self):
+        """Asked for with another token than the reader's."""
+        self.machine.write("fleet.yaml", "policies: [{name: all, restore_approval: true}]\n")
+        self.machine.run("""pgseal apply -f fleet.yaml
+            curl -sS --fail-with-body "$PGSEAL_URL/api/v1/restores" -H "Authorization: Bearer $(cat ~/pgseal-dev/token)" \\
+              -d '{"database": "prod-api", "mode": "beside", "replace": true, "tables": ["customers"]}'
+            [ -e ~/second ] || pgseal token create --name second --role admin --output ~/second
+            PGSEAL_TOKEN=$(cat ~/second)""")
 
     def given_the_directory_of_a_checkpoint(self):
         """With the keys in it that somebody kept."""

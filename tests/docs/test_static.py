@@ -87,6 +87,18 @@ def test_commands_exist(name):
     complain(found)
 
 
+def test_every_command_is_run_on_some_page():
+    """What `pgseal --help` lists stands in a block, and so is run."""
+    run_somewhere = set()
+    for block in (b for p in pages.pages() for b in p.blocks if b.kind in ("sh", "console")):
+        for command in pages.commands(block.text):
+            words = [w for w in re.sub(r"^\$ ", "", command).split() if not re.match(r"\w+=", w)]
+            if words[:1] == ["pgseal"] and len(words) > 1:
+                run_somewhere |= {tuple(words[1:3])} & set(known()) or {(words[1],)}
+    complain([f"no block of any page has `pgseal {' '.join(c)}`: show it where a reader would look for it" for c in known()
+              if c not in run_somewhere])
+
+
 def test_commands_that_do_not_exist_are_found():
     assert wrong("pgseal checkpiont prod-api") and wrong("pgseal restore prod-api --tabel x") and wrong("pgseal token") and wrong("pgseal token made")
     assert wrong("pgseal-coordinator check --confg x") and wrong("A=1 sudo /usr/bin/pgseal nonesuch")
