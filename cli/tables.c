@@ -6,23 +6,9 @@
 #include "cli/format.h"
 #include "cli/http.h"
 #include "common/base/cleanup.h"
-#include "common/base/memory.h"
 #include "common/base/text.h"
 
 enum { TABLES_SHOWN = 40, TABLES_MOST = 10000 };
-
-/* A name may hold line breaks: what follows one would look like a line of ours. */
-static char *in_line(char *text) {
-  for (char *at = text; *at; at++)
-    if (*at == '\n')
-      *at = '?';
-  return text;
-}
-
-static void add_name(Table *table, const json_t *item) {
-  CLEANUP_FREE char *name = memory_format("%s.%s", api_text(item, "schema"), api_text(item, "name"));
-  table_add(table, "%s", in_line(name));
-}
 
 static void add_change(Table *table, const Cli *cli, const json_t *item) {
   const char *change = api_text(item, "change");
@@ -49,13 +35,13 @@ static void show_rows(const Cli *cli, const json_t *answer) {
   for (size_t i = 0; i < ARRAY_SIZE(heading); i++)
     table_add(&table, "%s", heading[i]);
   json_array_foreach(json_object_get(answer, "missing"), index, item) {
-    add_name(&table, item);
+    table_add(&table, "%s.%s", api_text(item, "schema"), api_text(item, "name"));
     table_add(&table, "had %" PRId64, api_integer(item, "rows"));
     table_add(&table, "%s", text_size(api_integer(item, "bytes"), size));
     add_change(&table, cli, item);
   }
   json_array_foreach(json_object_get(answer, "list"), index, item) {
-    add_name(&table, item);
+    table_add(&table, "%s.%s", api_text(item, "schema"), api_text(item, "name"));
     table_add(&table, "%" PRId64, api_integer(item, "rows"));
     table_add(&table, "%s", text_size(api_integer(item, "bytes"), size));
     add_change(&table, cli, item);

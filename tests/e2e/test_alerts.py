@@ -179,7 +179,7 @@ def test_tables(make_stack, server):
     shown = stack.cli("tables", "after", "--by", "change").stdout
     assert "Since before" in shown and "1 new, 1 gone, 2 changed" in shown, shown
     assert re.search(r"^public\.orders +0 +0 B +-20000$", shown, re.M) and re.search(r"^public\.gone +had 0 +0 B +gone$", shown, re.M), shown
-    assert "public.line?break" in shown and "<img src=x" in shown
+    assert r'public.U&"line\000Abreak"' in shown and "<img src=x" in shown
     short = stack.cli("tables", "after", "--limit", "1").stdout
     assert "... and 7 more; --limit 8 shows them" in short, short
     viewer = stack.api("POST", "/api/v1/tokens", {"name": "elsewhere", "role": "viewer", "databases": ["other-*"]})[1]["token"]

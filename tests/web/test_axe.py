@@ -65,7 +65,7 @@ def pages(looks, shown, role):
     looks.place("database/prod-shop", "database", HEADS % "'prod-shop'")
     looks.place("database/odd", "database failing", "document.querySelector('.reason-box')")
     looks.place("database/none-such", "no database", HEADS % "'There is no such database'")
-    looks.place(f"checkpoint/{shown['sealed']}", "checkpoint", "document.querySelector('.timeline')")
+    looks.place(f"checkpoint/{shown['sealed']}", "checkpoint", "document.querySelector('.timeline') && document.querySelector('.tables tbody tr')")
     looks.place(f"checkpoint/{shown['errored']}", "checkpoint errored", "document.querySelector('.reason-box')")
     looks.place("ledger", "ledger", "document.querySelector('.record li')")
     looks.place("nothing/such", "no page", HEADS % "'There is no such page'")

@@ -211,6 +211,49 @@ def test_nothing_is_markup(page, shop):
     assert [c for c in page.complaints() if "TrustedHTML" not in c and "404" not in c] == []
 
 
+def test_tables_beside_those_before(page, shop, server):
+    """What of each table changed since the checkpoint before, found and sorted; and 10,000 of them."""
+    server.sql("web_shop", "CREATE TABLE gone AS SELECT 1 AS a")
+    shop.seal("prod-shop", "with-all")
+    server.sql("web_shop", "DROP TABLE gone; CREATE TABLE fresh (a int); DELETE FROM orders WHERE id BETWEEN 200001 AND 400000; CREATE TABLE " + '"zz<b>bold</b>" (a int)')
+    sealed = shop.seal("prod-shop", "with-less")
+    rows = "[...document.querySelectorAll('.tables tbody tr')].map((r) => [...r.cells].map((c) => c.textContent))"
+    page.sign_in(shop.url, shop.token)
+    page.js(f"location.hash = '#/checkpoint/{sealed['id']}'")
+    page.wait_text("2 new, 1 gone, 1 changed")
+    first = page.js(rows)
+    assert first[0][0] == "public.orders" and first[0][3] == "−200,000", first
+    assert ["public.gone", "had 1", "2 B", "gone"] in first and ["public.zz<b>bold</b>", "0", "0 B", "new"] in first, first
+    shoot(page, "tables", whole=True)
+    page.js("(() => { const w = document.querySelector('.tables select'); w.value = 'fewer'; w.dispatchEvent(new Event('change')); })()")
+    assert sorted(r[0] for r in page.js(rows)) == ["public.gone", "public.orders"]
+    page.js("document.querySelector('.tables input').focus()")
+    page.type("GONE")
+    assert [r[0] for r in page.js(rows)] == ["public.gone"] and page.js("document.getElementById('say').textContent") == "1 table"
+    page.type("nothing like it")
+    assert page.js(rows) == [["None."]]
+    server.sql("web_shop", 'DROP TABLE fresh, "zz<b>bold</b>"')
+    # As many as are told at most: drawn in parts, and quickly so.
+    page.js("""import('/ui/tables.js').then(({tableList}) => {
+      const list = Array.from({length: 10000}, (_, i) => ({schema: `tenant_${i % 200}`, name: `<img src=x onerror=alert(1)>_${i}`, rows: i, bytes: 10 * i, change: i % 7 ? 'same' : 'changed', rows_change: i % 7 ? 0 : -i, bytes_change: 0}));
+      const begun = performance.now();
+      const element = tableList({state: 'sealed', list, missing: [], more: 123, previous: {id: 'x', tag: '<i>y</i>'}, changes: {added: 0, removed: 0, changed: 1429, unlisted: 3}});
+      document.querySelector('main').replaceChildren(element);
+      document.body.offsetHeight;
+      window.took = performance.now() - begun; })""")
+    page.wait_text("123 more tables, the smallest, are not listed")
+    assert len(page.js(rows)) == 200 and page.js("took") < 3000, page.js("took")
+    page.click("button", "Show more")
+    assert len(page.js(rows)) == 1200
+    page.click(".tables th button", "Rows since")
+    assert page.js(rows)[0][3] == "−9,996" and not page.js("!!document.querySelector('main img, main i')")
+    page.js("document.querySelector('.tables input').focus()")
+    page.type("tenant_199.")
+    assert len(page.js(rows)) == 50
+    shoot(page, "tables-many")
+    assert page.complaints() == []
+
+
 def test_restore_wants_the_name(page, shop, server):
     shop.seal("prod-shop", "before-the-loss")
     server.sql("web_shop", "DELETE FROM orders WHERE id BETWEEN 101 AND 110")

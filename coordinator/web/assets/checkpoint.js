@@ -6,6 +6,7 @@ import {timeline} from "/ui/chart.js";
 import {live} from "/ui/live.js";
 import {actions, confirm, drillAgain, plan, restore} from "/ui/act.js";
 import {problem} from "/ui/database.js";
+import {tableList} from "/ui/tables.js";
 
 const difference = (now, then, show) => then && now !== then ? h("span", {class: "dim"}, ` ${now > then ? "+" : "−"}${show(Math.abs(now - then))} since the one before`) : "";
 
@@ -16,8 +17,9 @@ function list(title, items, none) {
     i.detail || i.message || "", i.remedy && h("span", {class: "dim"}, ` ${i.remedy}`)))));
 }
 
-// Rows and bytes of each table are in the manifest, which the coordinator cannot read: a plan's agent can.
-function tables(report, jobs) {
+// Of a checkpoint whose dump did not tell: its tables are in the manifest, which the coordinator cannot read, but a plan's
+// agent can.
+function tables(report) {
   if (!report)
     return null;
   return sortable("Tables", [
@@ -27,7 +29,7 @@ function tables(report, jobs) {
     {name: "Rows live, then", number: true, first: "descending", value: (t) => t.rows_now ?? -1, cell: (t) => t.rows_now === null ? "gone" : f.count(t.rows_now)},
     {name: "Difference", number: true, value: (t) => (t.rows_now ?? 0) - (t.rows_then ?? 0),
       cell: (t) => { const d = (t.rows_now ?? 0) - (t.rows_then ?? 0); return d ? h("span", {class: d < 0 ? "over" : ""}, `${d > 0 ? "+" : "−"}${f.count(Math.abs(d))}`) : "0"; }},
-  ], report.tables, 1);
+  ], report.tables, 1, 1000).element;
 }
 
 function commands(c) {
@@ -41,12 +43,17 @@ function commands(c) {
 }
 
 export async function checkpoint(place, [id]) {
-  let c = await get(`/api/v1/checkpoints/${part(id)}`), stop = null, timer = 0, before = null, read = null;
+  let c = await get(`/api/v1/checkpoints/${part(id)}`), stop = null, timer = 0, before = null, read = null, held = null, heldIn = "";
   const body = h("div", {}), progress = h("div", {});
 
   async function more() {
     const older = await get(`/api/v1/checkpoints${query({database: c.database, state: "sealed", before: c.id, limit: 1})}`);
     before = older.checkpoints[0] || null;
+    if (c.manifest_sha256 && heldIn !== c.state) { // once for each state: what was found and sorted in it stays
+      const told = await get(`/api/v1/checkpoints/${part(c.id)}/tables`);
+      held = told.known ? tableList(told) : null;
+      heldIn = c.state;
+    }
     if (may.read() && c.tables) {
       const {jobs} = await get(`/api/v1/jobs${query({database: c.database, kind: "plan", limit: 100})}`);
       const job = jobs.find((j) => j.checkpoint === c.id && j.state === "done");
@@ -79,11 +86,13 @@ export async function checkpoint(place, [id]) {
         c.tables && ["Tables", f.count(c.tables), difference(c.tables, before?.tables, f.count)], c.tables && ["Rows", f.count(c.rows), difference(c.rows, before?.rows, f.count)],
         c.size_bytes && ["Stored", f.size(c.size_bytes), difference(c.size_bytes, before?.size_bytes, f.size)], c.archive_bytes && ["Archive", f.size(c.archive_bytes)],
         c.segments && ["Segments", f.count(c.segments)], d.entries && ["Compared", `${f.plural(d.entries, "entry", "entries")}: definitions, rows and bytes`],
+        ["Encoding", d.source?.encoding], d.source?.collation && ["Collation", `${d.source.collation}, ${d.source.collation_provider} ${d.source.collation_actual}`],
         ["Assertions", d.assertions ? `${f.count(d.assertions)} held` : null], c.pinned_at && ["Pinned", f.ago(c.pinned_at)]),
       over && c.jobs.some((j) => j.started_at) && section("Timeline", timeline(c)),
       list("Differences", d.differences), list("Omissions", d.omissions, c.manifest_sha256 && "A restore brings back everything."), list("Notes", d.notes),
-      c.manifest_sha256 && over && section("Tables", read ? [h("p", {class: "dim"}, "As read from its manifest by ", h("a", {href: `#/job/${part(read.id)}`}, "the plan"), " of ", f.at(read.finished_at), ", beside the live database of that moment."), tables(read.report)]
-        : h("p", {}, "What each table holds is encrypted with the checkpoint: an agent reads it for a plan. ", may.ask() && !gone && button("Read it", () => plan(c.database, c), {class: "quiet"}))),
+      c.manifest_sha256 && over && held && section("Tables", held, read && h("p", {class: "dim"}, "Beside the live database of ", f.at(read.finished_at), ": ", h("a", {href: `#/job/${part(read.id)}`}, "the plan"), ".")),
+      c.manifest_sha256 && over && !held && heldIn === c.state && section("Tables", read ? [h("p", {class: "dim"}, "As read from its manifest by ", h("a", {href: `#/job/${part(read.id)}`}, "the plan"), " of ", f.at(read.finished_at), ", beside the live database of that moment."), tables(read.report)]
+        : h("p", {}, "Its dump did not tell what each table holds, and that is encrypted with the checkpoint: an agent reads it for a plan. ", may.ask() && !gone && button("Read it", () => plan(c.database, c), {class: "quiet"}))),
       over && section("Proofs", h("ul", {class: "lines"}, drills.length ? drills.map((j) => h("li", {}, f.at(j.finished_at || j.created_at), " ", f.state(j.state === "done" ? "proven" : j.state), " ", j.seconds ? f.seconds(j.seconds) : "",
         j.agent && h("span", {class: "dim"}, ` on ${j.agent}`), j.error && j.state !== "canceled" && h("span", {class: "reason"}, `${j.error.code}: ${j.error.message}`))) : h("li", {class: "dim"}, "None yet."))),
       c.manifest_sha256 && !gone && section("How to use it", commands(c)),

@@ -82,10 +82,11 @@ export function copyable(text, label) {
   return h("div", {class: "copyable"}, h("code", {}, text), done);
 }
 
-// A table whose columns sort. columns: {name, value(row) to sort by, cell(row), number, first: "descending"}
-export function sortable(caption, columns, rows, initial) {
-  let by = initial ?? 0, down = columns[by].first === "descending";
-  const body = h("tbody", {});
+// A table whose columns sort. columns: {name, value(row) to sort by, cell(row), number, first: "descending"}. atOnce: so
+// many rows are drawn, and more when they are asked for. {element, show(rows)}
+export function sortable(caption, columns, rows, initial, atOnce = Infinity) {
+  let by = initial ?? 0, down = columns[by].first === "descending", most = atOnce;
+  const body = h("tbody", {}), rest = h("div", {});
   const heads = columns.map((column, i) => {
     const head = h("th", {scope: "col", class: column.number ? "number" : undefined},
       button(column.name, () => {
@@ -102,12 +103,18 @@ export function sortable(caption, columns, rows, initial) {
       return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
     });
     heads.forEach((head, i) => head.setAttribute("aria-sort", i !== by ? "none" : down ? "descending" : "ascending"));
-    replace(body, sorted.map((row) => h("tr", {},
-      columns.map((c) => h("td", {class: c.number ? "number" : undefined}, c.cell(row))))));
+    replace(body, sorted.slice(0, most).map((row) => h("tr", {},
+      columns.map((c) => h("td", {class: c.number ? "number" : undefined}, c.cell(row))))),
+    sorted.length === 0 && h("tr", {}, h("td", {colspan: columns.length, class: "dim"}, "None.")));
+    replace(rest, sorted.length > most && h("p", {class: "rest"}, h("span", {class: "dim"}, `${most} of ${sorted.length.toLocaleString("en")} `),
+      button("Show more", () => { most += 5 * atOnce; draw(); }, {class: "quiet"})));
   }
   draw();
-  return h("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": caption},
-    h("table", {}, h("caption", {class: "unseen"}, caption), h("thead", {}, h("tr", {}, heads)), body));
+  return {
+    element: h("div", {}, h("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": caption},
+      h("table", {}, h("caption", {class: "unseen"}, caption), h("thead", {}, h("tr", {}, heads)), body)), rest),
+    show: (list) => { rows = list; most = atOnce; draw(); },
+  };
 }
 
 // Words for a term, as a description list.

@@ -20,7 +20,7 @@ function drawPlan(report) {
       {name: "Rows then", number: true, first: "descending", value: (t) => t.rows_then ?? -1, cell: (t) => t.rows_then === null ? "-" : f.count(t.rows_then)},
       {name: "Rows now", number: true, first: "descending", value: (t) => t.rows_now ?? -1, cell: (t) => t.rows_now === null ? "gone" : f.count(t.rows_now)},
       {name: "Bytes", number: true, first: "descending", value: (t) => t.bytes || 0, cell: (t) => f.size(t.bytes || 0)},
-    ], report.tables, 0)),
+    ], report.tables, 0, 1000).element),
   ];
 }
 
