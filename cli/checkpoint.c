@@ -91,6 +91,14 @@ ExitCode command_drill(Cli *cli, int argc, char **argv) {
   return follow_run(cli, &follow);
 }
 
+/* A checkpoint that is sealed stays sealed: what ends is the drill that runs anew. */
+static void tell_canceled(const json_t *checkpoint, const json_t *after) {
+  bool drill = strcmp(api_text(after, "state"), "sealed") == 0;
+  printf("the %s of %s, tag %s (%s), is being canceled%s\n", drill ? "drill" : "checkpoint",
+         api_text(checkpoint, "database"), api_text(checkpoint, "tag"), api_text(checkpoint, "id"),
+         drill ? "; the checkpoint stays sealed" : "");
+}
+
 ExitCode command_cancel(Cli *cli, int argc, char **argv) {
   const char *which = NULL, *database = NULL;
   const Option options[] = {
@@ -109,7 +117,6 @@ ExitCode command_cancel(Cli *cli, int argc, char **argv) {
   if (cli->json)
     cli_print_json(json);
   else
-    printf("%s %s (%s) is being canceled\n", api_text(checkpoint, "database"), api_text(checkpoint, "tag"),
-           api_text(checkpoint, "id"));
+    tell_canceled(checkpoint, json);
   return EXIT_DONE;
 }

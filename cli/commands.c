@@ -13,6 +13,8 @@ static const char help_dev[] =
     "until you tell it to restore.\n\n"
     "  pgseal dev --database prod-api='host=db1 dbname=api user=pgseal' --production prod-api\n"
     "  pgseal dev --database shop=postgresql:///shop --engine local --http 127.0.0.1:9000\n\n"
+    "A password belongs into ~/.pgpass or a service file, not on the command line. What is given is kept in\n"
+    "DIR/databases/NAME.conninfo (mode 0600); a later run needs no --database.\n\n"
     "The first line of coordinator.yaml and agent.yaml says that each run writes them anew; remove it to keep your "
     "own\n"
     "changes.";

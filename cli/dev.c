@@ -41,6 +41,36 @@ static void dev_try_database(const Cli *cli, const DevDatabase *database) {
   }
 }
 
+static void dev_free_copies(OptionList *copies) {
+  for (size_t i = 0; i < copies->count; i++) {
+    char *copy = (char *)copies->items[i];
+    explicit_bzero(copy, strlen(copy));
+    free(copy);
+  }
+  free(copies->items);
+}
+
+/* For as long as this runs, others would read passwords in `ps`. (In the moment before they could.) */
+static void dev_hide(const Cli *cli, Dev *dev, OptionList *copies) {
+  bool told = false;
+  for (size_t i = 0; i < dev->database_options.count; i++) {
+    char *given = (char *)dev->database_options.items[i], *equals = strchr(given, '=');
+    char *secret = equals ? equals + 1 : given;
+    ARRAY_PUSH(copies->items, copies->count, memory_strdup(given));
+    dev->database_options.items[i] = copies->items[i];
+    if (!conninfo_tells_secret(secret))
+      continue;
+    memset(secret, '*', strlen(secret));
+    if (!told && equals)
+      cli_note(
+          cli,
+          "warning: --database holds a password, which others on this machine could read in `ps` just now, and "
+          "your shell\nmay keep in its history. Better: leave it out, and put it into ~/.pgpass (or what PGPASSFILE "
+          "names) or a service file.");
+    told = told || equals;
+  }
+}
+
 ExitCode command_dev(Cli *cli, int argc, char **argv) {
   CLEANUP(dev_release) Dev dev = {.lock_fd = -1, .dir_option = "./pgseal-dev"};
   const Option options[] = {
@@ -56,6 +86,8 @@ ExitCode command_dev(Cli *cli, int argc, char **argv) {
   ExitCode code;
   if (!cli_parse(cli, options, ARRAY_SIZE(options), false, argc, argv, 0, 0, NULL, &code))
     return code;
+  CLEANUP(dev_free_copies) OptionList copies = {0};
+  dev_hide(cli, &dev, &copies);
   Error err;
   Status status = dev_plan(&dev, &err);
   if (status == ERR_INVALID_ARGUMENT)

@@ -8,14 +8,28 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 
 enum { FLEET_TEXT_LIMIT = 4 << 20 };
 
 /* ---- apply ---- */
 
-static void print_value(const json_t *value) {
+static bool is_duration(const char *key) {
+  static const char *const keys[] = {"rotation.proof_age", "objectives.proof_age", "objectives.restore_time",
+                                     "objectives.data_loss"};
+  for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+    if (strcmp(key, keys[i]) == 0)
+      return true;
+  return false;
+}
+
+/* As the document has it: what is a duration there is one here. */
+static void print_value(const char *key, const json_t *value) {
+  char duration[TEXT_DURATION_SIZE];
   if (json_is_null(value)) {
     printf("-");
+  } else if (json_is_integer(value) && is_duration(key)) {
+    printf("%s", text_duration_show(json_integer_value(value), duration));
   } else if (json_is_string(value)) {
     printf("%s", json_string_value(value));
   } else {
@@ -29,9 +43,9 @@ static void print_settings(const json_t *settings, const char *indent) {
   json_t *change;
   json_object_foreach((json_t *)settings, key, change) {
     printf("%s%s: ", indent, key);
-    print_value(json_object_get(change, "from"));
+    print_value(key, json_object_get(change, "from"));
     printf(" -> ");
-    print_value(json_object_get(change, "to"));
+    print_value(key, json_object_get(change, "to"));
     printf("\n");
   }
 }
@@ -132,7 +146,7 @@ static void print_database(const json_t *json) {
   printf("%s\n", api_text(json, "name"));
   json_object_foreach(json_object_get(json, "settings"), key, value) {
     printf("  %-28s ", key);
-    print_value(value);
+    print_value(key, value);
     printf("\n");
   }
 }

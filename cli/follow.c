@@ -117,7 +117,8 @@ static ExitCode follow_finish(const Cli *cli, const Follow *follow, const json_t
     format_outcome(&line, follow->aside ? cli->color_err : cli->color_out, result);
     fprintf(out, "%s\n", buffer_text(&line));
     const char *size = api_text(result, "size");
-    fprintf(out, "  tag %s, %s%sid %s\n", api_text(result, "tag"), size, *size ? ", " : "", api_text(result, "id"));
+    fprintf(out, "  %stag %s, %s%sid %s\n", follow->drill_id ? "a drill of " : "", api_text(result, "tag"), size,
+            *size ? ", " : "", api_text(result, "id"));
     fflush(out);
   }
   if (strcmp(state, "sealed") == 0)

@@ -119,6 +119,10 @@ void format_database(Buffer *out, bool color, const char *name, const char *envi
     buffer_append_text(out, name);
 }
 
+const char *format_job_state(const char *state) {
+  return strcmp(state, "leased") == 0 ? "starting" : state;
+}
+
 void format_state(Buffer *out, bool color, const char *state) {
   static const struct {
     const char *state, *word;

@@ -23,6 +23,9 @@ void format_cut(Buffer *out, const char *text, size_t width);
 /* "prod-api", or "prod-api [production]" so that nobody takes it for another. Appended to out. */
 void format_database(Buffer *out, bool color, const char *name, const char *environment);
 
+/* A job's state in a user's words: "leased" is "starting". Others, and what a newer coordinator says, as they are. */
+const char *format_job_state(const char *state);
+
 /* "PROVEN" in green, "FAILED" in red, ... of a checkpoint's state. Appended. */
 void format_state(Buffer *out, bool color, const char *state);
 /* "04:00:11 prod-api · PROVEN · 184 tables · 9.2M rows · 94 s". Appended. */

@@ -25,7 +25,7 @@ static void print_list(const Cli *cli, const json_t *json) {
     table_add(&table, "%s", api_text(job, "id"));
     table_add(&table, "%s", api_text(job, "kind"));
     table_add(&table, "%s", api_text(job, "database"));
-    table_add(&table, "%s", waits ? "needs approval" : api_text(job, "state"));
+    table_add(&table, "%s", waits ? "needs approval" : format_job_state(api_text(job, "state")));
     table_add(&table, "%s", *api_text(job, "requested_by") ? api_text(job, "requested_by") : "-");
     table_add(&table, "%s", format_age(api_text(job, "created_at"), age));
     table_add(&table, "%s", api_text(job, "checkpoint"));
@@ -101,8 +101,8 @@ ExitCode command_job_show(Cli *cli, int argc, char **argv) {
     return code;
   const char *kind = api_text(job, "kind"), *state = api_text(job, "state"), *by = api_text(job, "requested_by");
   char time[FORMAT_SIZE];
-  printf("%s of %s, %s, asked for by %s at %s\n", kind, api_text(job, "database"), state, *by ? by : "pgseal",
-         format_time(api_text(job, "created_at"), time));
+  printf("%s of %s, %s, asked for by %s at %s\n", kind, api_text(job, "database"), format_job_state(state),
+         *by ? by : "pgseal", format_time(api_text(job, "created_at"), time));
   if (strcmp(state, "queued") == 0 && strcmp(api_text(job, "approval"), "needed") == 0)
     printf("  waits for a second person: pgseal job approve %s\n", api_text(job, "id"));
   if (*api_text(job, "approved_by"))

@@ -10,6 +10,8 @@
 #include "common/base/memory.h"
 #include "common/base/process.h"
 
+enum { FIRST_WORD_SIZE = 32 };
+
 static void main_help(void) {
   printf("pgseal: checkpoints of PostgreSQL databases, proven by restoring them.\n\n"
          "Usage: pgseal COMMAND [ARGUMENTS]\n\nCommands:\n");
@@ -61,10 +63,15 @@ static bool main_group(const char *word, FILE *out) {
 }
 
 static ExitCode main_unknown(const char *word) {
-  const char *names[64];
+  CLEANUP_FREE const char **names = memory_alloc(2 * cli_command_count * sizeof *names);
+  CLEANUP_FREE char *firsts = memory_alloc(cli_command_count * FIRST_WORD_SIZE);
   size_t count = 0;
-  for (; count < cli_command_count && count < ARRAY_SIZE(names); count++)
-    names[count] = cli_commands[count].name;
+  for (size_t i = 0; i < cli_command_count; i++) {
+    char *first = firsts + i * FIRST_WORD_SIZE; /* of "token create", too */
+    snprintf(first, FIRST_WORD_SIZE, "%.*s", (int)strcspn(cli_commands[i].name, " "), cli_commands[i].name);
+    names[count++] = cli_commands[i].name;
+    names[count++] = first;
+  }
   const char *nearest = options_nearest(word, names, count);
   fprintf(stderr, "pgseal: there is no command '%s'", word);
   if (nearest)

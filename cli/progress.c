@@ -108,7 +108,7 @@ static bool job_is_over(const char *state) {
   return false;
 }
 
-/* "dump   dumping    142/184 tables  6.1M rows  301.2 MB  43.1 MB/s  ETA 12 s  public.orders" */
+/* "dump   dumping    142/184 tables  6.1M rows  301.2 MB  43.1 MB/s  ETA 12 s  public.orders  on agent a" */
 static void progress_describe(Buffer *out, const Cli *cli, const json_t *job, const Seen *seen, int64_t now_us) {
   const json_t *p = json_object_get(job, "progress");
   const char *state = api_text(job, "state"), *phase = api_text(p, "phase"), *table = api_text(p, "table");
@@ -116,7 +116,7 @@ static void progress_describe(Buffer *out, const Cli *cli, const json_t *job, co
   bool over = job_is_over(state), running = !over && strcmp(state, "queued") != 0;
   char count[FORMAT_SIZE], size[TEXT_SIZE_SIZE], seconds[FORMAT_SIZE];
   buffer_append_format(out, "%s%-6s%s %-10s", cli_style(cli->color_err, STYLE_BOLD), api_text(job, "kind"),
-                       cli_reset(cli->color_err), running && *phase ? phase : state);
+                       cli_reset(cli->color_err), running && *phase ? phase : format_job_state(state));
   int64_t done = api_integer(p, "tables_done"), total = api_integer(p, "tables_total");
   int64_t bytes = api_integer(p, "bytes"), bytes_total = api_integer(p, "bytes_total");
   if (total > 0)
@@ -137,6 +137,8 @@ static void progress_describe(Buffer *out, const Cli *cli, const json_t *job, co
     buffer_append_format(out, "  (attempt %" PRId64 ")", api_integer(job, "attempt"));
   if (strcmp(state, "queued") == 0)
     buffer_append_format(out, "  waiting for %s", *waits ? waits : "an agent");
+  else if (*api_text(job, "agent"))
+    buffer_append_format(out, "  on agent %s", api_text(job, "agent"));
 }
 
 static void progress_draw(Progress *progress, const Buffer *lines, size_t count) {

@@ -15,6 +15,8 @@ typedef struct Conninfo Conninfo;
  * (all but PGCLIENTENCODING). ERR_INVALID_ARGUMENT without echoing the text (it may hold a password). */
 Status conninfo_parse(const char *text, Conninfo **out, Error *err) MUST_CHECK;
 void conninfo_free(Conninfo *conninfo);
+/* Whether it holds a password itself, or may: it is true of what cannot be read. */
+bool conninfo_tells_secret(const char *text);
 void conninfo_set(Conninfo *conninfo, const char *key, const char *value); /* e.g. "dbname" */
 const char *conninfo_get(const Conninfo *conninfo,
                          const char *key); /* NULL if unset; never ask for "password" to show it */

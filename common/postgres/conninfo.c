@@ -61,6 +61,14 @@ static char *conninfo_default(const PQconninfoOption *option) {
   return value && *value ? memory_strdup(value) : NULL;
 }
 
+bool conninfo_tells_secret(const char *text) {
+  CLEANUP(conninfo_options_free) PQconninfoOption *options = PQconninfoParse(text, NULL);
+  bool secret = !options;
+  for (const PQconninfoOption *o = options; o && o->keyword; o++)
+    secret |= o->val && *o->val && *o->dispchar == '*'; /* as libpq marks what is to be hidden */
+  return secret;
+}
+
 Status conninfo_parse(const char *text, Conninfo **out, Error *err) {
   char *said = NULL;
   CLEANUP(conninfo_options_free) PQconninfoOption *options = PQconninfoParse(text, &said);

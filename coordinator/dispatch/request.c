@@ -261,8 +261,8 @@ static Status check_drill(Dispatch *dispatch, Work *work, const Requester *reque
   }
   LedgerJob *drill = work_drill(work);
   if (drill && !job_state_final(drill->state))
-    return error_set(err, ERR_CONFLICT, "a drill of checkpoint %s is already %s", checkpoint->id,
-                     job_state_name(drill->state));
+    return error_set(err, ERR_CONFLICT, "a drill of checkpoint %s %s already", checkpoint->id,
+                     drill->state == JOB_QUEUED ? "waits for an agent" : "is under way");
   Status status = request_check_database(dispatch, checkpoint->database, requester, err);
   if (status == STATUS_OK)
     status = prune_check(checkpoint, err);
@@ -329,7 +329,8 @@ static Status cancel_jobs(Change *change, Work *work, Error *err) {
 static Status cancel_drill(Change *change, Work *work, const Requester *requester, Error *err) {
   LedgerJob *drill = work_drill(work);
   if (!drill || job_state_final(drill->state))
-    return error_set(err, ERR_CONFLICT, "checkpoint %s is sealed; there is nothing to cancel", work->checkpoint.id);
+    return error_set(err, ERR_CONFLICT, "checkpoint %s is sealed and no drill of it runs: there is nothing to cancel",
+                     work->checkpoint.id);
   Status status = cancel_jobs(change, work, err);
   bool over = job_state_final(drill->state); /* else its agent is told with its next progress */
   if (over)

@@ -134,7 +134,7 @@ static json_t *describe_fleet(const Fleet *fleet) {
   put_count(out, "limits.host_running", limits->host_running);
   put_count(out, "rotation.slots", capacity->slots);
   put_count(out, "rotation.hours_per_day", capacity->hours_per_day);
-  put_count(out, "rotation.bytes_per_day", capacity->bytes_per_day);
+  put_count(out, "rotation.gigabytes_per_day", capacity->bytes_per_day / 1000000000);
   json_t *quotas = json_object();
   for (size_t i = 0; i < fleet_quota_count(fleet); i++) {
     const FleetQuota *quota = fleet_quota_at(fleet, i);

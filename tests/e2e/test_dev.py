@@ -1,5 +1,6 @@
 """`pgseal dev`: everything on one machine, from two strings."""
 import os
+import pathlib
 import signal
 import subprocess
 import urllib.request
@@ -8,6 +9,13 @@ import json
 import pytest
 
 from support.shell import BIN, free_port, run, wait_for
+
+
+def mentions(path, text):
+    try:
+        return text.encode() in path.read_bytes()
+    except OSError:  # it has ended
+        return False
 
 
 def test_dev_seals_stops_and_goes_on(base, server, tmp_path):
@@ -26,6 +34,9 @@ def test_dev_seals_stops_and_goes_on(base, server, tmp_path):
             wait_for("pgseal dev", ready, timeout=40)
             printed = (tmp_path / "out").read_text()
             assert f"http://127.0.0.1:{port}" in printed and str(directory / "token") in printed and "s3cret" not in printed
+            assert printed.count("others on this machine could read") == 1
+            seen = [p.read_bytes() for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if mentions(p, str(directory))]
+            assert len(seen) == 3 and not any(b"s3cret" in argv for argv in seen) and any(b"prod-api=****" in argv for argv in seen), seen
             token = (directory / "token").read_text().strip()
             assert (directory / "token").stat().st_mode & 0o777 == 0o600 and token not in printed
             answer = run(["curl", "-sS", "-X", "POST", f"http://127.0.0.1:{port}/api/checkpoint", "-H", f"Authorization: Bearer {token}",

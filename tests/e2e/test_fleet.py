@@ -2,6 +2,7 @@
 import datetime
 import glob
 import json
+import re
 
 from support.shell import PROJECT, wait_for
 
@@ -34,6 +35,7 @@ class Clock:
 FLEET = {"databases": [{"name": "shop", "environment": "test", "owner": "team-shop", "labels": ["tier=gold"]}],
          "policies": [{"name": "hourly", "match": {"labels": ["tier=*"]}, "schedule": {"cron": "@hourly"},
                        "drill": {"assertions": [{"name": "items", "sql": "SELECT count(*) = 100 FROM item"}]}},
+                      {"name": "promises", "objectives": {"proof_age": "7d", "restore_time": "90m", "data_loss": "26h"}},
                       {"name": "nobody", "match": {"names": ["nobody-*"]}}]}
 
 
@@ -66,7 +68,8 @@ def test_fleet(make_stack, server, tmp_path):
     assert "is this document already" in stack.cli("apply", "-f", fleet).stdout
     assert [e["detail"]["version"] for e in events(stack, "fleet.applied")] == [1]
     assert stack.cli("fleet").stdout == fleet.read_text()
-    assert "team-shop" in stack.cli("fleet", "shop").stdout
+    shown = stack.cli("fleet", "shop").stdout
+    assert "team-shop" in shown and re.search(r"objectives.proof_age +7d\n.*restore_time +90m\n.*data_loss +26h\n", shown), shown
 
     # What is wrong is told with its line, and leaves everything as it was.
     wrong = tmp_path / "wrong.yaml"

@@ -413,13 +413,23 @@ static void test_tools_work_in_the_environment(void **state) {
   assert_int_equal(file_remove_tree(scratch, &err), STATUS_OK);
 }
 
+static void test_who_tells_a_secret(void **state) {
+  (void)state;
+  setenv("PGPASSWORD", "not said in the text", 1);
+  assert_true(conninfo_tells_secret("host=db1 password='a b'"));
+  assert_true(conninfo_tells_secret("postgresql://user:pass@db1/shop"));
+  assert_true(conninfo_tells_secret("host=db1 sslpassword=x"));
+  assert_true(conninfo_tells_secret("password=x nonsense =="));
+  assert_false(conninfo_tells_secret("host=db1 dbname=shop user=pgseal password=''"));
+  assert_false(conninfo_tells_secret("postgresql://user@db1/shop?service=x"));
+  unsetenv("PGPASSWORD");
+}
+
 int main(void) {
   const struct CMUnitTest alone[] = {
-      cmocka_unit_test(test_parse),
-      cmocka_unit_test(test_malformed_is_not_echoed),
-      cmocka_unit_test(test_environment_hides_the_password),
-      cmocka_unit_test(test_environment_refuses),
-      cmocka_unit_test(test_silent_server_times_out),
+      cmocka_unit_test(test_who_tells_a_secret),      cmocka_unit_test(test_parse),
+      cmocka_unit_test(test_malformed_is_not_echoed), cmocka_unit_test(test_environment_hides_the_password),
+      cmocka_unit_test(test_environment_refuses),     cmocka_unit_test(test_silent_server_times_out),
   };
   const struct CMUnitTest with_server[] = {
       cmocka_unit_test(test_sessions_are_pinned),
