@@ -23,8 +23,11 @@ static void free_x509(X509 **certificate) {
 /* Never over an existing file: a key that is lost that way is lost for good. */
 static Status create(const char *path, mode_t mode, FILE **out, Error *err) {
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0 && errno == EEXIST)
-    return error_set(err, ERR_OBJECT_EXISTS, "%s exists already", path);
+  if (fd < 0 && errno == EEXIST) {
+    error_set(err, ERR_OBJECT_EXISTS, "%s exists already", path);
+    error_remedy(err, "Choose another name: what was encrypted for a key that is lost, nobody opens.");
+    return err->status;
+  }
   if (fd < 0)
     return error_set_errno(err, errno, "cannot create %s", path);
   *out = fdopen(fd, "w");

@@ -1,5 +1,5 @@
 """A machine of the reader's own, in which the pages' commands run to the letter: hosts, ports and paths are those that the
-pages name. A network of its own (loopback only: 8420 is free, whatever runs beside), /etc, /opt and /run of its own, a home to
+pages name. A network of its own (loopback only: 8420 is free, whatever runs beside), /etc and /run of its own, a home to
 work in. Not a container: the programs and PostgreSQL's tools are this machine's."""
 import fcntl
 import os
@@ -26,7 +26,6 @@ cp -a /etc "$1/etc"
 mount --bind "$1/etc" /etc
 echo "127.0.0.1 localhost $2" >/etc/hosts
 rm -rf /etc/pgseal
-mount -t tmpfs -o mode=755 pgseal-tests /opt
 mount -t tmpfs -o mode=755 pgseal-tests /run
 echo ready
 exec sleep infinity
@@ -121,7 +120,7 @@ class Machine:
         expected = " | ".join(f"{status}\\ {shlex.quote(command)}*" for command, status in ends) or "'-'"
         return BLOCK.format(expected=expected, state=self.state, text=text.rstrip("\n"))
 
-    def bash(self, text, args=(), ends=(), types=None, timeout=120):
+    def bash(self, text, args=(), ends=(), types=None, timeout=300):
         """Runs a block: `ends` are (beginning of a command, its status) of those that may fail; `types` is what the reader
         answers, at a terminal, when asked."""
         failed = self.dir / "failed"
