@@ -34,6 +34,11 @@ static json_t *render_newest(const LedgerNewest *newest) {
              : json_null();
 }
 
+/* What was rebuilt out of a repository does not know all of it. */
+static json_t *unless_unknown(double seconds) {
+  return seconds > 0 ? tenths(seconds) : json_null();
+}
+
 static json_t *render_sealed(const LedgerNewest *newest) {
   if (!newest || !newest->sealed_id)
     return json_null();
@@ -43,8 +48,8 @@ static json_t *render_sealed(const LedgerNewest *newest) {
                    "size_bytes", (json_int_t)newest->size_bytes, "archive_bytes", (json_int_t)newest->archive_bytes,
                    "tables", (json_int_t)newest->tables, "rows", (json_int_t)newest->rows, "omissions",
                    (json_int_t)newest->omissions, "server_major", newest->server_major, "seconds",
-                   tenths(newest->seconds), "dump_seconds", tenths(newest->dump_seconds), "drill_seconds",
-                   tenths(newest->drill_seconds));
+                   tenths(newest->seconds), "dump_seconds", unless_unknown(newest->dump_seconds), "drill_seconds",
+                   unless_unknown(newest->drill_seconds));
 }
 
 static json_t *render_attention(unsigned attention) {

@@ -41,6 +41,16 @@ static const FoundProof *newest(const Found *found, Outcome outcome) {
   return NULL;
 }
 
+/* Of those that decide: what came first ended the checkpoint, and said how long that took. Proofs: the newest first. */
+static const FoundProof *oldest(const Found *found, bool failed_too) {
+  const FoundProof *oldest = NULL;
+  for (size_t i = 0; i < found->proof_count; i++)
+    if (found->proofs[i].proof.outcome == OUTCOME_PROVEN ||
+        (failed_too && found->proofs[i].proof.outcome == OUTCOME_FAILED))
+      oldest = &found->proofs[i];
+  return oldest;
+}
+
 /* Failed is final, whatever else says. */
 static const FoundProof *decide(const Found *found) {
   const FoundProof *failed = newest(found, OUTCOME_FAILED);
@@ -171,7 +181,8 @@ static Status take_proof(Rebuild *rebuild, const FoundProof *item, Error *err) {
   json_object_set_new(detail, "assertions", json_integer((json_int_t)json_array_size(proof->assertions)));
   if (proof->outcome == OUTCOME_PROVEN)
     json_object_set_new(detail, "proven_us", json_integer(proof->finished_us));
-  int64_t took_us = proof->finished_us - rebuild->chosen->attempt->manifest->started_us;
+  const FoundProof *first = oldest(rebuild->chosen, true);
+  int64_t took_us = first->proof.finished_us - rebuild->chosen->attempt->manifest->started_us;
   c->seconds = took_us > 0 ? (double)took_us / 1e6 : 0;
   checkpoint_set_error(c, proof->outcome == OUTCOME_FAILED ? &proof->error : NULL);
   return STATUS_OK;
@@ -356,7 +367,8 @@ static Status settle(Rebuild *rebuild, bool write, Error *err) {
   else if (!rebuild->deciding)
     say_unproven(c);
   else
-    c->finished_us = rebuild->deciding->proof.finished_us;
+    c->finished_us =
+        (c->state == CHECKPOINT_SEALED ? oldest(rebuild->chosen, false) : rebuild->deciding)->proof.finished_us;
   inventory_count(rebuild->report,
                   !rebuild->chosen     ? "unfinished"
                   : !rebuild->deciding ? "unproven"

@@ -24,6 +24,10 @@ static double seconds_at(int64_t us) {
 static double unless_negative(int64_t value) {
   return value >= 0 ? (double)value : NAN;
 }
+static double unless_unknown(double seconds) {
+  return seconds > 0 ? seconds : NAN;
+}
+
 static double unless_zero(int64_t value) {
   return value > 0 ? (double)value : NAN;
 }
@@ -51,8 +55,8 @@ OF_SEALED(tables, (double)sealed(of)->tables)
 OF_SEALED(table_rows, (double)sealed(of)->rows)
 OF_SEALED(omissions, (double)sealed(of)->omissions)
 OF_SEALED(seconds, sealed(of)->seconds)
-OF_SEALED(dump_seconds, sealed(of)->dump_seconds)
-OF_SEALED(drill_seconds, sealed(of)->drill_seconds)
+OF_SEALED(dump_seconds, unless_unknown(sealed(of)->dump_seconds)) /* of what was rebuilt */
+OF_SEALED(drill_seconds, unless_unknown(sealed(of)->drill_seconds))
 VALUE(proof_objective, unless_zero(of->row->proof_age_objective_seconds))
 VALUE(data_objective, unless_zero(of->row->data_loss_objective_seconds))
 VALUE(restore_objective, unless_zero(of->row->restore_objective_seconds))

@@ -63,6 +63,7 @@ def test_a_lost_coordinator(stack):
     three = stack.request("bad", "three")
     first, second = stack.seal("api", "one"), stack.seal("api", "two")
     failed = stack.wait_final(three)
+    stack.cli("drill", second["id"])
     assert failed["state"] == "failed" and failed["error"]["code"] == "assertion_failed", failed
     assert "2 sealed checkpoints: 2 by verdicts whose signatures verify\n" in ledger(stack, "verify").stdout
     assert "name: drill, public_key: '" in ledger(stack, "keys").stdout
@@ -105,12 +106,17 @@ def test_a_lost_coordinator(stack):
     # And what was altered is put back.
     objects["manifest.json.cms"].write_bytes(manifest)
     code, counts, refused, _ = rebuild(stack)
-    assert code == 0 and counts == {"checkpoints": 3, "known": 2, "proven": 1, "proofs": 1, "strays": 1} and not refused, counts
-    assert facts(stack.show(second["id"])) == facts(second)
+    assert code == 0 and counts == {"checkpoints": 3, "known": 2, "proven": 1, "proofs": 2, "strays": 1} and not refused, counts
+    again = stack.show(second["id"])
+    assert facts(again) == facts(second)
+    # The first proof sealed it, not the one that was made later; what its dump took is not known any more.
+    assert second["created_at"] < again["finished_at"] <= second["finished_at"] and 0 < again["seconds"] <= second["seconds"] + 0.1, (second, again)
+    metrics = run(["curl", "-sS", "-H", f"Authorization: Bearer {stack.token}", f"{stack.url}/metrics"]).stdout
+    assert 'drill_duration_seconds{database="api"}' in metrics and 'dump_duration_seconds{database="api"}' not in metrics
     shown = stack.cli("ledger", "rebuild", "api").stdout
     assert "2 in the repository, 2 known" in shown and "api/stray" in shown and "tokens" in shown, shown
     # It is as good as it was.
-    assert sorted(d["state"] for d in stack.api("GET", "/api/v1/drills")[1]["drills"]) == ["done", "done", "failed"]
+    assert sorted(d["state"] for d in stack.api("GET", "/api/v1/drills")[1]["drills"]) == ["done", "done", "done", "failed"]
     keys = stack.dir / "keys"
     verified = stack.cli("verify", "two", "--database", "api", "--repository", stack.repository, "--key", keys / "drill.key", "--certificate",
                          keys / "drill.crt", "--drill-public-key", keys / "agent-drill.pub").stdout
