@@ -1,13 +1,11 @@
 /* pgseal alert list, alert test: what fires, and whether those who are to be told of it are. */
 #include <string.h>
-#include <time.h>
 
 #include "cli/api.h"
 #include "cli/format.h"
 #include "common/base/cleanup.h"
-#include "common/base/clock.h"
 
-enum { POLL_MS = 250, TEST_SECONDS = 40 };
+enum { TEST_SECONDS = 40 };
 
 static void print_alerts(const Cli *cli, const json_t *list) {
   static const char *const heading[] = {"ALERT", "OF", "STATE", "SINCE", "WHAT"};
@@ -78,24 +76,6 @@ ExitCode command_alert_list(Cli *cli, int argc, char **argv) {
   return EXIT_DONE;
 }
 
-/* Until it has ended; a test is sent once. */
-static Status follow(Cli *cli, const char *id, json_t **json, Error *err) {
-  for (int64_t end_us = clock_monotonic_us() + (int64_t)TEST_SECONDS * 1000000;;) {
-    CLEANUP(api_release) json_t *now = NULL;
-    Status status = api_get(cli, &now, err, "/api/v1/notifications/%s", id);
-    if (status != STATUS_OK)
-      return status;
-    if (strcmp(api_text(now, "state"), "due") != 0) {
-      *json = STEAL(now);
-      return STATUS_OK;
-    }
-    if (clock_monotonic_us() > end_us)
-      return error_set(err, ERR_TIMEOUT, "message %s is not sent after %d seconds; is a coordinator leading?", id,
-                       TEST_SECONDS);
-    nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
-  }
-}
-
 ExitCode command_alert_test(Cli *cli, int argc, char **argv) {
   const char *route = NULL;
   ExitCode code;
@@ -106,7 +86,7 @@ ExitCode command_alert_test(Cli *cli, int argc, char **argv) {
     return code;
   CLEANUP(api_release) json_t *body = json_pack("{s:s}", "route", route);
   if (api_call(cli, "POST", "/api/v1/alerts/test", body, NULL, &json, &err) != STATUS_OK ||
-      follow(cli, api_text(json, "id"), &sent, &err) != STATUS_OK)
+      api_notification(cli, api_text(json, "id"), TEST_SECONDS, &sent, &err) != STATUS_OK)
     return cli_fail(cli, &err);
   bool fine = strcmp(api_text(sent, "state"), "sent") == 0;
   if (cli->json) {

@@ -2,18 +2,20 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/http.h"
 #include "cli/shown.h"
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/id.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
 #define API_DEFAULT_URL "http://127.0.0.1:8420"
-enum { API_TOKEN_LIMIT = 4096 };
+enum { API_TOKEN_LIMIT = 4096, POLL_MS = 250 };
 
 void api_release(json_t **json) {
   json_decref(*json);
@@ -137,6 +139,23 @@ Status api_checkpoint(Cli *cli, const char *id_or_tag, const char *database, jso
       return status;
   }
   return api_checkpoint_by_tag(cli, id_or_tag, database, json, err);
+}
+
+Status api_notification(Cli *cli, const char *id, int seconds, json_t **json, Error *err) {
+  for (int64_t end_us = clock_monotonic_us() + (int64_t)seconds * 1000000;;) {
+    CLEANUP(api_release) json_t *now = NULL;
+    Status status = api_get(cli, &now, err, "/api/v1/notifications/%s", id);
+    if (status != STATUS_OK)
+      return status;
+    if (strcmp(api_text(now, "state"), "due") != 0) {
+      *json = STEAL(now);
+      return STATUS_OK;
+    }
+    if (clock_monotonic_us() > end_us)
+      return error_set(err, ERR_TIMEOUT, "message %s is not sent after %d seconds; is a coordinator leading?", id,
+                       seconds);
+    nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+  }
 }
 
 const char *api_text(const json_t *object, const char *key) {

@@ -31,6 +31,9 @@ json_t *api_list(const OptionList *list); /* an array of texts; a new reference 
 void api_release(json_t **json);          /* for CLEANUP() */
 
 /* Members, with something harmless where they are absent or of another type. Borrowed. */
+/* Until a message was sent or given up. ERR_TIMEOUT after that many seconds. *json: the notification. */
+Status api_notification(Cli *cli, const char *id, int seconds, json_t **json, Error *err) MUST_CHECK;
+
 const char *api_text(const json_t *object, const char *key);
 int64_t api_integer(const json_t *object, const char *key);
 double api_number(const json_t *object, const char *key);

@@ -114,6 +114,8 @@ ExitCode command_apply(Cli *cli, int argc, char **argv);
 ExitCode command_fleet(Cli *cli, int argc, char **argv);
 ExitCode command_schedule(Cli *cli, int argc, char **argv);
 ExitCode command_report(Cli *cli, int argc, char **argv);
+ExitCode command_report_list(Cli *cli, int argc, char **argv);
+ExitCode command_report_send(Cli *cli, int argc, char **argv);
 ExitCode command_report_verify(Cli *cli, int argc, char **argv);
 ExitCode command_dev(Cli *cli, int argc, char **argv);
 

@@ -277,8 +277,22 @@ static const char help_report[] =
     "(docs/reports.md).\n"
     "Without a file it is shown in short. All times are UTC; --to is not part of the period.\n\n"
     "  pgseal report --month 2026-10\n"
+    "  pgseal report --week 2026-W45 --environment production\n"
     "  pgseal report --month 2026-10 --owner team-api --pdf report.pdf --json report.json\n"
     "  pgseal report --from 2026-07-01 --to 2026-10-01 --database prod-api --html report.html";
+static const char help_report_list[] = "What coordinator.yaml has under `reports`: of whom, of which period, by which "
+                                       "route of alerts, and when the next one "
+                                       "is\n"
+                                       "due. docs/reports.md.\n\n"
+                                       "  pgseal report list";
+static const char help_report_send[] =
+    "Sends a report of coordinator.yaml by its route now, once, and says whether the mail server has it: of the last "
+    "period\n"
+    "that is over, or of another. Its schedule goes on as before. Wants the role operator.\n\n"
+    "  pgseal report send monthly\n"
+    "  pgseal report send monthly --month 2026-10\n\n"
+    "Exit codes: 0 the mail server has it; 3 the coordinator cannot be reached or refused the token; 4 it did not get "
+    "there.";
 static const char help_report_verify[] =
     "Checks a report's document without the coordinator: its signature, and that its numbers follow from its rows.\n"
     "Exit status 0: it is good; 1: it is not.\n\n"
@@ -341,9 +355,11 @@ static const char help_holds[] = "What is drained, cordoned or paused, since whe
   }
 #define COMMANDS_OF_REPORTS                                                                                            \
   {"report",                                                                                                           \
-   "--month YYYY-MM | --from TIME --to TIME [--database NAME | --owner TEAM] [--pdf FILE] [--html FILE] "              \
-   "[--json FILE]",                                                                                                    \
+   "--month YYYY-MM | --quarter YYYY-QN | --week YYYY-WNN | --from TIME --to TIME "                                    \
+   "[--database NAME ... | --owner TEAM | --environment NAME] [--pdf FILE] [--html FILE] [--json FILE]",               \
    "what was proven in a period, for auditors", help_report, command_report},                                          \
+      {"report list", "", "the reports that are sent by mail, and when", help_report_list, command_report_list},       \
+      {"report send", "REPORT [--month YYYY-MM ...]", "send one of them now", help_report_send, command_report_send},  \
   {                                                                                                                    \
     "report verify", "FILE [--key KEY.pub]", "check a report without the coordinator", help_report_verify,             \
         command_report_verify                                                                                          \

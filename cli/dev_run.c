@@ -11,7 +11,7 @@
 #include "cli/api.h"
 #include "cli/dev.h"
 #include "cli/http.h"
-#include "cli/program.h"
+#include "common/base/program.h"
 #include "common/base/clock.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"

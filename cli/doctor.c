@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/program.h"
+#include "common/base/program.h"
 #include "common/base/cleanup.h"
 
 ExitCode command_doctor(Cli *cli, int argc, char **argv) {

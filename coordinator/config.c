@@ -35,6 +35,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
   free(loaded->directory);
   free(loaded->config.http_proxies);
   alert_settings_release(&loaded->config.alerts);
+  report_plans_release(&loaded->config.reports);
   free(loaded->config.databases);
   free(loaded->config.agents);
   free(loaded->config.former_agents);
@@ -184,7 +185,10 @@ static const char *keep(void *user, char *text) {
 
 static Status take_alerts(Loaded *loaded, Error *err) {
   const AlertSettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
-  return alert_settings_take(&from, loaded->raw->alerts, &loaded->config.alerts, err);
+  Status status = alert_settings_take(&from, loaded->raw->alerts, &loaded->config.alerts, err);
+  return status ? status
+                : report_plans_take(&from, &loaded->config.alerts, loaded->raw->reports, loaded->raw->reports_count,
+                                    &loaded->config.reports, err);
 }
 
 static Status take_settings(Loaded *loaded, Error *err) {

@@ -12,6 +12,7 @@
 #include "common/base/error.h"
 #include "coordinator/alerts/settings.h"
 #include "coordinator/network.h"
+#include "coordinator/report/plans.h"
 
 typedef struct ConfigAssertion {
   const char *name, *sql;
@@ -66,6 +67,7 @@ typedef struct CoordinatorConfig {
   ConfigAgent *former_agents; /* whose old manifests and proofs count in a rebuild; they may do nothing */
   size_t former_agent_count;
   AlertSettings alerts;
+  ReportPlans reports; /* that are sent by mail */
   const char *log_level, *log_format;
 } CoordinatorConfig;
 

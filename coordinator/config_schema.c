@@ -141,6 +141,21 @@ static const cyaml_schema_field_t alerts_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t report_fields[] = {
+    REQUIRED_TEXT("name", RawReport, name),
+    REQUIRED_TEXT("to", RawReport, to),
+    OPTIONAL_TEXT("period", RawReport, period),
+    OPTIONAL_TEXT("cron", RawReport, cron),
+    OPTIONAL_TEXT("time_zone", RawReport, time_zone),
+    OPTIONAL_TEXT("owner", RawReport, owner),
+    OPTIONAL_TEXT("environment", RawReport, environment),
+    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawReport, databases, &text_schema, 1,
+                         LIST_LIMIT),
+    OPTIONAL_INT("attach_megabytes", RawReport, attach_megabytes),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t report_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawReport, report_fields)};
+
 static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("http", RawConfig, http),
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
@@ -161,6 +176,8 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_SEQUENCE("former_agents", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, former_agents,
                          &agent_schema, 0, LIST_LIMIT),
     CYAML_FIELD_MAPPING_PTR("alerts", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, alerts, alerts_fields),
+    CYAML_FIELD_SEQUENCE("reports", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, reports, &report_schema, 0,
+                         REPORT_PLANS_LIMIT),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
     CYAML_FIELD_END,
 };

@@ -77,8 +77,17 @@ typedef struct RawAlerts {
   unsigned table_except_count;
 } RawAlerts;
 
+typedef struct RawReport {
+  char *name, *to, *period, *cron, *time_zone, *owner, *environment;
+  char **databases;
+  unsigned databases_count;
+  int *attach_megabytes;
+} RawReport;
+
 typedef struct RawConfig {
   RawAlerts *alerts;
+  RawReport *reports;
+  unsigned reports_count;
   RawLimits http_limits;
   RawTls tls;
   bool http_unencrypted;

@@ -22,6 +22,7 @@
 #include "coordinator/ledger_command.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/overview/overview.h"
+#include "coordinator/report/mailing.h"
 #include "coordinator/retention/retention.h"
 #include "coordinator/rotation/run.h"
 #include "coordinator/schedule/schedule.h"
@@ -74,6 +75,7 @@ typedef struct Coordinator {
   Overview *overview;
   Metrics *metrics;
   Alerts *alerts;
+  Mailing *mailing;
   bool stopping, overdue, scheduling;
 } Coordinator;
 
@@ -90,6 +92,7 @@ static void on_tick(uv_timer_t *timer) {
   Coordinator *coordinator = timer->data;
   dispatch_tick(coordinator->dispatch);
   alerts_tick(coordinator->alerts);
+  mailing_tick(coordinator->mailing);
   if (!dispatch_leads(coordinator->dispatch))
     return;
   retention_tick(&coordinator->retention, coordinator->dispatch, coordinator->ledger);
@@ -136,6 +139,7 @@ static void stop(Coordinator *coordinator) {
     uv_close((uv_handle_t *)&coordinator->signals[i], NULL);
   uv_close((uv_handle_t *)&coordinator->reload, NULL);
   alerts_stop(coordinator->alerts);
+  mailing_stop(coordinator->mailing);
   if (coordinator->api)
     api_close(coordinator->api);
   coordinator->api = NULL;
@@ -202,6 +206,10 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   status = alerts_open(&parts, &coordinator->alerts, err);
   if (status != STATUS_OK)
     return status;
+  status = mailing_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
+                        coordinator->alerts, &coordinator->mailing, err);
+  if (status != STATUS_OK)
+    return status;
   coordinator->rotation = rotation_open(&coordinator->loop, coordinator->dispatch, coordinator->ledger);
   handles_init(coordinator);
   status = gateway_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
@@ -219,6 +227,7 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   metrics_rotation(coordinator->metrics, coordinator->rotation);
   api_show_metrics(coordinator->api, coordinator->metrics);
   api_show_alerts(coordinator->api, coordinator->alerts);
+  api_show_mailing(coordinator->api, coordinator->mailing);
   uv_timer_start(&coordinator->due, on_due, 0, 0);
   return STATUS_OK;
 }
@@ -233,6 +242,7 @@ static bool close_all(Coordinator *coordinator) {
   }
   schedule_close(coordinator->schedule);
   if (clean) { /* else somebody may still refer to them: the process ends anyway */
+    mailing_close(coordinator->mailing);
     alerts_close(coordinator->alerts);
     rotation_close(coordinator->rotation);
     dispatch_close(coordinator->dispatch);
@@ -292,12 +302,20 @@ static bool any_is(const char *const *names, size_t count, const char *name) {
   return false;
 }
 
+static bool is_for_reports(const ReportPlans *reports, const char *route) {
+  for (size_t i = 0; i < reports->count; i++)
+    if (strcmp(reports->items[i].route, route) == 0)
+      return true;
+  return false;
+}
+
 /* Routes by which nobody is told. Without a file of the fleet its policies are in the ledger, which is not asked. */
 static void warn_unused(const CoordinatorConfig *config, const Fleet *fleet) {
   const AlertSettings *alerts = &config->alerts;
   for (size_t i = 0; config->fleet && i < alerts->route_count; i++) {
     const AlertRoute *route = &alerts->routes[i];
-    bool used = route->kind == ROUTE_PING || any_is(alerts->fallback, alerts->fallback_count, route->name);
+    bool used = route->kind == ROUTE_PING || is_for_reports(&config->reports, route->name) ||
+                any_is(alerts->fallback, alerts->fallback_count, route->name);
     for (size_t j = 0; j < fleet_count(fleet) && !used; j++)
       used = any_is(fleet_at(fleet, j)->policy.alerts, fleet_at(fleet, j)->policy.alert_count, route->name);
     CLEANUP_FREE char *text = memory_format(

@@ -1,6 +1,7 @@
 /* pgseal-pdf: what `pgseal report --pdf` runs. A program of its own, since nothing else needs Pango and Cairo. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,11 +9,13 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 
-enum { PIECE = 1 << 16, EXIT_WRONG = 2 };
+enum { PIECE = 1 << 16, EXIT_WRONG = 2, CPU_SECONDS = 120 };
+#define MEMORY_LIMIT ((rlim_t)4 << 30)
 
 static const char usage[] =
     "Usage: pgseal-pdf TRUST FILE\n\nReads a report, as `pgseal report --json` writes it, and makes a PDF of it.\n"
-    "TRUST: key, server, named or none: what was checked of its signature. `pgseal report --pdf FILE` runs this.\n";
+    "FILE: - is stdout. TRUST: key, server, named or none: what was checked of its signature. `pgseal report --pdf "
+    "FILE` runs this.\n";
 
 static Status read_all(Buffer *out, Error *err) {
   for (;;) {
@@ -39,12 +42,23 @@ static Status make(ViewTrust trust, const char *path, Error *err) {
     return status;
   view_make(&file, trust, &view);
   status = view_pdf(&view, &pdf, err);
+  if (!status && strcmp(path, "-") == 0)
+    return file_write_all(STDOUT_FILENO, pdf.data, pdf.size, err);
   return status ? status : file_write_atomic(path, 0644, pdf.data, pdf.size, err);
+}
+
+/* What it reads was made by others. */
+static void bound(void) {
+  setrlimit(RLIMIT_CPU, &(struct rlimit){CPU_SECONDS, CPU_SECONDS});
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* which want a lot of addresses */
+  setrlimit(RLIMIT_AS, &(struct rlimit){MEMORY_LIMIT, MEMORY_LIMIT});
+#endif
 }
 
 int main(int argc, char **argv) {
   static const char *const trusts[] = {"key", "server", "named", "none"};
   Error err;
+  bound();
   if (argc == 2 && strcmp(argv[1], "--help") == 0) {
     fputs(usage, stdout);
     return 0;

@@ -1,11 +1,13 @@
 /* pgseal report: what was proven in a period, for people and for auditors. */
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/api.h"
 #include "cli/http.h"
-#include "cli/program.h"
+#include "common/base/program.h"
+#include "cli/report/period.h"
 #include "cli/report/print.h"
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
@@ -17,29 +19,30 @@
 enum { REPORT_SECONDS = 600 };
 
 typedef struct Wish {
-  const char *month, *from, *to, *database, *owner;
+  PeriodWish period;
+  OptionList databases;
+  const char *owner, *environment;
   const char *json, *html, *pdf; /* files */
 } Wish;
 
-/* ---- asking ---- */
-
-static Status period_of(const Wish *wish, int64_t *from_us, int64_t *to_us, Error *err) {
-  Status status;
-  if (wish->month)
-    return report_month_parse(wish->month, from_us, to_us, err);
-  status = report_time_parse(wish->from, from_us, err);
-  if (status)
-    return status;
-  return report_time_parse(wish->to, to_us, err);
+static void wish_release(Wish *wish) {
+  free(wish->databases.items);
 }
+
+/* ---- asking ---- */
 
 static char *path_of(const Wish *wish, int64_t from_us, int64_t to_us) {
   char from[CLOCK_TEXT_SIZE], to[CLOCK_TEXT_SIZE];
-  CLEANUP_FREE char *name = http_escape(wish->database ? wish->database : wish->owner ? wish->owner : "");
-  return memory_format("/api/v1/reports?from=%s&to=%s%s%s", clock_format(from_us, from), clock_format(to_us, to),
-                       wish->database ? "&database="
-                       : wish->owner  ? "&owner="
-                                      : "",
+  CLEANUP(buffer_release) Buffer names = {0};
+  for (size_t i = 0; i < wish->databases.count; i++)
+    buffer_append_format(&names, "%s%s", i ? "," : "", wish->databases.items[i]);
+  const char *key = wish->databases.count > 0 ? "&database="
+                    : wish->owner             ? "&owner="
+                    : wish->environment       ? "&environment="
+                                              : "";
+  const char *value = wish->databases.count > 0 ? buffer_text(&names) : wish->owner ? wish->owner : wish->environment;
+  CLEANUP_FREE char *name = http_escape(value ? value : "");
+  return memory_format("/api/v1/reports?from=%s&to=%s%s%s", clock_format(from_us, from), clock_format(to_us, to), key,
                        name);
 }
 
@@ -47,9 +50,7 @@ static char *path_of(const Wish *wish, int64_t from_us, int64_t to_us) {
 static Status ask(Cli *cli, const Wish *wish, char **text, Error *err) {
   int64_t from_us, to_us;
   CLEANUP(api_release) json_t *json = NULL;
-  Status status = period_of(wish, &from_us, &to_us, err);
-  if (!status)
-    status = report_period_check(from_us, to_us, clock_wall_us(), err);
+  Status status = period_take(&wish->period, &from_us, &to_us, err);
   if (!status)
     status = api_connect(cli, err);
   if (status)
@@ -121,23 +122,20 @@ static Status print(Cli *cli, const Wish *wish, const char *text, const ReportFi
 }
 
 static ExitCode check_wish(const Cli *cli, const Wish *wish) {
-  if (!wish->month && !(wish->from && wish->to))
-    return cli_usage(cli, "of which time? --month 2026-10, or --from 2026-10-01 --to 2026-11-01");
-  if (wish->month && (wish->from || wish->to))
-    return cli_usage(cli, "either --month, or --from and --to");
-  if (wish->database && wish->owner)
-    return cli_usage(cli, "either --database or --owner");
+  if (period_problem(&wish->period))
+    return cli_usage(cli, "%s", period_problem(&wish->period));
+  if ((wish->databases.count > 0) + (wish->owner != NULL) + (wish->environment != NULL) > 1)
+    return cli_usage(cli, "either --database, --owner or --environment");
   return EXIT_DONE;
 }
 
 ExitCode command_report(Cli *cli, int argc, char **argv) {
-  Wish wish = {0};
+  CLEANUP(wish_release) Wish wish = {0};
   const Option options[] = {
-      {"month", OPTION_TEXT, &wish.month, "YYYY-MM", "from its first midnight to the next month's, UTC"},
-      {"from", OPTION_TEXT, &wish.from, "TIME", "2026-10-01 or 2026-10-01T12:00:00Z; included"},
-      {"to", OPTION_TEXT, &wish.to, "TIME", "the same; excluded"},
-      {"database", OPTION_TEXT, &wish.database, "NAME", "of this database only"},
+      PERIOD_OPTIONS(&wish.period),
+      {"database", OPTION_LIST, &wish.databases, "NAME", "of this database only; may be given again"},
       {"owner", OPTION_TEXT, &wish.owner, "TEAM", "of the databases of this owner only"},
+      {"environment", OPTION_TEXT, &wish.environment, "NAME", "of the databases of this environment only"},
       {"pdf", OPTION_TEXT, &wish.pdf, "FILE", "write it as PDF"},
       {"html", OPTION_TEXT, &wish.html, "FILE", "write it as one HTML page that prints well"},
       {"json", OPTION_TEXT, &wish.json, "FILE", "write the signed document itself; - is stdout"},
@@ -161,8 +159,8 @@ ExitCode command_report(Cli *cli, int argc, char **argv) {
     status = report_verify(&file, file.key, &err);
   if (!status)
     status = print(cli, &wish, text, &file, trust, &err);
-  if (status == ERR_NOT_FOUND && wish.database)
-    api_suggest_database(cli, wish.database, &err);
+  if (status == ERR_NOT_FOUND && wish.databases.count == 1)
+    api_suggest_database(cli, wish.databases.items[0], &err);
   return status ? cli_fail(cli, &err) : EXIT_DONE;
 }
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/base/clock.h"
+#include "common/base/memory.h"
 
 #define SECOND_US ((int64_t)1000000)
 enum { DAY_SECONDS = 86400, YEAR_FIRST = 2000, YEAR_LAST = 9998 };
@@ -79,6 +79,101 @@ Status report_month_parse(const char *text, int64_t *from_us, int64_t *to_us, Er
   *from_us = from * SECOND_US;
   *to_us = to * SECOND_US;
   return STATUS_OK;
+}
+
+static int64_t months_later(int64_t first, int months) {
+  time_t seconds = (time_t)first;
+  struct tm tm;
+  if (!gmtime_r(&seconds, &tm))
+    return first;
+  tm.tm_mon += months; /* timegm puts the year right */
+  return timegm(&tm);
+}
+
+Status report_quarter_parse(const char *text, int64_t *from_us, int64_t *to_us, Error *err) {
+  const char *at = text;
+  struct tm tm = {.tm_mday = 1};
+  int64_t from;
+  int quarter;
+  bool fine = digits(&at, 4, &tm.tm_year) && mark(&at, '-') && mark(&at, 'Q') && digits(&at, 1, &quarter) && !*at &&
+              quarter >= 1 && quarter <= 4;
+  tm.tm_year -= 1900;
+  tm.tm_mon = fine ? (quarter - 1) * 3 : 0;
+  if (!fine || !seconds_of(tm, &from))
+    return error_set(err, ERR_INVALID_ARGUMENT, "'%.40s' is no quarter; it is like 2026-Q4", text);
+  *from_us = from * SECOND_US;
+  *to_us = months_later(from, 3) * SECOND_US;
+  return STATUS_OK;
+}
+
+/* Of the day that begins then: days since Monday. */
+static int days_since_monday(int64_t day) {
+  time_t seconds = (time_t)day;
+  struct tm tm = {0};
+  gmtime_r(&seconds, &tm);
+  return (tm.tm_wday + 6) % 7;
+}
+
+/* The first week is the one with 4 January in it (ISO 8601). */
+static bool week_begins(int year, int week, int64_t *monday) {
+  struct tm tm = {.tm_year = year - 1900, .tm_mday = 4}, last = {.tm_year = year - 1900, .tm_mon = 11, .tm_mday = 28};
+  int64_t fourth, last_28th;
+  if (week < 1 || !seconds_of(tm, &fourth) || !seconds_of(last, &last_28th))
+    return false;
+  *monday = fourth - days_since_monday(fourth) * (int64_t)DAY_SECONDS + (week - 1) * 7 * (int64_t)DAY_SECONDS;
+  return *monday <= last_28th; /* which is in the year's last week */
+}
+
+Status report_week_parse(const char *text, int64_t *from_us, int64_t *to_us, Error *err) {
+  const char *at = text;
+  int year, week;
+  int64_t monday;
+  if (!digits(&at, 4, &year) || !mark(&at, '-') || !mark(&at, 'W') || !digits(&at, 2, &week) || *at ||
+      !week_begins(year, week, &monday))
+    return error_set(err, ERR_INVALID_ARGUMENT, "'%.40s' is no week; it is like 2026-W45, as ISO 8601 counts them",
+                     text);
+  *from_us = monday * SECOND_US;
+  *to_us = (monday + 7 * (int64_t)DAY_SECONDS) * SECOND_US;
+  return STATUS_OK;
+}
+
+const char *report_period_name(ReportPeriod period) {
+  static const char *const names[REPORT_PERIODS] = {"week", "month", "quarter"};
+  return names[period];
+}
+
+void report_period_before(ReportPeriod period, int64_t at_us, int64_t *from_us, int64_t *to_us) {
+  int64_t day = at_us / SECOND_US / DAY_SECONDS * DAY_SECONDS;
+  time_t seconds = (time_t)day;
+  struct tm tm = {0};
+  if (period == REPORT_WEEK) {
+    int64_t monday = day - days_since_monday(day) * (int64_t)DAY_SECONDS;
+    *to_us = monday * SECOND_US;
+    *from_us = (monday - 7 * (int64_t)DAY_SECONDS) * SECOND_US;
+    return;
+  }
+  int months = period == REPORT_MONTH ? 1 : 3;
+  gmtime_r(&seconds, &tm);
+  struct tm first = {.tm_year = tm.tm_year, .tm_mon = tm.tm_mon / months * months, .tm_mday = 1};
+  int64_t to = timegm(&first);
+  *to_us = to * SECOND_US;
+  *from_us = months_later(to, -months) * SECOND_US;
+}
+
+char *report_period_text(int64_t from_us, int64_t to_us) {
+  static const char *const layouts[REPORT_PERIODS] = {"%G-W%V", "%Y-%m", "%Y-Q"};
+  for (ReportPeriod period = REPORT_WEEK; period < REPORT_PERIODS; period++) {
+    char text[32] = "";
+    int64_t from, to;
+    time_t seconds = (time_t)(from_us / SECOND_US);
+    struct tm tm = {0};
+    report_period_before(period, to_us, &from, &to);
+    if (from != from_us || to != to_us || !gmtime_r(&seconds, &tm) ||
+        strftime(text, sizeof text, layouts[period], &tm) == 0)
+      continue;
+    return period == REPORT_QUARTER ? memory_format("%s%d", text, tm.tm_mon / 3 + 1) : memory_strdup(text);
+  }
+  return NULL;
 }
 
 Status report_period_check(int64_t from_us, int64_t to_us, int64_t now_us, Error *err) {

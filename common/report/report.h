@@ -26,6 +26,16 @@ enum { REPORT_VERSION = 1, REPORT_FILE_LIMIT = 64 << 20, REPORT_DAYS_LIMIT = 366
 Status report_time_parse(const char *text, int64_t *wall_us, Error *err) MUST_CHECK;
 /* "2026-10": from its first midnight to the next month's, UTC. ERR_INVALID_ARGUMENT. */
 Status report_month_parse(const char *text, int64_t *from_us, int64_t *to_us, Error *err) MUST_CHECK;
+/* "2026-Q4": a quarter of the calendar's year. "2026-W45": an ISO week, from its Monday. The same. */
+Status report_quarter_parse(const char *text, int64_t *from_us, int64_t *to_us, Error *err) MUST_CHECK;
+Status report_week_parse(const char *text, int64_t *from_us, int64_t *to_us, Error *err) MUST_CHECK;
+
+typedef enum ReportPeriod { REPORT_WEEK, REPORT_MONTH, REPORT_QUARTER, REPORT_PERIODS } ReportPeriod;
+const char *report_period_name(ReportPeriod period); /* "week", "month", "quarter" */
+/* The last of them that was over when the UTC day began that at_us is in. */
+void report_period_before(ReportPeriod period, int64_t at_us, int64_t *from_us, int64_t *to_us);
+/* "2026-10", "2026-Q4", "2026-W45", if it is just that; freed by the caller; NULL: it is none of them. */
+char *report_period_text(int64_t from_us, int64_t to_us);
 /* Is it one? Not empty, not longer than REPORT_DAYS_LIMIT, begun by now_us. ERR_INVALID_ARGUMENT. */
 Status report_period_check(int64_t from_us, int64_t to_us, int64_t now_us, Error *err) MUST_CHECK;
 

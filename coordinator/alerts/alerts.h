@@ -57,6 +57,28 @@ void alerts_tick(Alerts *alerts);
 void alerts_stop(Alerts *alerts);  /* sends nothing more; the loop is free of it soon after */
 void alerts_close(Alerts *alerts); /* after the loop has ended; NULL is fine */
 
+/* ---- other mail: letters ---- */
+
+/* What is sent by mail besides alerts (reports): it waits in the same outbox, is tried like the rest, one letter at a
+ * time, and holds up no alert. Who wrote it is asked for what it says when it is its turn. An item is what the
+ * notification's `alerts` holds: {"event": "report", ...}. A receiver that says it is too large (552) gets it without
+ * attachments: "bare": true. */
+typedef struct AlertsLetters {
+  void *user;
+  /* The whole message. STATUS_OK and *body NULL: it is being made; alerts_letter_made when it is. ERR_NOT_FOUND: there
+   * is nothing to send any more: it is given up. Else it is tried again later. *body: freed by the caller. */
+  Status (*body)(void *user, const LedgerNotification *row, char **body, size_t *size, Error *err);
+  /* It was sent, or given up: inside the transaction that says so. */
+  Status (*over)(void *user, const LedgerNotification *row, Error *err);
+} AlertsLetters;
+void alerts_letters(Alerts *alerts, const AlertsLetters *letters);
+void alerts_letter_made(Alerts *alerts);
+/* One transaction, with what `also` (or NULL) writes: the letter waits for its route, one of e-mail. item: stolen.
+ * waited_for: somebody waits for the answer: it is tried once. *id: of the notification, new string; or NULL. */
+Status alerts_post(Alerts *alerts, const char *route, json_t *item, bool waited_for,
+                   Status (*also)(void *user, Ledger *ledger, Error *err), void *user, char **id,
+                   Error *err) MUST_CHECK;
+
 /* What the API shows (docs/openapi.yaml): {"alerts", "counts", "routes"}. scope: as in ledger.h, or NULL: all. over:
  * also what is resolved. ERR_... of the ledger. *out: new reference. */
 Status alerts_show(Alerts *alerts, const char *scope, bool over, json_t **out, Error *err) MUST_CHECK;

@@ -63,6 +63,8 @@ struct Alerts {
   RouteNow *routes;            /* as the settings have them */
   LedgerNotification *waiting; /* those that are due, now or later, in their order */
   size_t waiting_count;
+  AlertsLetters letters;
+  bool letter_under_way;
   Record records[RECORDS_LIMIT];
   size_t record_count;
 };
@@ -115,6 +117,17 @@ void outbox_ping(Alerts *alerts);
 /* After that many attempts, with jitter. random: any number. */
 int64_t outbox_backoff_us(int attempts, uint32_t random);
 json_t *outbox_item(const LedgerAlert *alert, const char *event, int64_t now_us); /* what a message says of an alert */
+
+Status outbox_letter(Alerts *alerts, const char *route, json_t *item, bool waited_for, int64_t now_us, char **id,
+                     Error *err) MUST_CHECK; /* inside a transaction; item: stolen */
+
+/* ---- letters.c ---- */
+bool letter_is(const LedgerNotification *row);
+bool letter_bare(LedgerNotification *row); /* takes its attachments away; false: it has none any more */
+/* *out NULL: it is being made. */
+Status letter_make(Alerts *alerts, const LedgerNotification *row, const AlertRoute *route, Delivery **out,
+                   Error *err) MUST_CHECK;
+Status letter_over(Alerts *alerts, const LedgerNotification *row, Error *err) MUST_CHECK; /* sent, or given up */
 
 /* ---- alerts.c ---- */
 void alerts_go_on(Alerts *alerts);                    /* something came back: it is recorded, and the next are sent */

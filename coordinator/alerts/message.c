@@ -197,6 +197,14 @@ static Status sign(Delivery *delivery, int64_t now_s, Error *err) {
   return STATUS_OK;
 }
 
+static Status take_user(Delivery *delivery, Error *err) {
+  const AlertRoute *route = delivery->route;
+  if (!route->user)
+    return STATUS_OK;
+  delivery->user = memory_strdup(route->user);
+  return alert_route_secret(route, route->password_file, &delivery->password, err);
+}
+
 static Status fill(const AlertSettings *settings, const LedgerNotification *row, int64_t now_s, Delivery *delivery,
                    Error *err) {
   const AlertRoute *route = delivery->route;
@@ -220,10 +228,7 @@ static Status fill(const AlertSettings *settings, const LedgerNotification *row,
     break;
   case ROUTE_EMAIL:
     delivery->body = message_email(settings, route, row);
-    if (route->user) {
-      delivery->user = memory_strdup(route->user);
-      status = alert_route_secret(route, route->password_file, &delivery->password, err);
-    }
+    status = take_user(delivery, err);
     break;
   case ROUTE_PING:
   case ROUTE_KIND_COUNT:
@@ -244,6 +249,21 @@ Status delivery_make(const AlertSettings *settings, const AlertRoute *route, con
   Status status = alert_route_url(route, &delivery->url, err);
   if (status == STATUS_OK)
     status = fill(settings, row, now_s, delivery, err);
+  if (status == STATUS_OK)
+    *out = STEAL(delivery);
+  return status;
+}
+
+Status delivery_letter(const AlertRoute *route, const char *id, char *body, size_t size, Delivery **out, Error *err) {
+  CLEANUP(delivery_cleanup) Delivery *delivery = memory_alloc(sizeof *delivery);
+  delivery->route = route;
+  delivery->body = body;
+  delivery->size = size;
+  delivery->letter = true;
+  snprintf(delivery->id, sizeof delivery->id, "%s", id);
+  Status status = alert_route_url(route, &delivery->url, err);
+  if (status == STATUS_OK)
+    status = take_user(delivery, err);
   if (status == STATUS_OK)
     *out = STEAL(delivery);
   return status;

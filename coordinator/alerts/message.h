@@ -22,6 +22,7 @@ typedef struct Delivery {
   char *headers[DELIVERY_HEADERS]; /* of HTTP */
   size_t header_count;
   /* What came of it: */
+  bool letter;                /* it is no alert */
   bool accepted;              /* 2xx, or what is that in SMTP */
   bool faulty;                /* it is the message that is wrong, says the receiver */
   int64_t retry_seconds;      /* as the receiver wants it; 0: not said */
@@ -32,6 +33,9 @@ typedef struct Delivery {
 /* row: NULL for a ping. now_s: of the signature; seconds. ERR_CONFIG: a file cannot be used. */
 Status delivery_make(const AlertSettings *settings, const AlertRoute *route, const LedgerNotification *row,
                      int64_t now_s, Delivery **out, Error *err) MUST_CHECK;
+/* The same of a message of mail that is written already; body: stolen. */
+Status delivery_letter(const AlertRoute *route, const char *id, char *body, size_t size, Delivery **out,
+                       Error *err) MUST_CHECK;
 void delivery_free(Delivery *delivery); /* wipes what is secret; NULL is fine */
 
 /* ---- the bodies; new strings ---- */

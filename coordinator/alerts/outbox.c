@@ -118,6 +118,8 @@ static Status give_up(Alerts *alerts, LedgerNotification *row, const char *why, 
   log_error("a message about alerts was given up", "route", row->route, "id", row->id, "error", row->error, NULL);
   Status status = ledger_notification_put(alerts->ledger, row, err);
   if (status == STATUS_OK)
+    status = letter_over(alerts, row, err);
+  if (status == STATUS_OK)
     drop(alerts, row);
   return status;
 }
@@ -126,7 +128,7 @@ static Status give_up(Alerts *alerts, LedgerNotification *row, const char *why, 
 static LedgerNotification *open_message(Alerts *alerts, const AlertRoute *route) {
   for (size_t i = alerts->waiting_count; i > 0; i--) {
     LedgerNotification *row = &alerts->waiting[i - 1];
-    if (strcmp(row->route, route->name) != 0 || row->test)
+    if (strcmp(row->route, route->name) != 0 || row->test || letter_is(row))
       continue;
     bool is_open = row->attempts == 0 && json_array_size(row->alerts) < MESSAGE_ALERTS;
     return is_open && route->kind != ROUTE_PAGERDUTY ? row : NULL;
@@ -169,7 +171,7 @@ static Status make_room(Alerts *alerts, const AlertRoute *route, int64_t now_us,
   size_t count = 0;
   LedgerNotification *oldest = NULL;
   for (size_t i = 0; i < alerts->waiting_count; i++) {
-    if (strcmp(alerts->waiting[i].route, route->name) != 0)
+    if (strcmp(alerts->waiting[i].route, route->name) != 0 || letter_is(&alerts->waiting[i]))
       continue;
     bool at_work = count == 0 && alerts->routes[number_of(alerts, route)].under_way;
     count++;
@@ -183,14 +185,15 @@ static Status make_room(Alerts *alerts, const AlertRoute *route, int64_t now_us,
 
 static Status add_new(Alerts *alerts, const AlertRoute *route, json_t *item, bool test, int64_t now_us, char **id,
                       Error *err) {
-  int64_t wait_us = test || route->kind == ROUTE_PAGERDUTY ? 0 : alerts->settings->group_seconds * SECOND_US;
   LedgerNotification row = {.id = memory_strdup(id_new().text),
                             .route = memory_strdup(route->name),
                             .state = NOTIFICATION_DUE,
                             .test = test,
                             .created_us = now_us,
-                            .not_before_us = now_us + wait_us,
+                            .not_before_us = now_us,
                             .alerts = json_pack("[o]", item)};
+  if (!test && route->kind != ROUTE_PAGERDUTY && !letter_is(&row)) /* for what is added to it */
+    row.not_before_us += alerts->settings->group_seconds * SECOND_US;
   Status status = ledger_notification_put(alerts->ledger, &row, err);
   if (status == STATUS_OK && id)
     *id = memory_strdup(row.id);
@@ -230,6 +233,15 @@ Status outbox_test(Alerts *alerts, const AlertRoute *route, const char *actor, i
   return add_new(alerts, route, item, true, now_us, id, err);
 }
 
+Status outbox_letter(Alerts *alerts, const char *name, json_t *item, bool waited_for, int64_t now_us, char **id,
+                     Error *err) {
+  const AlertRoute *route = alert_route(alerts->settings, name);
+  if (route)
+    return add_new(alerts, route, item, waited_for, now_us, id, err);
+  json_decref(item);
+  return error_set(err, ERR_NOT_FOUND, "there is no route %s", name);
+}
+
 /* ---- sending ---- */
 
 int64_t outbox_backoff_us(int attempts, uint32_t random) {
@@ -248,11 +260,12 @@ static uint32_t any_number(void) {
 /* Its attempt is counted already. */
 static Status retry(Alerts *alerts, LedgerNotification *row, const Record *record, int64_t now_us, Error *err) {
   set_error(row, record->error);
-  if (row->test || (record->faulty && row->attempts >= FAULTY_ATTEMPTS))
+  bool smaller = record->faulty && letter_is(row) && letter_bare(row);
+  if (!smaller && (row->test || (record->faulty && row->attempts >= FAULTY_ATTEMPTS)))
     return give_up(alerts, row, NULL, now_us, err);
   if (!walk(row, NOTIFICATION_EVENT_RETRY, err))
     return err->status;
-  int64_t wait_us = outbox_backoff_us(row->attempts, any_number());
+  int64_t wait_us = smaller ? 0 : outbox_backoff_us(row->attempts, any_number());
   if (wait_us < record->retry_seconds * SECOND_US)
     wait_us = record->retry_seconds * SECOND_US;
   row->not_before_us = now_us + wait_us;
@@ -271,8 +284,10 @@ static Status settle(Alerts *alerts, const Record *record, int64_t now_us, Error
     return err->status;
   row->ended_us = now_us;
   set_error(row, NULL);
-  log_info("a message about alerts was delivered", "route", row->route, "id", row->id, NULL);
+  log_info("a message was delivered", "route", row->route, "id", row->id, NULL);
   Status status = ledger_notification_put(alerts->ledger, row, err);
+  if (status == STATUS_OK)
+    status = letter_over(alerts, row, err);
   if (status == STATUS_OK)
     drop(alerts, row);
   return status;
@@ -307,9 +322,15 @@ static bool is_recorded(const Alerts *alerts, const char *id) {
 static Status try(Alerts *alerts, LedgerNotification *row, const AlertRoute *route, int64_t now_us, Delivery **out,
                   Error *err) {
   Error cause;
+  Status made = letter_is(row) ? letter_make(alerts, row, route, out, &cause)
+                               : delivery_make(alerts->settings, route, row, clock_wall_us() / SECOND_US, out, &cause);
+  if (made == STATUS_OK && !*out) /* it is being made */
+    return STATUS_OK;
   row->attempts++;
-  if (delivery_make(alerts->settings, route, row, clock_wall_us() / SECOND_US, out, &cause) == STATUS_OK)
+  if (made == STATUS_OK)
     return ledger_notification_put(alerts->ledger, row, err);
+  if (made == ERR_NOT_FOUND && letter_is(row))
+    return give_up(alerts, row, cause.message, now_us, err);
   Record record = {0};
   snprintf(record.error, sizeof record.error, "%.*s", DELIVERY_ERROR - 1, cause.message);
   return retry(alerts, row, &record, now_us, err);
@@ -319,9 +340,10 @@ typedef struct Round {
   Delivery *list[SENDER_LIMIT];
   size_t count, room;
   bool *passed; /* of each route: its turn was */
+  bool letter;  /* of letters, the same */
 } Round;
 
-/* The oldest of each route, if it is its time. */
+/* The oldest of each route, if it is its time; of letters, the oldest whose time it is. */
 static Status try_one(Alerts *alerts, size_t index, int64_t now_us, Round *round, bool *dropped, Error *err) {
   LedgerNotification *row = &alerts->waiting[index];
   const AlertRoute *route = alert_route(alerts->settings, row->route);
@@ -329,8 +351,9 @@ static Status try_one(Alerts *alerts, size_t index, int64_t now_us, Round *round
   Status status = STATUS_OK;
   if (!route || route->kind == ROUTE_PING) {
     status = give_up(alerts, row, "the route is not in coordinator.yaml any more", now_us, err);
-  } else if (!round->passed[number_of(alerts, route)]) {
-    round->passed[number_of(alerts, route)] = true;
+  } else if (letter_is(row) ? row->not_before_us <= now_us && !round->letter
+                            : !round->passed[number_of(alerts, route)]) {
+    *(letter_is(row) ? &round->letter : &round->passed[number_of(alerts, route)]) = true;
     if (now_us - row->created_us > ALERTS_GIVE_UP_SECONDS * SECOND_US)
       status = give_up(alerts, row, row->error ? NULL : "it is too old", now_us, err);
     else if (row->not_before_us <= now_us && round->count < round->room && !is_recorded(alerts, row->id)) {
@@ -361,11 +384,15 @@ static bool anything(const Alerts *alerts, int64_t now_us) {
   return false;
 }
 
+static bool *under_way(Alerts *alerts, const Delivery *delivery) {
+  return delivery->letter ? &alerts->letter_under_way : &alerts->routes[number_of(alerts, delivery->route)].under_way;
+}
+
 Status outbox_send(Alerts *alerts, int64_t now_us, Error *err) {
   if (!alerts->sender || !anything(alerts, now_us))
     return STATUS_OK;
   CLEANUP_FREE bool *passed = memory_alloc(alerts->settings->route_count + 1);
-  Round round = {.passed = passed, .room = sender_room(alerts->sender)};
+  Round round = {.passed = passed, .letter = alerts->letter_under_way, .room = sender_room(alerts->sender)};
   for (size_t i = 0; i < alerts->settings->route_count; i++)
     passed[i] = alerts->routes[i].under_way;
   Status status = ledger_begin(alerts->ledger, err);
@@ -382,7 +409,7 @@ Status outbox_send(Alerts *alerts, int64_t now_us, Error *err) {
       delivery_free(round.list[i]);
       continue;
     }
-    alerts->routes[number_of(alerts, round.list[i]->route)].under_way = true;
+    *under_way(alerts, round.list[i]) = true;
     sender_submit(alerts->sender, round.list[i]);
   }
   return status;
@@ -403,7 +430,7 @@ static void ping_ended(Alerts *alerts, const Delivery *delivery, RouteNow *now) 
 void outbox_done(void *user, Delivery *delivery) {
   Alerts *alerts = user;
   RouteNow *now = &alerts->routes[number_of(alerts, delivery->route)];
-  now->under_way = false;
+  *under_way(alerts, delivery) = false;
   if (delivery->route->kind == ROUTE_PING) {
     ping_ended(alerts, delivery, now);
   } else if (alerts->record_count < RECORDS_LIMIT) {

@@ -135,7 +135,8 @@ static void set_common(CURL *curl, Transfer *transfer) {
   curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
-  curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)SENDER_SECONDS);
+  curl_easy_setopt(curl, CURLOPT_TIMEOUT,
+                   (long)SENDER_SECONDS + (long)(transfer->delivery->size / SENDER_BYTES_PER_SECOND));
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "pgseal");
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
@@ -184,7 +185,8 @@ static void judge(CURL *curl, CURLcode code, Delivery *delivery) {
     return;
   if (!mail && curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &wait) == CURLE_OK && wait > 0)
     delivery->retry_seconds = wait < RETRY_LIMIT ? (int64_t)wait : RETRY_LIMIT;
-  delivery->faulty = !mail && (answer == 400 || answer == 413 || answer == 415 || answer == 422);
+  /* 552: too large; what else is permanent by SMTP is mended at the receiver, most often */
+  delivery->faulty = mail ? answer == 552 : answer == 400 || answer == 413 || answer == 415 || answer == 422;
   if (mail && answer >= 100)
     snprintf(delivery->error, sizeof delivery->error, "%s (the receiver's last answer was %ld)",
              curl_easy_strerror(code), answer);

@@ -1,7 +1,7 @@
 /*
  * Sends deliveries, by libcurl on a thread of its own: the loop never waits for a receiver. At most SENDER_LIMIT at a
- * time, each SENDER_SECONDS at most; what comes back is handed over on the loop. Redirects are not followed; of an
- * answer's body nothing is kept.
+ * time, each SENDER_SECONDS at most, and longer where it is large; what comes back is handed over on the loop.
+ * Redirects are not followed; of an answer's body nothing is kept.
  *
  * The caller's thread is the loop's. A delivery is the sender's from sender_submit until `done` gets it back.
  */
@@ -12,7 +12,7 @@
 
 #include "coordinator/alerts/message.h"
 
-enum { SENDER_LIMIT = 32, SENDER_SECONDS = 20 };
+enum { SENDER_LIMIT = 32, SENDER_SECONDS = 20, SENDER_BYTES_PER_SECOND = 64 << 10 };
 
 typedef struct Sender Sender;
 /* done: takes the delivery. ERR_INTERNAL: no thread. */

@@ -11,6 +11,7 @@
 #include "coordinator/dispatch/dispatch.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/overview/overview.h"
+#include "coordinator/report/mailing.h"
 #include "coordinator/rotation/run.h"
 #include "coordinator/schedule/schedule.h"
 
@@ -23,6 +24,7 @@ void api_rotation(Api *api, Rotation *rotation); /* what it shows; it outlives t
 /* Has to outlive the Api. Without one there is none to show. */
 void api_show_schedule(Api *api, Schedule *schedule);
 void api_show_alerts(Api *api, Alerts *alerts);
+void api_show_mailing(Api *api, Mailing *mailing); /* NULL: there are no reports to be sent */
 void api_show_overview(Api *api, Overview *overview);
 void api_show_metrics(Api *api, Metrics *metrics);
 int api_port(const Api *api);

@@ -132,6 +132,7 @@ struct Api {
   Metrics *metrics;   /* or NULL */
   Reports *reports;   /* owned */
   Alerts *alerts;     /* or NULL */
+  Mailing *mailing;   /* or NULL */
   struct MHD_Daemon *daemon;
   uv_poll_t poll;
   uv_timer_t timer, heartbeat, sweep;
@@ -285,7 +286,7 @@ Handler drill_list, database_list, agent_list, ledger_events, ledger_verify, tok
     token_revoke;
 Handler agent_invite, agent_revoke, agent_enroll, authority_show;
 Handler fleet_apply, fleet_show, schedule_show;
-Handler report_show;
+Handler report_show, report_plans, report_send;
 Handler health_alive, health_ready, metrics_show, events_all, events_checkpoint;
 Handler web_home, web_asset, session_show, session_create, session_end;
 

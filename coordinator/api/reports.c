@@ -12,16 +12,15 @@ static Status read_wish(Request *request, ReportWish *wish, Error *err) {
   const char *from = query_text(request, "from"), *to = query_text(request, "to");
   *wish = (ReportWish){.database = query_text(request, "database"),
                        .owner = query_text(request, "owner"),
+                       .environment = query_text(request, "environment"),
                        .scope = request->scope.text,
                        .sees = scope_sees,
                        .user = &request->scope};
   if (!from || !to)
     return error_set(err, ERR_INVALID_ARGUMENT, "from and to must be given, such as from=2026-10-01&to=2026-11-01");
-  if (wish->database && wish->owner)
-    return error_set(err, ERR_INVALID_ARGUMENT, "a report is of a database or of an owner, not of both");
-  if ((wish->database && !text_name_valid(wish->database)) || (wish->owner && !text_tag_valid(wish->owner)))
-    return error_set(err, ERR_INVALID_ARGUMENT, "database or owner is no name that there can be");
-  Status status = report_time_parse(from, &wish->from_us, err);
+  Status status = report_wish_check(wish, err);
+  if (!status)
+    status = report_time_parse(from, &wish->from_us, err);
   if (!status)
     status = report_time_parse(to, &wish->to_us, err);
   return status ? status : report_period_check(wish->from_us, wish->to_us, clock_wall_us(), err);
@@ -66,4 +65,53 @@ enum MHD_Result report_show(Request *request) {
   request->phase = PHASE_WAITING;
   request_suspend(request);
   return MHD_YES;
+}
+
+/* ---- by mail ---- */
+
+void api_show_mailing(Api *api, Mailing *mailing) {
+  api->mailing = mailing;
+}
+
+static void free_json(json_t **json) {
+  json_decref(*json);
+}
+
+enum MHD_Result report_plans(Request *request) {
+  return respond_json(request, MHD_HTTP_OK, json_pack("{s:o}", "reports", mailing_list(request->api->mailing)));
+}
+
+/* from and to: both, or neither: the last period that is over. */
+static Status read_period(const json_t *body, int64_t *from_us, int64_t *to_us, Error *err) {
+  const char *from = json_string_value(json_object_get(body, "from")),
+             *to = json_string_value(json_object_get(body, "to"));
+  *from_us = *to_us = 0;
+  if (!json_object_get(body, "from") && !json_object_get(body, "to"))
+    return STATUS_OK;
+  if (!from || !to)
+    return error_set(err, ERR_INVALID_ARGUMENT, "\"from\" and \"to\" must be given together, as texts");
+  Status status = report_time_parse(from, from_us, err);
+  if (!status)
+    status = report_time_parse(to, to_us, err);
+  return status ? status : report_period_check(*from_us, *to_us, clock_wall_us(), err);
+}
+
+enum MHD_Result report_send(Request *request) {
+  static const char *const known[] = {"report", "from", "to"};
+  CLEANUP(free_json) json_t *body = NULL;
+  CLEANUP_FREE char *id = NULL;
+  int64_t from_us, to_us;
+  Error err;
+  Status status = query_body(request, &body, &err);
+  if (!status)
+    status = query_members(body, known, ARRAY_SIZE(known), &err);
+  const char *name = json_string_value(json_object_get(body, "report"));
+  if (!status && !name)
+    status = error_set(&err, ERR_INVALID_ARGUMENT, "\"report\" must be the name of a report in coordinator.yaml");
+  if (!status)
+    status = read_period(body, &from_us, &to_us, &err);
+  if (!status)
+    status = mailing_send(request->api->mailing, name, from_us, to_us, request->actor, &id, &err);
+  return status ? respond_failure(request, &err)
+                : respond_json(request, MHD_HTTP_ACCEPTED, json_pack("{s:b, s:s}", "ok", 1, "id", id));
 }

@@ -51,6 +51,8 @@ static const Route routes[] = {
     {"PUT", "/api/v1/fleet", ROLE_ADMIN, fleet_apply, REACH_FLEET, FLEET_TEXT_LIMIT},
     {"GET", "/api/v1/schedule", ROLE_READS, schedule_show, REACH_SCOPE, 0},
     {"GET", "/api/v1/reports", ROLE_READS, report_show, REACH_SCOPE, 0},
+    {"GET", "/api/v1/reports/plans", ROLE_READS, report_plans, REACH_FLEET, 0},
+    {"POST", "/api/v1/reports/send", ROLE_OPERATES, report_send, REACH_FLEET, 0},
     {"GET", "/api/v1/agents", ROLE_READS, agent_list, REACH_SCOPE, 0},
     {"POST", "/api/v1/agents", ROLE_ADMIN, agent_invite, REACH_FLEET, 0},
     {"DELETE", "/api/v1/agents/{}", ROLE_ADMIN, agent_revoke, REACH_FLEET, 0},

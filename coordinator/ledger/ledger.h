@@ -465,4 +465,8 @@ LedgerSchedule ledger_schedule_copy(const LedgerSchedule *row);
 void ledger_schedule_release(LedgerSchedule *row);
 void ledger_schedule_list_free(LedgerSchedule *items, size_t count);
 
+/* How far something else has come that has a schedule: a time under a name; 0: there is none. */
+Status ledger_mark_get(Ledger *ledger, const char *name, int64_t *wall_us, Error *err) MUST_CHECK;
+Status ledger_mark_put(Ledger *ledger, const char *name, int64_t wall_us, Error *err) MUST_CHECK;
+
 #endif

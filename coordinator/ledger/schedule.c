@@ -121,3 +121,33 @@ Status ledger_schedule_list(Ledger *ledger, LedgerSchedule **items, size_t *coun
   Status status = db_statement(ledger, sql, &s, err);
   return status == STATUS_OK ? read_all(ledger, s, items, count, err) : status;
 }
+
+/* ---- marks: in the table of counters, whose own names have no '/' ---- */
+
+Status ledger_mark_get(Ledger *ledger, const char *name, int64_t *wall_us, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, "SELECT value FROM counter WHERE name = ?", &s, err);
+  int at = 1;
+  bool row = false;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, name);
+  status = db_step(ledger, s, &row, err);
+  at = 0;
+  if (status == STATUS_OK)
+    *wall_us = row ? db_read_integer(s, &at) : 0;
+  return status;
+}
+
+Status ledger_mark_put(Ledger *ledger, const char *name, int64_t wall_us, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "INSERT INTO counter (name, value) VALUES (?, ?) "
+                            "ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+  Status status = db_statement(ledger, sql, &s, err);
+  int at = 1;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, name);
+  db_bind_integer(s, &at, wall_us);
+  return db_change(ledger, s, "mark", name, err);
+}

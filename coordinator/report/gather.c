@@ -18,9 +18,13 @@ void gather_ask_release(GatherAsk *ask) {
     free(ask->databases[i].environment);
     free(ask->databases[i].owner);
   }
+  for (size_t i = 0; i < ask->name_count; i++)
+    free(ask->names[i]);
+  free(ask->names);
   free(ask->databases);
   free(ask->database);
   free(ask->owner);
+  free(ask->environment);
   free(ask->scope);
   json_decref(ask->keys);
   *ask = (GatherAsk){0};
@@ -49,6 +53,13 @@ static Tally *tally_new(const GatherDatabase *database, bool declared) {
   return tally;
 }
 
+static bool is_named(const GatherAsk *ask, const char *database) {
+  for (size_t i = 0; i < ask->name_count; i++)
+    if (strcmp(ask->names[i], database) == 0)
+      return true;
+  return false;
+}
+
 Tally *tally_of(Gather *gather, const char *database) {
   size_t low = 0;
   for (size_t high = gather->count; low < high;) {
@@ -61,7 +72,9 @@ Tally *tally_of(Gather *gather, const char *database) {
     else
       high = middle;
   }
-  if (gather->ask->owner) /* whose it was, nobody knows any more */
+  if (gather->ask->owner || gather->ask->environment) /* whose it was, nobody knows any more */
+    return NULL;
+  if (gather->ask->name_count > 0 && !is_named(gather->ask, database))
     return NULL;
   Tally *gone = tally_new(&(GatherDatabase){.name = memory_strdup(database)}, false);
   ARRAY_PUSH(gather->tallies, gather->count, gone);
@@ -278,8 +291,18 @@ static Status put_chain(const Gather *gather, json_t *report, Error *err) {
 }
 
 static json_t *subject_of(const GatherAsk *ask) {
-  json_t *of = json_pack("{s:s}", "kind", ask->database ? "database" : ask->owner ? "owner" : "fleet");
-  gather_put(of, "name", ask->database ? ask->database : ask->owner);
+  json_t *of = json_pack("{s:s}", "kind",
+                         ask->database         ? "database"
+                         : ask->owner          ? "owner"
+                         : ask->environment    ? "environment"
+                         : ask->name_count > 0 ? "databases"
+                                               : "fleet");
+  gather_put(of, "name", ask->database ? ask->database : ask->owner ? ask->owner : ask->environment);
+  json_t *names = ask->name_count > 0 ? json_array() : NULL;
+  for (size_t i = 0; i < ask->name_count; i++)
+    json_array_append_new(names, gather_text(ask->names[i]));
+  if (names)
+    json_object_set_new(of, "names", names);
   json_object_set_new(of, "whole", json_boolean(!ask->scope)); /* else it is what one token may see of it */
   return of;
 }
@@ -310,7 +333,7 @@ static Status assemble(const Gather *gather, json_t *databases, json_t **out, Er
 }
 
 static bool is_empty(const Gather *gather) {
-  return gather->ask->database && gather->ask->database_count == 0 && gather->count == 0;
+  return (gather->ask->database || gather->ask->name_count > 0) && gather->count == 0;
 }
 
 Status gather(Ledger *ledger, const GatherAsk *ask, const atomic_bool *stop, json_t **report, Error *err) {

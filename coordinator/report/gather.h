@@ -22,8 +22,10 @@ typedef struct GatherDatabase { /* as the fleet has it; texts owned */
 
 typedef struct GatherAsk { /* owned */
   int64_t from_us, to_us;
-  char *database, *owner, *scope; /* or NULL */
-  GatherDatabase *databases;      /* those that it is about, in the order of their names */
+  char *database, *owner, *environment, *scope; /* or NULL */
+  char **names;                                 /* several databases, in order; database is NULL then */
+  size_t name_count;
+  GatherDatabase *databases; /* those that it is about, in the order of their names */
   size_t database_count;
   json_t *keys; /* of the agents that are listed in coordinator.yaml: as ledger_report_keys */
   size_t drills_limit, recoveries_limit;

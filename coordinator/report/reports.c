@@ -180,9 +180,10 @@ void reports_sweep(Reports *reports) {
 
 /* What may be seen of the fleet is part of what is asked for: a fleet that changed makes another report. */
 static char *key_of(const Reports *reports, const ReportWish *wish) {
-  return memory_format("report/%lld/%lld/%s/%s/%s/%lld", (long long)wish->from_us, (long long)wish->to_us,
+  return memory_format("report/%lld/%lld/%s/%s/%s/%s/%lld", (long long)wish->from_us, (long long)wish->to_us,
                        wish->database ? wish->database : "", wish->owner ? wish->owner : "",
-                       wish->scope ? wish->scope : "*", (long long)dispatch_fleet_changes(reports->dispatch));
+                       wish->environment ? wish->environment : "", wish->scope ? wish->scope : "*",
+                       (long long)dispatch_fleet_changes(reports->dispatch));
 }
 
 static void add_database(GatherAsk *ask, const FleetDatabase *database) {
@@ -196,9 +197,55 @@ static void add_database(GatherAsk *ask, const FleetDatabase *database) {
   ARRAY_PUSH(ask->databases, ask->database_count, copy);
 }
 
+static bool in_list(const char *names, const char *name) {
+  size_t length = strlen(name);
+  for (const char *at = names; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+    if (strncmp(at, name, length) == 0 && (at[length] == ',' || !at[length]))
+      return true;
+  return false;
+}
+
 static bool wanted(const ReportWish *wish, const ConfigDatabase *database) {
-  return wish->sees(wish->user, database->name) && (!wish->database || strcmp(wish->database, database->name) == 0) &&
-         (!wish->owner || strcmp(wish->owner, database->owner) == 0);
+  return wish->sees(wish->user, database->name) && (!wish->database || in_list(wish->database, database->name)) &&
+         (!wish->owner || strcmp(wish->owner, database->owner) == 0) &&
+         (!wish->environment || strcmp(wish->environment, database->environment) == 0);
+}
+
+/* ---- what is wished ---- */
+
+Status report_wish_check(const ReportWish *wish, Error *err) {
+  if ((wish->database != NULL) + (wish->owner != NULL) + (wish->environment != NULL) > 1)
+    return error_set(err, ERR_INVALID_ARGUMENT,
+                     "a report is of databases, of an owner or of an environment, not of more than one of these");
+  if ((wish->owner && !text_tag_valid(wish->owner)) || (wish->environment && !text_tag_valid(wish->environment)))
+    return error_set(err, ERR_INVALID_ARGUMENT, "the owner or environment is no name that there can be");
+  for (const char *at = wish->database; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+    CLEANUP_FREE char *name = memory_strndup(at, strcspn(at, ","));
+    if (!text_name_valid(name))
+      return error_set(err, ERR_INVALID_ARGUMENT, "'%.64s' is no name that a database can have", name);
+  }
+  return STATUS_OK;
+}
+
+static int by_name(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* One is asked for as ever; several are looked for by their names. */
+static void take_names(const ReportWish *wish, GatherAsk *ask) {
+  if (wish->database && !strchr(wish->database, ',')) {
+    ask->database = memory_strdup(wish->database);
+    return;
+  }
+  for (const char *at = wish->database; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+    char *name = memory_strndup(at, strcspn(at, ","));
+    if (wish->sees(wish->user, name))
+      ARRAY_PUSH(ask->names, ask->name_count, name);
+    else
+      free(name);
+  }
+  if (ask->name_count > 0)
+    qsort(ask->names, ask->name_count, sizeof *ask->names, by_name);
 }
 
 static json_t *listed_keys(const CoordinatorConfig *config) {
@@ -216,18 +263,21 @@ static Status copy_wish(const Reports *reports, const ReportWish *wish, GatherAs
   const Fleet *fleet = dispatch_fleet(reports->dispatch);
   *ask = (GatherAsk){.from_us = wish->from_us,
                      .to_us = wish->to_us,
-                     .database = wish->database ? memory_strdup(wish->database) : NULL,
                      .owner = wish->owner ? memory_strdup(wish->owner) : NULL,
+                     .environment = wish->environment ? memory_strdup(wish->environment) : NULL,
                      .scope = wish->scope ? memory_strdup(wish->scope) : NULL,
                      .drills_limit = GATHER_DRILLS_LIMIT,
                      .recoveries_limit = GATHER_RECOVERIES_LIMIT};
+  take_names(wish, ask);
   for (size_t i = 0; i < fleet_count(fleet); i++)
     if (wanted(wish, &fleet_at(fleet, i)->config))
       add_database(ask, fleet_at(fleet, i));
   ask->keys = wish->scope ? json_array() : listed_keys(reports->config);
   if (wish->owner && ask->database_count == 0)
     return error_set(err, ERR_NOT_FOUND, "no database has this owner");
-  if (wish->database && !wish->sees(wish->user, wish->database))
+  if (wish->environment && ask->database_count == 0)
+    return error_set(err, ERR_NOT_FOUND, "no database has this environment");
+  if (wish->database && ask->name_count == 0 && !(ask->database && wish->sees(wish->user, ask->database)))
     return error_set(err, ERR_NOT_FOUND, "there is no database of this name, nor was there in this period");
   return STATUS_OK;
 }

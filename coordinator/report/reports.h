@@ -12,7 +12,7 @@
 
 typedef struct ReportWish {
   int64_t from_us, to_us;
-  const char *database, *owner;                         /* at most one; NULL */
+  const char *database, *owner, *environment;           /* at most one; NULL; database: also several, with commas */
   const char *scope;                                    /* as the ledger has it; NULL: all */
   bool (*sees)(const void *user, const char *database); /* the same, of the fleet */
   const void *user;
@@ -23,6 +23,9 @@ typedef struct Reports Reports;
 Status reports_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *dispatch,
                     void (*made)(void *user, const char *key), void *user, Reports **out, Error *err) MUST_CHECK;
 void reports_close(Reports *reports); /* the loop must still be run; nobody is called any more. NULL is fine */
+
+/* Of the parts of a wish that are given: what is wrong with them. ERR_INVALID_ARGUMENT. */
+Status report_wish_check(const ReportWish *wish, Error *err) MUST_CHECK;
 
 /* *key: of the wish, freed by the caller. It is made, or will be. ERR_NOT_FOUND: there is no such database or owner to
  * be seen; ERR_TOO_MANY: too many are waited for already. */

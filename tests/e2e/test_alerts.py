@@ -7,7 +7,6 @@ import http.server
 import json
 import os
 import re
-import socketserver
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import time
 import pytest
 
 from support.certificates import Certificates
+from support.mail import Mail
 from support.shell import BIN, free_port, run, wait_for
 
 KEY = "a-key-of-the-test-0123456789"
@@ -50,28 +50,6 @@ class Hook:
 
     def url(self, path):
         return f"http://127.0.0.1:{self.port}{path}"
-
-
-class Mail(socketserver.ThreadingTCPServer):
-    """As much of SMTP (RFC 5321) as takes a message."""
-    allow_reuse_address = daemon_threads = True
-
-    class Session(socketserver.StreamRequestHandler):
-        def handle(self):
-            self.wfile.write(b"220 here\r\n")
-            for line in self.rfile:
-                word = line.split()[0].upper() if line.split() else b""
-                if word == b"DATA":
-                    self.wfile.write(b"354 go on\r\n")
-                    self.server.got.append(b"".join(iter(self.rfile.readline, b".\r\n")))
-                self.wfile.write(b"250 ok\r\n")
-                if word == b"QUIT":
-                    return
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Mail.Session)
-        self.got, self.port = [], self.server_address[1]
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
 
 def route(stack, name):

@@ -1,10 +1,16 @@
 """The report for the auditor: of a month with a failure in it, signed, as JSON, HTML and PDF, checked without the coordinator."""
+import contextlib
 import datetime
+import email
+import email.policy
+import hashlib
 import json
 import re
+import sqlite3
 
+from support.mail import Mail
+from support.shell import free_port, run, wait_for
 from support.stack import BIN
-from support.shell import run
 
 
 def month():
@@ -54,3 +60,83 @@ def test_a_month_with_a_failure(make_stack, server, tmp_path):
     assert run([*verify, tmp_path / "altered.json", "--key", key], check=False).returncode == 1
     other = run([*verify, files["json"], "--key", stack.dir / "keys/agent-dump-drill.pub"], check=False)
     assert other.returncode == 1 and "altered, or is another" in other.stderr, other
+
+
+def reports_of(port):
+    """By mail: of the fleet each month, of a team each week, the latter without attachments."""
+    return {"signing_key": "signing.key",
+            "alerts": {"link": "https://pgseal.example.com/", "routes": [
+                {"name": "auditors", "type": "email", "url": f"smtp://127.0.0.1:{port}", "unencrypted": True,
+                 "from": "pgseal@example.com", "to": ["audit@example.com"]}]},
+            "reports": [{"name": "monthly", "to": "auditors"},
+                        {"name": "team", "to": "auditors", "period": "week", "databases": ["shop"], "attach_megabytes": 0},
+                        {"name": "nobody", "to": "auditors", "owner": "team-gone"}]}
+
+
+def parts(message):
+    """Of a mail: its text, and what is attached by name."""
+    parsed = email.message_from_bytes(message, policy=email.policy.default)
+    attached = {p.get_filename(): p.get_payload(decode=True) for p in parsed.iter_attachments()}
+    return parsed, parsed.get_body().get_content(), attached
+
+
+def last_slot():
+    """The last time that monthly was due."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    slot = now.replace(day=1, hour=6, minute=0, second=0, microsecond=0)
+    return slot if slot <= now else (slot - datetime.timedelta(days=7)).replace(day=1)
+
+
+def test_by_mail(make_stack):
+    """Missed while nobody ran, then nobody there to take it, then killed: it arrives once, and is what was signed."""
+    port = free_port()
+    stack = make_stack({"shop": "dbname=nowhere"}, agents=(), start=False, **reports_of(port))
+    run([BIN / "pgseal", "key", "generate", "--kind", "signing", "--out", stack.dir / "signing"])
+    stack.start_coordinator()
+    assert [r["name"] for r in stack.api("GET", "/api/v1/reports/plans")[1]["reports"]] == ["monthly", "team", "nobody"]
+    with contextlib.closing(sqlite3.connect(stack.dir / "ledger.db")) as ledger:
+        marks = "FROM counter WHERE name LIKE 'report/%'"
+        wait_for("the schedules' begin", lambda: ledger.execute(f"SELECT count(*) {marks}").fetchone()[0] == 3, every=0.2)
+        stack.kill("coordinator")
+        due = int(last_slot().timestamp()) * 1_000_000
+        with ledger:
+            assert ledger.execute("UPDATE counter SET value = ? WHERE name LIKE 'report/monthly/%'", (due - 1,)).rowcount == 1
+    stack.start_coordinator()
+
+    def waiting():
+        return next(r for r in stack.api("GET", "/api/v1/alerts")[1]["routes"] if r["name"] == "auditors")
+    wait_for("an attempt", lambda: waiting()["waiting"] == 1 and waiting()["error"], every=0.2)
+    stack.kill("coordinator")
+    mail = Mail(port)
+    stack.start_coordinator()
+    wait_for("the report", lambda: mail.got and not waiting()["waiting"], every=0.2)
+    stack.kill("coordinator")
+    stack.start_coordinator()
+    parsed, text, attached = parts(mail.got[0])
+    period = (last_slot() - datetime.timedelta(days=7)).strftime("%Y-%m")
+    assert text.startswith("1 of 1 database has no fresh proof: 1 none at all.\n"), text
+    assert "1 of 1 database has no fresh proof" in parsed["Subject"] and parsed["To"] == "audit@example.com"
+    assert set(attached) == {f"pgseal-monthly-{period}.{kind}" for kind in ("json", "pdf", "html")}, attached.keys()
+    document = attached[f"pgseal-monthly-{period}.json"]
+    assert attached[f"pgseal-monthly-{period}.pdf"].startswith(b"%PDF-") and b"<h1>" in attached[f"pgseal-monthly-{period}.html"]
+    (stack.dir / "got.json").write_bytes(document)
+    run([BIN / "pgseal", "report", "verify", stack.dir / "got.json", "--key", stack.dir / "signing.pub"])
+    assert json.loads(document)["report"]["to_us"] == int(last_slot().replace(hour=0).timestamp()) * 1_000_000
+
+    # now, by hand: too large for its plan; too large for the server; of nobody
+    assert "has report team" in stack.cli("report", "send", "team", "--week", "2026-W40").stdout
+    _, text, attached = parts(mail.got[1])
+    assert not attached and "pgseal report --week 2026-W40 --database shop --json pgseal-team-2026-W40.json" in text, text
+    mail.most = 20000
+    assert stack.cli("report", "send", "monthly").returncode == 0
+    _, text, attached = parts(mail.got[2])
+    assert not attached and "the receiver took no message as large as that" in text and text.startswith("1 of 1 database"), text
+    stack.cli("report", "send", "nobody")
+    assert parts(mail.got[3])[1].startswith("There is no report: no database has this owner."), parts(mail.got[3])[1]
+    none = stack.cli("report", "send", "other", check=False)
+    assert none.returncode != 0 and "there is no report other" in none.stderr, none.stderr
+    sent = [e for e in stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"] if e["kind"].startswith("report.")]
+    assert [(e["kind"], e["detail"]["report"]) for e in sent] == [("report.sent", r) for r in ("monthly", "team", "monthly", "nobody")], sent
+    assert sent[0]["detail"]["sha256"] == hashlib.sha256(document).hexdigest()
+    assert len(mail.got) == 4
+    mail.shutdown()

@@ -270,8 +270,61 @@ static void test_other_forms(void **state) {
     assert_int_equal(verified(forms[i], strlen(forms[i]), keys->mine), ERR_PROOF_INVALID);
 }
 
+static void expect_week(const char *text, const char *from_day) {
+  Error err;
+  int64_t from, to, wanted;
+  OK(report_week_parse(text, &from, &to, &err));
+  OK(report_time_parse(from_day, &wanted, &err));
+  assert_int_equal(from, wanted);
+  assert_int_equal(to - from, 7 * DAY);
+  char *again = report_period_text(from, to);
+  assert_string_equal(again, text);
+  free(again);
+}
+
+static void expect_before(ReportPeriod period, const char *at_text, const char *wanted) {
+  Error err;
+  int64_t from, to, at;
+  OK(report_time_parse(at_text, &at, &err));
+  report_period_before(period, at, &from, &to);
+  char *text = report_period_text(from, to);
+  assert_string_equal(text, wanted);
+  free(text);
+}
+
+static void test_weeks_and_quarters(void **state) {
+  (void)state;
+  Error err;
+  int64_t from, to, at;
+  expect_week("2026-W45", "2026-11-02");
+  expect_week("2026-W01", "2025-12-29"); /* ISO 8601: the week with 4 January in it */
+  expect_week("2026-W53", "2026-12-28");
+  expect_week("2020-W53", "2020-12-28");
+  static const char *const no_weeks[] = {"2026-W00", "2026-W54", "2025-W53", "2026-45", "2026-W5", "2026-W455", ""};
+  for (size_t i = 0; i < ARRAY_SIZE(no_weeks); i++)
+    assert_int_equal(report_week_parse(no_weeks[i], &from, &to, &err), ERR_INVALID_ARGUMENT);
+  OK(report_quarter_parse("2026-Q4", &from, &to, &err));
+  OK(report_time_parse("2027-01-01", &at, &err));
+  assert_int_equal(to, at);
+  OK(report_time_parse("2026-10-01", &at, &err));
+  assert_int_equal(from, at);
+  static const char *const no_quarters[] = {"2026-Q0", "2026-Q5", "2026-Q", "2026-Q11", "2026-4", "Q4", ""};
+  for (size_t i = 0; i < ARRAY_SIZE(no_quarters); i++)
+    assert_int_equal(report_quarter_parse(no_quarters[i], &from, &to, &err), ERR_INVALID_ARGUMENT);
+  expect_before(REPORT_MONTH, "2026-03-01", "2026-02");
+  expect_before(REPORT_MONTH, "2026-02-28T23:59:59Z", "2026-01");
+  expect_before(REPORT_MONTH, "2026-01-01T06:00:00Z", "2025-12");
+  expect_before(REPORT_QUARTER, "2026-01-01T06:00:00Z", "2025-Q4");
+  expect_before(REPORT_QUARTER, "2026-12-31T23:00:00Z", "2026-Q3");
+  expect_before(REPORT_WEEK, "2026-11-09T06:00:00Z", "2026-W45");
+  expect_before(REPORT_WEEK, "2026-11-08T23:59:59Z", "2026-W44");
+  assert_null(report_period_text(from, from + 8 * DAY));
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_periods), cmocka_unit_test(test_numbers_follow_from_rows),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_periods),
+                                     cmocka_unit_test(test_weeks_and_quarters),
+                                     cmocka_unit_test(test_numbers_follow_from_rows),
                                      cmocka_unit_test_setup_teardown(test_signature, setup, teardown),
                                      cmocka_unit_test_setup_teardown(test_every_byte, setup, teardown),
                                      cmocka_unit_test_setup_teardown(test_other_forms, setup, teardown)};

@@ -137,7 +137,8 @@ static void test_mail(void **state) {
                                         "Date: Fri, 15 Jan 2027 08:00:00 +0000\r\n",
                                         "Message-ID: <01kb0000000000000000000000@example.com>\r\n",
                                         "Subject: =?UTF-8?B?",
-                                        "Auto-Submitted: auto-generated\r\n\r\n"};
+                                        "Auto-Submitted: auto-generated\r\n",
+                                        "Content-Transfer-Encoding: base64\r\n\r\n"};
   for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
     assert_non_null(strstr(mail, headers[i]));
   assert_null(strstr(mail, "Bcc"));

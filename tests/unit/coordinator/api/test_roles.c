@@ -61,6 +61,8 @@ static const Row rows[] = {
     {"PUT", "/api/v1/fleet", "a", true, JOIN},
     {"GET", "/api/v1/schedule", "voa", false, PLAIN},
     {"GET", "/api/v1/reports", "voa", false, LIST},
+    {"GET", "/api/v1/reports/plans", "voa", true, PLAIN},
+    {"POST", "/api/v1/reports/send", "oa", true, JOIN},
     {"GET", "/api/v1/agents", "voa", false, LIST},
     {"POST", "/api/v1/agents", "a", true, JOIN},
     {"DELETE", "/api/v1/agents/{}", "a", true, JOIN},

@@ -68,6 +68,7 @@ static char *of_coordinator(void *user, const char *key) {
                  {"alerts.table_fallen_percent", c->alerts.table_percent},
                  {"alerts.table_fallen_rows", c->alerts.table_rows},
                  {"alerts.routes[].every_seconds", c->alerts.routes[0].every_seconds},
+                 {"reports[].attach_megabytes", (int)(c->reports.items[0].attached_limit / 1000000)},
                  {"dispatch.lease_seconds", c->lease_seconds},
                  {"dispatch.poll_seconds", c->poll_seconds},
                  {"dispatch.max_attempts", c->max_attempts},
@@ -82,6 +83,8 @@ static char *of_coordinator(void *user, const char *key) {
                {"ledger", name_of(c->ledger)},
                {"admin_token_file", name_of(c->admin_token_file)},
                {"alerts.routes[].unencrypted", c->alerts.routes[0].unencrypted ? "true" : "false"},
+               {"reports[].period", report_period_name(c->reports.items[0].period)},
+               {"reports[].time_zone", c->reports.items[0].time_zone},
                {"log.level", c->log_level},
                {"log.format", c->log_format},
                {"databases[].restore_approval", d->restore_approval ? "true" : "false"},
@@ -100,7 +103,9 @@ static void test_coordinator(void **state) {
       .name = "coordinator.yaml",
       .schema = &coordinator_config_schema,
       .base =
-          "{\"alerts\": {\"routes\": [{\"name\": \"r\", \"type\": \"ping\", \"url\": \"https://a/\"}]},"
+          "{\"alerts\": {\"routes\": [{\"name\": \"r\", \"type\": \"ping\", \"url\": \"https://a/\"},"
+          " {\"name\": \"x\", \"type\": \"email\", \"url\": \"smtp://a\", \"from\": \"a@b\", \"to\": [\"a@b\"]}]},"
+          " \"reports\": [{\"name\": \"x\", \"to\": \"x\"}],"
           " \"bus_tls\": {\"ca\": \"x\", \"certificate\": \"x\", \"key\": \"x\"}, \"databases\": [{\"name\": \"a\","
           " \"assertions\": [{\"name\": \"n\", \"sql\": \"s\"}], \"lock\": {\"mode\": \"governance\", \"days\": 7}}],"
           " \"agents\": [{\"name\": \"x\", \"public_key\": \"a.pub\", \"capabilities\": [\"dump\"]}],"

@@ -1,4 +1,4 @@
-#include "cli/program.h"
+#include "common/base/program.h"
 
 #include <libgen.h>
 #include <stdlib.h>

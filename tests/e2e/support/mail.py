@@ -1,0 +1,31 @@
+"""A receiver of mail."""
+import socketserver
+import threading
+
+
+class Mail(socketserver.ThreadingTCPServer):
+    """As much of SMTP (RFC 5321) as takes a message."""
+    allow_reuse_address = daemon_threads = True
+
+    class Session(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(b"220 here\r\n")
+            for line in self.rfile:
+                word = line.split()[0].upper() if line.split() else b""
+                if word == b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    message = b"".join(iter(self.rfile.readline, b".\r\n"))
+                    if self.server.most and len(message) > self.server.most:
+                        self.wfile.write(b"552 too large\r\n")
+                        continue
+                    self.server.got.append(message)
+                self.wfile.write(b"250 ok\r\n")
+                if word == b"QUIT":
+                    return
+
+    def __init__(self, port=0, most=0):
+        """most: the bytes of a message that it takes; 0: any."""
+        super().__init__(("127.0.0.1", port), Mail.Session)
+        self.most = most
+        self.got, self.port = [], self.server_address[1]
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
