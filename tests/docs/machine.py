@@ -82,6 +82,8 @@ class Terminal:
 
 
 class Machine:
+    running = []  # of this process: also of scenarios that did not come to be
+
     def __init__(self, base):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="m.", dir=base))
         self.dir.chmod(0o755)
@@ -91,6 +93,7 @@ class Machine:
         self.services, self.state, self.variables = [], self.dir / "state", {}
         self.holder = subprocess.Popen(["unshare", "--net", "--mount", "bash", "-c", SETUP, "machine", str(self.dir), " ".join(HOSTS)],
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        Machine.running.append(self)
         if self.holder.stdout.readline() != "ready\n":
             raise AssertionError(f"no machine could be made: {self.holder.stderr.read()}")
         self.program("sudo", 'exec "$@"')  # the tests are root already
@@ -175,6 +178,7 @@ class Machine:
 
     def remove(self):
         """As Ctrl-C would, then what is left."""
+        Machine.running.remove(self)
         for process in reversed(self.services):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT) if os.getpgid(process.pid) == process.pid else process.terminate()
