@@ -50,7 +50,7 @@ export function tableList(held) {
   const all = [...held.missing.map((t) => ({...t, missing: true})), ...held.list].map((t) => ({...t, text: f.name(t.schema, t.name)}));
   const find = h("input", {type: "search", "aria-label": "Find a table", placeholder: "Find a table", spellcheck: "false", autocomplete: "off"});
   const which = h("select", {"aria-label": "Which tables"}, Object.entries(WHICH).map(([key, [label]]) => h("option", {value: key}, label)));
-  const table = sortable("Tables", COLUMNS, all, 2, AT_ONCE);
+  const table = sortable("Tables", held.changes ? COLUMNS : COLUMNS.slice(0, 3), all, 2, AT_ONCE);
   const choose = () => {
     const wanted = find.value.trim().toLowerCase(), fits = WHICH[which.value][1];
     const rows = all.filter((t) => fits(t) && (!wanted || t.text.toLowerCase().includes(wanted)));
