@@ -56,7 +56,7 @@ static const char *format_local(const char *rfc3339, const char *layout, char ou
 }
 
 const char *format_time(const char *rfc3339, char out[FORMAT_SIZE]) {
-  return format_local(rfc3339, "%Y-%m-%d %H:%M:%S", out);
+  return format_local(rfc3339, "%Y-%m-%d %H:%M:%S %Z", out);
 }
 
 const char *format_clock(const char *rfc3339, char out[FORMAT_SIZE]) {

@@ -9,9 +9,10 @@
 #include "common/base/buffer.h"
 
 enum { FORMAT_SIZE = 48 };
-const char *format_count(int64_t count, char out[FORMAT_SIZE]);       /* "9.2M", "205k", "184" */
-const char *format_seconds(double seconds, char out[FORMAT_SIZE]);    /* "94 s", "0.4 s", "2 h 05 min" */
-const char *format_time(const char *rfc3339, char out[FORMAT_SIZE]);  /* local, "2026-11-21 04:00:11"; "-" if empty */
+const char *format_count(int64_t count, char out[FORMAT_SIZE]);    /* "9.2M", "205k", "184" */
+const char *format_seconds(double seconds, char out[FORMAT_SIZE]); /* "94 s", "0.4 s", "2 h 05 min" */
+const char *format_time(const char *rfc3339,
+                        char out[FORMAT_SIZE]); /* local, "2026-11-21 04:00:11 CET"; "-" if empty */
 const char *format_clock(const char *rfc3339, char out[FORMAT_SIZE]); /* local, "04:00:11" */
 const char *format_age(const char *rfc3339, char out[FORMAT_SIZE]);   /* "3 min ago"; "-" if empty */
 

@@ -64,8 +64,10 @@ static void ledger_print_checkpoints(const Cli *cli, const json_t *json) {
   for (size_t i = json_array_size(list); i-- > 0;) {
     const json_t *checkpoint = json_array_get(list, i);
     CLEANUP(buffer_release) Buffer line = {0};
-    format_time(api_text(checkpoint, "created_at"), day);
-    day[strcspn(day, " ")] = '\0';
+    const char *ended = api_text(checkpoint, "finished_at"); /* as the line's clock */
+    format_time(*ended ? ended : api_text(checkpoint, "created_at"), day);
+    const char *zone = strrchr(day, ' ');
+    memmove(day + strcspn(day, " "), zone ? zone : "", zone ? strlen(zone) + 1 : 1);
     if (strcmp(day, shown) != 0)
       printf("%s%s%s\n", cli_style(cli->color_out, STYLE_DIM), day, cli_reset(cli->color_out));
     memcpy(shown, day, sizeof shown);

@@ -30,7 +30,7 @@ static void test_times(void **state) {
   (void)state;
   char out[FORMAT_SIZE], then[CLOCK_TEXT_SIZE];
   assert_string_equal(format_clock("2026-11-21T04:00:11.123Z", out), "04:00:11");
-  assert_string_equal(format_time("2026-11-21T04:00:11.123Z", out), "2026-11-21 04:00:11");
+  assert_string_equal(format_time("2026-11-21T04:00:11.123Z", out), "2026-11-21 04:00:11 UTC");
   assert_string_equal(format_time("", out), "-");
   assert_string_equal(format_time("garbage", out), "garbage");
   clock_format(clock_wall_us() - 600 * (int64_t)1000000, then);
