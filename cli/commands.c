@@ -305,6 +305,24 @@ static const char help_alert_list[] =
     "  pgseal alert list\n"
     "  pgseal alert list --all --json | jq '.alerts[] | select(.state == \"resolved\")'";
 
+static const char help_alert_silence[] =
+    "Of the alert with this key (ALERT/OF in pgseal alert list), or of all alerts of a database, of a condition, or of "
+    "both,\n"
+    "nobody is told until the time is over: 1m to 30d, of chain_broken at most 1h. They fire all the same, and are "
+    "shown "
+    "as\n"
+    "silenced; what fires at the end is told then. Who silenced what and why is in the ledger.\n\n"
+    "  pgseal alert silence restore_slow/prod-api --for 2h --reason 'drill host is being moved'\n"
+    "  pgseal alert silence --database prod-api --for 3d --reason 'rebuilt until Monday'\n"
+    "  pgseal alert silence --condition agent_lost --for 30m --reason 'switch is exchanged'";
+static const char help_alert_acknowledge[] =
+    "It is not told again, until it is over. If it fires anew, that is told.\n\n"
+    "  pgseal alert acknowledge checkpoint_failed/prod-api --reason 'Ann looks into it'";
+static const char help_alert_silences[] = "With --all also those that have ended, of 90 days.\n\n"
+                                          "  pgseal alert silences";
+static const char help_alert_unsilence[] = "What fires is told then.\n\n"
+                                           "  pgseal alert unsilence 01m7zq3twc6v5yp5ej1fc06ea7";
+
 static const char help_alert_test[] =
     "Sends a test by a route of coordinator.yaml, once, and says whether the receiver has it. Wants the role "
     "operator.\n\n"
@@ -403,6 +421,13 @@ const Command cli_commands[] = {
     COMMANDS_OF_REPORTS,
     {"alert list", "[--all]", "what fires, and whether those who are to be told of it are", help_alert_list,
      command_alert_list},
+    {"alert silence", "(KEY | --database NAME | --condition NAME) --for TIME --reason TEXT",
+     "tell nobody of these alerts for a while", help_alert_silence, command_alert_silence},
+    {"alert acknowledge", "KEY --reason TEXT", "somebody looks after it: tell it again only when it is over",
+     help_alert_acknowledge, command_alert_acknowledge},
+    {"alert silences", "[--all]", "what is silenced or acknowledged, until when, by whom and why", help_alert_silences,
+     command_alert_silences},
+    {"alert unsilence", "ID", "end a silence or an acknowledgement", help_alert_unsilence, command_alert_unsilence},
     {"alert test", "ROUTE", "send a test, and say whether it got there", help_alert_test, command_alert_test},
     {"retention", "DATABASE", "which checkpoints are kept, and why", help_retention, command_retention},
     {"prune", "DATABASE [--dry-run]", "what is not kept goes, now", help_prune, command_prune},

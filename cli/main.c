@@ -16,7 +16,7 @@ static void main_help(void) {
   printf("pgseal: checkpoints of PostgreSQL databases, proven by restoring them.\n\n"
          "Usage: pgseal COMMAND [ARGUMENTS]\n\nCommands:\n");
   for (size_t i = 0; i < cli_command_count; i++)
-    printf("  %-14s %s\n", cli_commands[i].name, cli_commands[i].summary);
+    printf("  %-17s %s\n", cli_commands[i].name, cli_commands[i].summary);
   printf("\n`pgseal COMMAND --help` explains one, with examples. To begin:\n"
          "  pgseal dev --database prod-api='host=db1 dbname=api user=pgseal'\n"
          "  pgseal checkpoint prod-api --tag pre-deploy-1\n\n"

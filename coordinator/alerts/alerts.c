@@ -53,6 +53,7 @@ void alerts_close(Alerts *alerts) {
   if (!alerts)
     return;
   outbox_forget(alerts);
+  ledger_silence_list_free(alerts->silences, alerts->silence_count);
   collect_release(alerts);
   sender_free(alerts->sender);
   free(alerts->routes);

@@ -79,6 +79,23 @@ Status alerts_post(Alerts *alerts, const char *route, json_t *item, bool waited_
                    Status (*also)(void *user, Ledger *ledger, Error *err), void *user, char **id,
                    Error *err) MUST_CHECK;
 
+/* Silences (docs/alerts.md): nobody is told of the alerts that are named. What fires when one ends is told then; what
+ * was told before, is told also when it is over. Durable, with an event; any coordinator. */
+enum { SILENCE_SECONDS = 30 * 86400, SILENCE_CHAIN_SECONDS = 3600 };
+typedef struct SilenceWish {
+  const char *key;                  /* of an open alert; else: */
+  const char *database, *condition; /* one of them, or both */
+  const char *reason;
+  int64_t seconds;
+  bool acknowledge; /* key: until it is over; seconds are not looked at */
+} SilenceWish;
+/* ERR_NOT_FOUND, ERR_FORBIDDEN: beyond what the requester sees; ERR_INVALID_ARGUMENT. *out: what became of it. */
+Status alerts_silence(Alerts *alerts, const SilenceWish *wish, const Requester *who, json_t **out,
+                      Error *err) MUST_CHECK;
+Status alerts_silence_end(Alerts *alerts, const char *id, const Requester *who, Error *err) MUST_CHECK;
+/* Those in force, or all that are kept, as far as the requester sees. *out: new reference. */
+Status alerts_silences(Alerts *alerts, bool all, const Requester *who, json_t **out, Error *err) MUST_CHECK;
+
 /* What the API shows (docs/openapi.yaml): {"alerts", "counts", "routes"}. scope: as in ledger.h, or NULL: all. over:
  * also what is resolved. ERR_... of the ledger. *out: new reference. */
 Status alerts_show(Alerts *alerts, const char *scope, bool over, json_t **out, Error *err) MUST_CHECK;

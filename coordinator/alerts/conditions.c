@@ -343,6 +343,21 @@ const DatabaseRule database_rules[] = {
 };
 const size_t database_rule_count = ARRAY_SIZE(database_rules);
 
+/* Of what is no database: as evaluate.c names them. */
+static const char *const others[] = {
+    "agent_lost",     "agent_certificate_expiring", "repository_unlocked", "repository_removable",
+    "token_expiring", "certificate_expiring",       "chain_broken",        "fleet_unusable"};
+
+bool condition_known(const char *name, bool of_database) {
+  for (size_t i = 0; i < database_rule_count; i++)
+    if (strcmp(database_rules[i].name, name) == 0)
+      return true;
+  for (size_t i = 0; i < ARRAY_SIZE(others) && !of_database; i++)
+    if (strcmp(others[i], name) == 0)
+      return true;
+  return false;
+}
+
 /* ---- agents, tokens, the coordinator ---- */
 
 bool condition_agent_lost(const AgentFacts *f, const AlertSettings *settings, Finding *out) {

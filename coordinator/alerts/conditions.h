@@ -115,6 +115,9 @@ extern const size_t database_rule_count;
 /* drift.c */
 DatabaseCondition condition_table_fallen, condition_collation_changed, condition_encoding_changed;
 
+/* Is there one of that name? of_database: of databases. */
+bool condition_known(const char *name, bool of_database);
+
 bool condition_agent_lost(const AgentFacts *facts, const AlertSettings *settings, Finding *out);
 /* Of the repository, as the agent found it; what it could not find out holds not. */
 bool condition_repository_unlocked(const AgentFacts *facts, const AlertSettings *settings, Finding *out);

@@ -176,26 +176,29 @@ static Status wrong_step(const LedgerAlert *row, Error *err) {
 static Status fire(Turn *turn, LedgerAlert *row, Error *err) {
   if (!alert_walk(&row->state, ALERT_EVENT_RIPE))
     return wrong_step(row, err);
-  row->fired_us = row->notified_us = turn->now_us;
+  bool quiet = silence_quiet(turn->alerts, row);
+  row->fired_us = turn->now_us;
+  row->notified_us = quiet ? 0 : turn->now_us; /* 0: it is told when nobody silences it any more */
   json_decref(row->routes);
   row->routes = routes_of(turn->alerts, row->database);
   Status status = begin(turn, err);
   if (status == STATUS_OK)
     status = ledger_alert_put(turn->alerts->ledger, row, err);
-  if (status == STATUS_OK)
+  if (status == STATUS_OK && !quiet)
     status = tell(turn, row, "fired", err);
-  log_step(row, "alert fires");
+  log_step(row, quiet ? "alert fires, silenced" : "alert fires");
   return status;
 }
 
 static Status remind(Turn *turn, LedgerAlert *row, Error *err) {
+  bool told = row->notified_us != 0;
   row->notified_us = turn->now_us;
   json_decref(row->routes);
   row->routes = routes_of(turn->alerts, row->database); /* as the policies say now */
   Status status = begin(turn, err);
   if (status == STATUS_OK)
     status = ledger_alert_put(turn->alerts->ledger, row, err);
-  return status == STATUS_OK ? tell(turn, row, "still_firing", err) : status;
+  return status == STATUS_OK ? tell(turn, row, told ? "still_firing" : "fired", err) : status;
 }
 
 /* What it said holds no more, and there is nothing to be done about it. */
@@ -209,18 +212,20 @@ static void set_over(LedgerAlert *row) {
 
 /* Of what nobody was told there is nothing to keep. */
 static Status end(Turn *turn, LedgerAlert *row, Error *err) {
-  bool told = row->state == ALERT_FIRING;
+  bool fired = row->state == ALERT_FIRING, told = fired && row->notified_us != 0;
   if (!alert_walk(&row->state, ALERT_EVENT_OVER))
     return wrong_step(row, err);
   row->resolved_us = turn->now_us;
   set_over(row);
   Status status = begin(turn, err);
   if (status == STATUS_OK)
-    status = told ? ledger_alert_put(turn->alerts->ledger, row, err)
-                  : ledger_alert_remove(turn->alerts->ledger, row->key, err);
+    status = fired ? ledger_alert_put(turn->alerts->ledger, row, err)
+                   : ledger_alert_remove(turn->alerts->ledger, row->key, err);
   if (status == STATUS_OK && told)
     status = tell(turn, row, "resolved", err);
-  if (told)
+  if (status == STATUS_OK && silence_of(turn->alerts->silences, turn->alerts->silence_count, row, true))
+    status = ledger_silence_over(turn->alerts->ledger, row->id, turn->now_us, err);
+  if (fired)
     log_step(row, "alert is over");
   return status;
 }
@@ -264,6 +269,11 @@ static Status take_held(Turn *turn, const Held *held, size_t known, Error *err) 
   if (row->state == ALERT_PENDING && turn->now_us - row->since_us >= held->finding.hold_us)
     return fire(turn, row, err);
   int64_t repeat_us = alerts->settings->repeat_hours * 3600 * SECOND_US;
+  bool untold = row->state == ALERT_FIRING && !row->notified_us;
+  if ((untold || repeat_us) && row->state == ALERT_FIRING && silence_quiet(alerts, row))
+    return STATUS_OK;
+  if (untold)
+    return remind(turn, row, err);
   if (row->state == ALERT_FIRING && repeat_us && turn->now_us - row->notified_us >= repeat_us)
     return remind(turn, row, err);
   if (!fresh)
@@ -315,7 +325,7 @@ static Status end_others(Turn *turn, Error *err) {
 Status evaluate_apply(Alerts *alerts, const HeldList *held, int64_t now_us, Error *err) {
   Turn turn = {.alerts = alerts, .now_us = now_us};
   size_t known = alerts->open_count;
-  Status status = STATUS_OK;
+  Status status = silence_load(alerts, now_us, err);
   for (size_t i = 0; i < known; i++)
     alerts->open[i].held = false;
   for (size_t i = 0; status == STATUS_OK && i < held->count; i++)

@@ -59,6 +59,8 @@ struct Alerts {
   OpenAlert *open;
   size_t open_count;
   bool loaded;
+  LedgerSilence *silences; /* in force, as of this turn */
+  size_t silence_count;
   /* sending: */
   RouteNow *routes;            /* as the settings have them */
   LedgerNotification *waiting; /* those that are due, now or later, in their order */
@@ -98,6 +100,13 @@ Status evaluate(Alerts *alerts, Error *err) MUST_CHECK; /* of what is due; then 
  * steps. What is open of databases that are not due, or of what is not known yet, stays as it is. now_us: wall clock.
  */
 Status evaluate_apply(Alerts *alerts, const HeldList *held, int64_t now_us, Error *err) MUST_CHECK;
+
+/* ---- silence.c ---- */
+Status silence_load(Alerts *alerts, int64_t now_us, Error *err) MUST_CHECK; /* what is in force */
+bool silence_quiet(const Alerts *alerts, const LedgerAlert *alert);         /* nobody is told of it now */
+/* Which of them is of that alert; NULL: none. */
+const LedgerSilence *silence_of(const LedgerSilence *items, size_t count, const LedgerAlert *alert, bool acknowledged);
+json_t *silence_show(const LedgerSilence *silence); /* new reference */
 
 /* ---- outbox.c ---- */
 /* What is open and what waits, from the ledger. */

@@ -14,12 +14,26 @@ static json_t *time_of(int64_t wall_us) {
   return wall_us ? json_string(clock_format(wall_us, text)) : json_null();
 }
 
-static json_t *show_alert(const LedgerAlert *row) {
-  return json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:O?}", "id", row->id, "condition",
-                   row->condition, "subject", row->subject, "database", row->database, "severity", row->severity,
-                   "state", alert_state_name(row->state), "since", time_of(row->since_us), "fired_at",
-                   time_of(row->fired_us), "resolved_at", time_of(row->resolved_us), "summary", row->summary, "remedy",
-                   row->remedy, "routes", row->routes);
+typedef struct Quiet { /* what is silenced now */
+  LedgerSilence *items;
+  size_t count;
+} Quiet;
+
+static json_t *show_quiet(const Quiet *quiet, const LedgerAlert *row, bool acknowledged) {
+  const LedgerSilence *one =
+      row->state == ALERT_RESOLVED ? NULL : silence_of(quiet->items, quiet->count, row, acknowledged);
+  return one ? silence_show(one) : json_null();
+}
+
+static json_t *show_alert(const LedgerAlert *row, const Quiet *quiet) {
+  json_t *json = json_pack(
+      "{s:s, s:s, s:s, s:s, s:s?, s:s, s:s, s:o, s:o, s:o, s:s, s:s, s:O?}", "id", row->id, "key", row->key,
+      "condition", row->condition, "subject", row->subject, "database", row->database, "severity", row->severity,
+      "state", alert_state_name(row->state), "since", time_of(row->since_us), "fired_at", time_of(row->fired_us),
+      "resolved_at", time_of(row->resolved_us), "summary", row->summary, "remedy", row->remedy, "routes", row->routes);
+  json_object_set_new(json, "silenced", show_quiet(quiet, row, false));
+  json_object_set_new(json, "acknowledged", show_quiet(quiet, row, true));
+  return json;
 }
 
 /* ---- routes ---- */
@@ -97,30 +111,37 @@ static Status show_routes(const Alerts *alerts, json_t **out, Error *err) {
 
 /* ---- all of it ---- */
 
-static json_t *count_of(const LedgerAlert *rows, size_t count) {
-  json_int_t firing = 0, pending = 0, critical = 0;
+static json_t *count_of(const LedgerAlert *rows, size_t count, const Quiet *quiet) {
+  json_int_t firing = 0, pending = 0, critical = 0, silenced = 0;
   for (size_t i = 0; i < count; i++) {
     firing += rows[i].state == ALERT_FIRING;
     pending += rows[i].state == ALERT_PENDING;
     critical += rows[i].state == ALERT_FIRING && strcmp(rows[i].severity, "critical") == 0;
+    silenced += rows[i].state == ALERT_FIRING && silence_of(quiet->items, quiet->count, &rows[i], false);
   }
-  return json_pack("{s:I, s:I, s:I}", "firing", firing, "critical", critical, "pending", pending);
+  return json_pack("{s:I, s:I, s:I, s:I}", "firing", firing, "critical", critical, "pending", pending, "silenced",
+                   silenced);
 }
 
 Status alerts_show(Alerts *alerts, const char *scope, bool over, json_t **out, Error *err) {
   LedgerAlert *rows = NULL;
   size_t count = 0;
   json_t *routes = NULL;
+  Quiet quiet = {0};
   Status status = ledger_alert_list(alerts->ledger, scope, over, &rows, &count, err);
+  if (status == STATUS_OK)
+    status =
+        ledger_silence_list(alerts->ledger, dispatch_wall_us(alerts->dispatch), false, &quiet.items, &quiet.count, err);
   if (status == STATUS_OK && !scope) /* routes are no one database's */
     status = show_routes(alerts, &routes, err);
   if (status == STATUS_OK) {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-      json_array_append_new(list, show_alert(&rows[i]));
-    *out = json_pack("{s:o, s:o, s:o}", "alerts", list, "counts", count_of(rows, count), "routes",
+      json_array_append_new(list, show_alert(&rows[i], &quiet));
+    *out = json_pack("{s:o, s:o, s:o}", "alerts", list, "counts", count_of(rows, count, &quiet), "routes",
                      routes ? routes : json_array());
   }
+  ledger_silence_list_free(quiet.items, quiet.count);
   ledger_alert_list_free(rows, count);
   return status;
 }

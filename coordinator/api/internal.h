@@ -276,7 +276,7 @@ void forwarded_client(const Request *request, Address *client);
 Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoint_show, checkpoint_drill,
     checkpoint_cancel;
 Handler rotation_view, overview_show;
-Handler alert_list, alert_test, notification_show;
+Handler alert_list, alert_test, alert_acknowledge, silence_list, silence_create, silence_end, notification_show;
 Handler checkpoint_tables; /* tables.c */
 Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create, inventory_create;
 Handler agent_drain, agent_undrain, database_cordon, database_uncordon, fleet_pause, fleet_resume, hold_list;

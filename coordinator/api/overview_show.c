@@ -60,9 +60,11 @@ static json_t *render_attention(unsigned attention) {
   return list;
 }
 
-static json_t *render_row(Api *api, const OverviewRow *row) {
+/* silenced: by database. */
+static json_t *render_row(Api *api, const OverviewRow *row, const json_t *silenced) {
   const ConfigDatabase *database = &row->database->config;
-  return json_pack(
+  json_t *quiet = json_object_get(silenced, database->name);
+  json_t *json = json_pack(
       "{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "database", database->name,
       "environment", database->environment, "owner", database->owner, "restore_approval", database->restore_approval,
       "attention", render_attention(row->attention), "newest", render_newest(row->newest), "sealed",
@@ -72,6 +74,8 @@ static json_t *render_row(Api *api, const OverviewRow *row) {
       "data_loss_objective_seconds", objective(row->data_loss_objective_seconds), "restore_objective_seconds",
       objective(row->restore_objective_seconds), "next_run_at", render_time(row->next_run_us), "cordoned",
       row->cordoned ? render_held(api, HOLD_DATABASE, database->name) : json_null());
+  json_object_set(json, "silenced", quiet ? quiet : json_null());
+  return json;
 }
 
 /* What needs attention first: by the weightiest reason, then by how many there are. */
@@ -120,7 +124,7 @@ static bool retains(void *user, const FleetDatabase *database) {
 
 typedef struct Showing {
   Api *api;
-  json_t *attention;
+  json_t *attention, *silenced;
   size_t unpruned;
   char **names; /* of those to show; owned */
   size_t count, next;
@@ -133,6 +137,7 @@ static void end_showing(void *user) {
     free(showing->names[i]);
   free(showing->names);
   json_decref(showing->attention);
+  json_decref(showing->silenced);
   free(showing);
 }
 
@@ -159,7 +164,7 @@ static bool next_rows(void *user, Buffer *out) {
       continue; /* it was taken out of the fleet meanwhile */
     if (showing->some)
       buffer_append_byte(out, ',');
-    append_json(out, render_row(showing->api, &row));
+    append_json(out, render_row(showing->api, &row, showing->silenced));
     showing->some = true;
   }
   if (showing->next == showing->count && !showing->ended) {
@@ -196,14 +201,35 @@ static Status choose(Request *request, const OverviewRow ***shown, size_t *seen,
   return STATUS_OK;
 }
 
+/* What of each database is silenced, the newest; of databases alone. *out: new reference. */
+static Status silenced_of(Request *request, json_t **out, Error *err) {
+  const Requester who = scope_requester(request);
+  json_t *list = NULL, *one;
+  size_t index;
+  Status status = request->api->alerts ? alerts_silences(request->api->alerts, false, &who, &list, err) : STATUS_OK;
+  *out = json_object();
+  json_array_foreach(list, index, one) {
+    const char *database = json_string_value(json_object_get(one, "database"));
+    if (database && !json_object_get(*out, database) && !json_is_true(json_object_get(one, "acknowledged")))
+      json_object_set(*out, database, one);
+  }
+  json_decref(list);
+  return status;
+}
+
 enum MHD_Result overview_show(Request *request) {
   CLEANUP_FREE const OverviewRow **shown = NULL;
   size_t seen = 0, wanted = 0;
   Error err;
-  if (choose(request, &shown, &seen, &wanted, &err) != STATUS_OK)
+  json_t *silenced = NULL;
+  if (choose(request, &shown, &seen, &wanted, &err) != STATUS_OK ||
+      silenced_of(request, &silenced, &err) != STATUS_OK) {
+    json_decref(silenced);
     return respond_failure(request, &err);
+  }
   Showing *showing = memory_alloc(sizeof *showing);
-  *showing = (Showing){.api = request->api, .attention = count_attention(shown, seen), .count = wanted};
+  *showing =
+      (Showing){.api = request->api, .attention = count_attention(shown, seen), .silenced = silenced, .count = wanted};
   showing->unpruned = dispatch_without_taker(request->api->dispatch, LEDGER_JOB_PRUNE, retains, &request->scope);
   showing->names = memory_alloc((wanted + 1) * sizeof *showing->names);
   for (size_t i = 0; i < wanted; i++)

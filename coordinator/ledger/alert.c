@@ -224,5 +224,11 @@ Status ledger_alerts_trim(Ledger *ledger, int64_t before_us, Error *err) {
   Status status = trim(ledger, "DELETE FROM alert WHERE state = 'resolved' AND resolved_us < ?", before_us, err);
   if (status != STATUS_OK)
     return status;
+  status = trim(ledger,
+                "DELETE FROM silence WHERE ended_us + until_us > 0 AND CASE WHEN ended_us > 0 THEN ended_us "
+                "ELSE until_us END < ?",
+                before_us, err);
+  if (status != STATUS_OK)
+    return status;
   return trim(ledger, "DELETE FROM notification WHERE state <> 'due' AND ended_us < ?", before_us, err);
 }

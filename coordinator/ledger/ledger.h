@@ -171,6 +171,16 @@ typedef struct LedgerNewest {
   double seconds, dump_seconds, drill_seconds; /* to its end; what its dump, and its newest proof's drill took */
 } LedgerNewest;
 
+/* Of which alerts nobody is told for a while, and why. All that is named has to fit. */
+typedef struct LedgerSilence {
+  char *id;
+  char *key;                              /* of an alert: condition/subject; or NULL */
+  char *alert_id;                         /* an acknowledgement: of that alert alone, until it is over; or NULL */
+  char *database, *condition;             /* or NULL */
+  char *actor, *reason, *ended_by;        /* actors: tokens' names; or NULL */
+  int64_t created_us, until_us, ended_us; /* 0: not by itself; not ended */
+} LedgerSilence;
+
 /* One condition of one subject, since it began to hold (coordinator/alerts). */
 typedef struct LedgerAlert {
   char *key; /* "<condition>/<subject>" */
@@ -448,6 +458,17 @@ Status ledger_notification_get(Ledger *ledger, const char *id, LedgerNotificatio
 /* Those that are due, now or later, in the order in which they came to be; at most `limit` of them. */
 Status ledger_notification_due(Ledger *ledger, int limit, LedgerNotification **items, size_t *count,
                                Error *err) MUST_CHECK;
+/* Is in force while ended_us is 0 and until_us is 0 or not over. */
+Status ledger_silence_insert(Ledger *ledger, const LedgerSilence *silence, Error *err) MUST_CHECK;
+/* ERR_NOT_FOUND: there is none in force with that id. */
+Status ledger_silence_end(Ledger *ledger, const char *id, const char *actor, int64_t now_us, Error *err) MUST_CHECK;
+/* The acknowledgement of that alert, which is over; absent: fine. */
+Status ledger_silence_over(Ledger *ledger, const char *alert_id, int64_t now_us, Error *err) MUST_CHECK;
+/* Those in force now, or (all) the newest LEDGER_SILENCES; the newest first. */
+enum { LEDGER_SILENCES = 1000 };
+Status ledger_silence_list(Ledger *ledger, int64_t now_us, bool all, LedgerSilence **items, size_t *count,
+                           Error *err) MUST_CHECK;
+void ledger_silence_list_free(LedgerSilence *items, size_t count);
 /* The last of the route that has ended, or (sent) that was sent; tests are such, too. ERR_NOT_FOUND. */
 Status ledger_notification_last(Ledger *ledger, const char *route, bool sent, LedgerNotification *out,
                                 Error *err) MUST_CHECK;

@@ -337,6 +337,21 @@ static const char migration_0014[] = "CREATE TABLE table_list ("
                                      "  packed TEXT NOT NULL"
                                      ") STRICT;";
 
+/* What is not told of alerts for a while, and what somebody looks after. */
+static const char migration_0015[] = "CREATE TABLE silence ("
+                                     "  id TEXT PRIMARY KEY,"
+                                     "  key TEXT,"
+                                     "  alert_id TEXT,"
+                                     "  database TEXT,"
+                                     "  condition TEXT,"
+                                     "  actor TEXT,"
+                                     "  reason TEXT NOT NULL,"
+                                     "  created_us INTEGER NOT NULL,"
+                                     "  until_us INTEGER NOT NULL,"
+                                     "  ended_us INTEGER NOT NULL,"
+                                     "  ended_by TEXT"
+                                     ") STRICT;";
+
 static const struct Migration {
   const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
 } migrations[] = {
@@ -354,6 +369,7 @@ static const struct Migration {
     BOTH(migration_0012),
     BOTH(migration_0013),
     BOTH(migration_0014),
+    BOTH(migration_0015),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

@@ -32,6 +32,7 @@ static const struct Table {
     {"schedule", NULL},
     {"alert", NULL},
     {"notification", NULL},
+    {"silence", NULL},
 };
 
 /* A statement that is not a literal: prepared for once. */

@@ -275,6 +275,10 @@ class Alerts(Bare):
         path.write_text(text + "\n")
         path.chmod(0o600)
 
+    def given_that_nothing_of_prod_api_is_proven(self):
+        self.machine.write("silenced.yaml", "databases: [{name: prod-api}]\npolicies: [{name: all, objectives: {proof_age: 7d}}]\n")
+        self.machine.run("pgseal apply -f silenced.yaml; for i in $(seq 60); do pgseal alert list --json | grep -q proof_overdue && break; sleep 0.5; done")
+
     def _hook(self):
         """The webhook's last request."""
         self.machine.run("pgseal alert test hook")

@@ -28,7 +28,7 @@ def says(program, *command):
 def known():
     """command (a tuple of words) -> its options"""
     listed = says("pgseal").partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    return {tuple(line[2:16].split()): set(OPTION.findall(says("pgseal", *line[2:16].split()))) for line in listed}
+    return {tuple(line[2:19].split()): set(OPTION.findall(says("pgseal", *line[2:19].split()))) for line in listed}
 
 
 def complain(found):

@@ -100,6 +100,16 @@ def test_once_and_signed(make_stack):
     shown = stack.api("GET", "/api/v1/alerts")[1]
     assert [(a["condition"], a["subject"], a["state"]) for a in shown["alerts"]] == [("checkpoint_errored", "shop", "firing")]
     assert shown["alerts"][0]["routes"] == ["hook", "chat", "mail"] and shown["counts"]["firing"] == 1
+    quiet = stack.cli("alert", "silence", "checkpoint_errored/shop", "--for", "2h", "--reason", "known").stdout
+    assert quiet.startswith("checkpoint_errored/shop: nobody is told until "), quiet
+    assert "firing, silenced" in stack.cli("alert", "list").stdout
+    assert stack.api("GET", "/api/v1/overview")[1]["databases"][0]["silenced"]["reason"] == "known"
+    assert "checkpoint_errored/shop" in stack.cli("alert", "silences").stdout
+    assert stack.cli("alert", "unsilence", re.search(r"unsilence (\w+)", quiet).group(1)).returncode == 0
+    assert stack.cli("alert", "silences").stdout == "Nothing is silenced.\n"
+    assert stack.cli("alert", "silence", "--database", "shop", "--for", "soon", "--reason", "x", check=False).returncode == 2
+    kinds = [e["kind"] for e in stack.api("GET", "/api/v1/ledger?database=shop&limit=50")[1]["events"]]
+    assert "alert.silenced" in kinds and "alert.silence_ended" in kinds, kinds
     stack.kill("coordinator")
     hook.start()
     stack.start_coordinator()

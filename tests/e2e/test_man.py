@@ -15,7 +15,7 @@ def test_manual_pages(tmp_path):
             assert line[:1] not in (".", "'") or line.split(" ")[0] in MACROS, (name, line)
         assert text.startswith(f".TH {name[:-2].upper()} {name[-1]} ") and "\\-\\-help" in text
     listed = run([BIN / "pgseal", "--help"]).stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    commands = [line[2:16].strip() for line in listed]
+    commands = [line[2:19].strip() for line in listed]
     assert "ledger rebuild" in commands and len(commands) > 40
     assert re.findall(r"^\.SS (.*)$", pages["pgseal.1"], re.M) == commands
     assert pages["pgseal.1"].count("\nUsage: pgseal") > len(commands)

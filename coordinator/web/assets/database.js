@@ -52,6 +52,7 @@ export async function database(place, [name]) {
     why && newest?.error && newest.state !== "sealed" ? problem(why[0].toUpperCase() + why.slice(1), newest.error,
       h("p", {}, h("a", {href: `#/checkpoint/${part(newest.id)}`}, `The checkpoint ${newest.tag}`)))
       : why && h("div", {class: "notice bad"}, h("h2", {}, why[0].toUpperCase() + why.slice(1)), h("p", {}, advice(row))),
+    row?.silenced && h("p", {class: "notice"}, `Alerts${row.silenced.condition || row.silenced.key ? ` (${row.silenced.condition || row.silenced.key})` : ""} silenced by ${row.silenced.by || "somebody"} until ${f.stamp(row.silenced.until)}: ${row.silenced.reason}`),
     row?.cordoned && h("p", {class: "notice"}, `Cordoned by ${row.cordoned.by || "somebody"}${row.cordoned.reason ? `: ${row.cordoned.reason}` : ""}. Nothing of it is dumped until it is uncordoned.`),
     row && facts(["Owner", row.owner], ["Last sealed", row.sealed ? [f.ago(row.sealed.sealed_at), " ", h("a", {href: `#/checkpoint/${part(row.sealed.id)}`}, row.sealed.tag)] : "never"],
       ["Proof age", row.proof_age_seconds === null ? "no proof" : `${f.span(row.proof_age_seconds)}${row.proof_age_objective_seconds ? ` of ${f.span(row.proof_age_objective_seconds)}` : ""}`],

@@ -64,7 +64,8 @@ function drawRow(row, number) {
       f.environment(row.environment), row.owner && h("span", {class: "owner dim"}, row.owner)),
     h("td", {class: "c-newest"}, row.newest ? [f.state(row.newest.state), " ", h("span", {class: "dim"}, f.ago(row.newest.created_at))]
       : h("span", {class: "dim"}, "none"),
-      row.attention.length ? h("span", {class: "reason"}, reason(row)) : row.cordoned ? h("span", {class: "reason calm"}, "cordoned") : ""),
+      row.attention.length ? h("span", {class: "reason"}, reason(row)) : row.cordoned ? h("span", {class: "reason calm"}, "cordoned") : "",
+      row.silenced && h("span", {class: "reason calm"}, `alerts silenced until ${f.stamp(row.silenced.until)}`)),
     h("td", {class: "c-proof"}, proofCell(row)),
     h("td", {class: "number c-restore"}, sealed ? withTrend(known?.restore, "restore time", f.seconds(sealed.drill_seconds)) : "-"),
     h("td", {class: "number c-took"}, sealed ? withTrend(known?.took, "time to proven", f.seconds(sealed.seconds)) : "-"),

@@ -55,6 +55,10 @@ static const Row rows[] = {
     {"POST", "/api/v1/agents/{}/undrain", "oa", true, JOIN},
     {"GET", "/api/v1/alerts", "voa", false, PLAIN},
     {"POST", "/api/v1/alerts/test", "oa", true, JOIN},
+    {"POST", "/api/v1/alerts/acknowledge", "oa", false, JOIN},
+    {"GET", "/api/v1/silences", "voa", false, PLAIN},
+    {"POST", "/api/v1/silences", "oa", false, ASK},
+    {"DELETE", "/api/v1/silences/{}", "oa", false, JOIN},
     {"GET", "/api/v1/notifications/{}", "voa", true, JOIN},
     {"GET", "/api/v1/rotation", "voa", true, PLAIN},
     {"GET", "/api/v1/fleet", "voa", true, PLAIN},
@@ -154,6 +158,8 @@ static int64_t events_of(Server *s) {
 }
 
 static char *body_of(const Row *row, const char *database) {
+  if (strstr(row->pattern, "silences"))
+    return memory_format("{\"database\": \"%s\", \"seconds\": 3600, \"reason\": \"moved\"}", database);
   if (strstr(row->pattern, "plans"))
     return memory_format("{\"database\": \"%s\"}", database);
   if (strstr(row->pattern, "rehearsals"))

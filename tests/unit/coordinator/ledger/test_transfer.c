@@ -52,6 +52,8 @@ static void fill(Fixture *f) {
   json_t *alerts = json_array();
   LedgerNotification message = {.id = (char *)"1", .route = (char *)"r", .alerts = alerts};
   OK(ledger_notification_put(f->ledger, &message, &f->err));
+  LedgerSilence silence = {.id = (char *)"1", .reason = (char *)"moved", .created_us = 1, .until_us = INT64_MAX};
+  OK(ledger_silence_insert(f->ledger, &silence, &f->err));
   json_decref(alerts);
   json_decref(detail);
   json_decref(request);

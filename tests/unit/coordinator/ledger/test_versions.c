@@ -78,6 +78,7 @@ static const Told told[] = {
     {9, "SELECT tag FROM checkpoint WHERE pinned_us = 9", "pre-deploy-1\n"},
     {13, "SELECT summary FROM alert WHERE database = 'shop'", "shop: fewer rows\n"},
     {13, "SELECT error FROM notification WHERE attempts = 2", "refused\n"},
+    {14, "SELECT packed FROM table_list WHERE checkpoint = 1", "packed14\n"},
 };
 
 static void check(Fixture *f, int64_t version, const char *schema) {
@@ -120,8 +121,8 @@ static void test_files(void **state) {
 static void copy_rows(Fixture *f, int64_t version) {
   CLEANUP_FREE char *sql = record_of(version);
   CLEANUP(buffer_release) Buffer rows = {0};
-  static const char *const after[] = {"\"checkpoint\"", "\"job\"", "\"report\"",
-                                      "\"enrollment\""}; /* as they refer to each other */
+  static const char *const after[] = {"\"checkpoint\"", "\"job\"", "\"report\"", "\"enrollment\"",
+                                      "\"table_list\""}; /* as they refer to each other */
   buffer_append_text(&rows, "DELETE FROM tip; DELETE FROM counter;");
   for (size_t pass = 0; pass <= ARRAY_SIZE(after); pass++) {
     for (char *line = sql, *end; *line; line = end) {

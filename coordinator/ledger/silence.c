@@ -1,0 +1,97 @@
+/* Silences and acknowledgements of alerts. */
+#include "coordinator/ledger/db.h"
+
+#include <stdlib.h>
+
+#define COLUMNS "id, key, alert_id, database, condition, actor, reason, created_us, until_us, ended_us, ended_by"
+
+Status ledger_silence_insert(Ledger *ledger, const LedgerSilence *silence, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "INSERT INTO silence (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, silence->id);
+  db_bind_text(s, &at, silence->key);
+  db_bind_text(s, &at, silence->alert_id);
+  db_bind_text(s, &at, silence->database);
+  db_bind_text(s, &at, silence->condition);
+  db_bind_text(s, &at, silence->actor);
+  db_bind_text(s, &at, silence->reason);
+  db_bind_integer(s, &at, silence->created_us);
+  db_bind_integer(s, &at, silence->until_us);
+  db_bind_integer(s, &at, silence->ended_us);
+  db_bind_text(s, &at, silence->ended_by);
+  return db_change(ledger, s, "silence", silence->id, err);
+}
+
+Status ledger_silence_end(Ledger *ledger, const char *id, const char *actor, int64_t now_us, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "UPDATE silence SET ended_us = ?1, ended_by = ?2 WHERE id = ?3 AND ended_us = 0 AND "
+                            "(until_us = 0 OR until_us > ?1)";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_integer(s, &at, now_us);
+  db_bind_text(s, &at, actor);
+  db_bind_text(s, &at, id);
+  return db_change(ledger, s, "silence", id, err);
+}
+
+Status ledger_silence_over(Ledger *ledger, const char *alert_id, int64_t now_us, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "UPDATE silence SET ended_us = ? WHERE alert_id = ? AND ended_us = 0";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  bool row;
+  db_bind_integer(s, &at, now_us);
+  db_bind_text(s, &at, alert_id);
+  return db_step(ledger, s, &row, err);
+}
+
+static Status read_silence(DbStatement *s, LedgerSilence *out, Error *err) {
+  (void)err;
+  int at = 0;
+  out->id = db_read_text(s, &at);
+  out->key = db_read_text(s, &at);
+  out->alert_id = db_read_text(s, &at);
+  out->database = db_read_text(s, &at);
+  out->condition = db_read_text(s, &at);
+  out->actor = db_read_text(s, &at);
+  out->reason = db_read_text(s, &at);
+  out->created_us = db_read_integer(s, &at);
+  out->until_us = db_read_integer(s, &at);
+  out->ended_us = db_read_integer(s, &at);
+  out->ended_by = db_read_text(s, &at);
+  return STATUS_OK;
+}
+
+DB_LIST(read_silences, LedgerSilence, read_silence, ledger_silence_list_free);
+
+Status ledger_silence_list(Ledger *ledger, int64_t now_us, bool all, LedgerSilence **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char sql[] = "SELECT " COLUMNS " FROM silence WHERE ?1 = 1 OR (ended_us = 0 AND (until_us = 0 OR "
+                            "until_us > ?2)) ORDER BY created_us DESC, id DESC LIMIT ?3";
+  Status status = db_statement(ledger, sql, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_integer(s, &at, all);
+  db_bind_integer(s, &at, now_us);
+  db_bind_integer(s, &at, LEDGER_SILENCES);
+  return read_silences(ledger, s, items, count, err);
+}
+
+void ledger_silence_list_free(LedgerSilence *items, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    char *texts[] = {items[i].id,        items[i].key,   items[i].alert_id, items[i].database,
+                     items[i].condition, items[i].actor, items[i].reason,   items[i].ended_by};
+    for (size_t j = 0; j < ARRAY_SIZE(texts); j++)
+      free(texts[j]);
+  }
+  free(items);
+}
