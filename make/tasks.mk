@@ -75,7 +75,8 @@ unit-some: some-binaries
 
 test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
 	@$(MAKE) --no-print-directory deps
-	@make/deps prometheus model mail
+	@make/deps prometheus model mail web
+	@command -v npm >/dev/null || make/deps npm
 	@$(MAKE) --no-print-directory -j2 all
 	@tests/model/run --long
 	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)

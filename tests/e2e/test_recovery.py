@@ -99,6 +99,7 @@ def at_terminal(stack, argv, answers):
     """Runs it at a terminal of its own; answers: (what it asks, what is typed). (exit status, all that was on the screen)."""
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell that runs tests in the background has it ignored
         os.environ.update(PGSEAL_URL=stack.url, PGSEAL_TOKEN=stack.token, TERM="dumb")
         os.execv(BIN / "pgseal", ["pgseal", *map(str, argv)])
     screen, waiting, end = "", list(answers), time.monotonic() + 120

@@ -94,9 +94,9 @@ def dialogs(looks, shown, role):
 
 @pytest.mark.parametrize("role,scheme,width", [
     ("admin", "light", 1400), ("admin", "dark", 390), ("operator", "dark", 1400), ("operator", "light", 390),
-    ("viewer", "light", 1400), ("viewer", "dark", 390), ("ci", "dark", 1400), ("ci", "light", 390)])
+    ("viewer", "light", 1400), ("viewer", "dark", 390), ("ci", "dark", 1400), ("ci", "light", 390), ("viewer", "dark", 3840)])
 def test_axe_finds_nothing(browser, shop, shown, server, axe, role, scheme, width):
-    with browser.page(width=width, height=900, scheme=scheme) as page:
+    with browser.page(width=width, height=2160 if width > 3000 else 900, scheme=scheme) as page:
         looks = Looks(page, axe, f"{role}-{scheme}-{width}")
         page.open(shop.url + "/")
         page.wait("!!document.getElementById('token')")
