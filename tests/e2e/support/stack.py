@@ -16,6 +16,9 @@ from .certificates import Certificates
 from .shell import BIN, free_port, processes, run, wait_for
 
 
+PATIENCE = 400  # seconds for an answer that waits for a drill: a machine may be busy with other things
+
+
 def yaml(value):
     """JSON is YAML."""
     return json.dumps(value, indent=1) + "\n"
@@ -235,7 +238,7 @@ class Stack:
                **({"PGSEAL_CA_FILE": str(self.tls.ca)} if getattr(self, "tls", None) else {})}
         return run([BIN / "pgseal", *argv], check=check, env=env, **kw)
 
-    def api(self, method, path, json_body=None, token=None, headers=None, timeout=150, raw=None):
+    def api(self, method, path, json_body=None, token=None, headers=None, timeout=PATIENCE, raw=None):
         data = raw if raw is not None else (json.dumps(json_body).encode() if json_body is not None else None)
         request = urllib.request.Request(self.url + path, data=data, method=method)
         token = self.token if token is None else token
@@ -260,7 +263,7 @@ class Stack:
         s = socket.create_connection(("127.0.0.1", self.http), timeout=timeout, source_address=source and (source, 0))
         return self.tls.context().wrap_socket(s, server_hostname="127.0.0.1") if self.tls else s
 
-    def checkpoint(self, database, tag="test", timeout=150):
+    def checkpoint(self, database, tag="test", timeout=PATIENCE):
         """The one blocking request. (status, body)."""
         status, body, _ = self.api("POST", "/api/checkpoint", {"database": database, "tag": tag}, timeout=timeout)
         return status, body
@@ -282,7 +285,7 @@ class Stack:
         return wait_for(f"{checkpoint} to end", lambda: (lambda c: c if c["state"] in self.FINAL else None)(self.show(checkpoint)),
                         timeout=timeout, every=0.3)
 
-    def seal(self, database, tag="test", timeout=150):
+    def seal(self, database, tag="test", timeout=PATIENCE):
         """A checkpoint that must seal; returns what GET says of it."""
         status, body = self.checkpoint(database, tag, timeout)
         if status != 200:
@@ -293,7 +296,7 @@ class Stack:
         assert shown["state"] == "sealed"
         return shown
 
-    def refuse(self, database, state, code, tag="test", timeout=150):
+    def refuse(self, database, state, code, tag="test", timeout=PATIENCE):
         """A checkpoint that must not seal: ends in `state` with error `code`, a message and a remedy."""
         status, body = self.checkpoint(database, tag, timeout)
         assert status >= 400 and body["ok"] is False, (status, body)
