@@ -147,7 +147,7 @@ class Dev(Newcomer):
 
     def given_a_fleet_yaml(self):
         self.machine.write("fleet.yaml", "policies: [{name: all, schedule: {cron: '15 3 * * *'}, objectives: {proof_age: 7d}}]\n"
-                           "databases: [{name: shop, environment: staging, owner: team-api}]\n")
+                           "databases: [{name: shop, environment: production, owner: team-api}]\n")
 
     def given_retention(self):
         self.machine.write("fleet.yaml", "policies: [{name: all, retention: {last: 100}}]\n")
