@@ -1,15 +1,17 @@
 """What the pages' commands find (tests/docs/README.md): a scenario is a machine (machine.py) with something on it. `given NAME` in a comment of a page
 calls its method given_NAME; `words` are those of a page that a reader would put something in the place of."""
+import email
 import json
 import os
 import re
 import sys
 
 import pages
+import yaml
 from machine import HERE, Machine
 
 from support.certificates import Certificates
-from support.shell import BIN, PROJECT
+from support.shell import BIN, PROJECT, wait_for
 
 SCHEMA = """
     SET ROLE api_owner;
@@ -300,4 +302,28 @@ class Alerts(Bare):
                 "signature": request["headers"]["X-Pgseal-Signature"]}
 
 
-SCENARIOS = {"newcomer": Newcomer, "dev": Dev, "bare": Bare, "deployment": Deployment, "alerts": Alerts}
+class Mail(Bare):
+    """A coordinator that sends reports as reports.md has it, by a mail server on its own machine."""
+
+    def __init__(self, base, server):
+        super().__init__(base, server)
+        m = self.machine
+        self.mailbox = m.dir / "mailbox"
+        self.mailbox.mkdir()
+        m.run("pgseal-coordinator init --dir /etc/pgseal --name pgseal.example.org")
+        m.stays(f"exec {sys.executable} {HERE}/mailbox.py 1025 {self.mailbox}", "listening")
+        page = yaml.safe_load(next(b.text for b in pages.page("docs/reports.md").blocks if b.kind == "yaml" and "reports:" in b.text))
+        route = {k: v for k, v in page["alerts"]["routes"][0].items() if k not in ("user", "password_file")}
+        page["alerts"]["routes"] = [{**route, "url": "smtp://127.0.0.1:1025", "unencrypted": True}]
+        page["databases"] = [{"name": "prod-api", "environment": "production"}]
+        self.given_that_it_runs(yaml.safe_dump(page))
+
+    def then_the_mail_is_there(self):
+        """One for each that was asked for, with the signed document."""
+        wait_for("two mails", lambda: len(list(self.mailbox.iterdir())) == 2)
+        for mail in self.mailbox.iterdir():
+            attached = [p.get_filename() for p in email.message_from_bytes(mail.read_bytes()).walk() if p.get_filename()]
+            assert any(name.endswith(".json") for name in attached), attached
+
+
+SCENARIOS = {"newcomer": Newcomer, "dev": Dev, "bare": Bare, "deployment": Deployment, "alerts": Alerts, "mail": Mail}
