@@ -17,7 +17,9 @@ import pytest
 from support.certificates import Certificates
 from support.mail import Mail
 from support.shell import BIN, free_port, run, wait_for
+from test_ledger import ledger_server, second_coordinator  # noqa: F401 (a fixture)
 
+BY = ("hook", "chat", "team", "pager", "mail")  # whom the tests tell, besides the watchdog
 KEY = "a-key-of-the-test-0123456789"
 
 
@@ -63,9 +65,10 @@ def signed(headers, body):
 
 
 def alerts_of(hook, mail):
-    return {"group_seconds": 0, "errored_times": 1, "default": ["hook", "chat", "mail"], "link": "https://pgseal.example.com/", "routes": [
+    return {"group_seconds": 0, "errored_times": 1, "default": ["hook", "chat", "team", "pager", "mail"], "link": "https://pgseal.example.com/", "routes": [
         {"name": "hook", "type": "webhook", "url": hook.url("/hook"), "key_file": "hook.key"},
         {"name": "chat", "type": "slack", "url_file": "chat.url"},
+        {"name": "team", "type": "teams", "url_file": "team.url"},
         {"name": "pager", "type": "pagerduty", "url": hook.url("/pager"), "key_file": "hook.key"},
         {"name": "mail", "type": "email", "url": f"smtp://127.0.0.1:{mail}", "unencrypted": True,
          "from": "pgseal@example.com", "to": ["dba@example.com"]},
@@ -73,14 +76,15 @@ def alerts_of(hook, mail):
 
 
 def test_once_and_signed(make_stack):
-    hook, mail = Hook(), Mail()
-    stack = make_stack({"shop": "dbname=nowhere"}, agents=(), agent_wait_seconds=1, alerts=alerts_of(hook, mail.port), start=False)
+    hook, port = Hook(), free_port()
+    stack = make_stack({"shop": "dbname=nowhere"}, agents=(), agent_wait_seconds=1, alerts=alerts_of(hook, port), start=False)
     (stack.dir / "hook.key").write_text(KEY + "\n")
     (stack.dir / "chat.url").write_text(hook.url("/T0KEN") + "\n")
+    (stack.dir / "team.url").write_text(hook.url("/t3am") + "\n")
     (stack.dir / "chat.url").chmod(0o644)
     (stack.dir / "hook.key").chmod(0o600)
     checked = run([BIN / "pgseal-coordinator", "check", "--config", stack.dir / "coordinator.yaml"])
-    assert "chat.url has mode 0644" in checked.stderr and "hook.key" not in checked.stderr and "5 alert routes" in checked.stdout
+    assert "chat.url has mode 0644" in checked.stderr and "hook.key" not in checked.stderr and "6 alert routes" in checked.stdout
     (stack.dir / "chat.url").rename(stack.dir / "elsewhere")
     checked = run([BIN / "pgseal-coordinator", "check", "--config", stack.dir / "coordinator.yaml"], check=False)
     assert checked.returncode == 1 and "alerts: route chat: " in checked.stderr
@@ -95,11 +99,10 @@ def test_once_and_signed(make_stack):
     applied = stack.cli("apply", "-f", stack.dir / "fleet.yaml")
     assert "the alert route nobody, which coordinator.yaml does not have" in applied.stdout + applied.stderr
     assert "watchdog is a ping" in applied.stdout + applied.stderr
-    wait_for("an attempt", lambda: route(stack, "hook")["error"] and route(stack, "hook")["waiting"] == 1, every=0.2)
-    wait_for("the mail", lambda: mail.got, every=0.2)
+    wait_for("an attempt by each", lambda: all(route(stack, r)["error"] and route(stack, r)["waiting"] == 1 for r in BY), every=0.2)
     shown = stack.api("GET", "/api/v1/alerts")[1]
     assert [(a["condition"], a["subject"], a["state"]) for a in shown["alerts"]] == [("checkpoint_errored", "shop", "firing")]
-    assert shown["alerts"][0]["routes"] == ["hook", "chat", "mail"] and shown["counts"]["firing"] == 1
+    assert shown["alerts"][0]["routes"] == list(BY) and shown["counts"]["firing"] == 1
     quiet = stack.cli("alert", "silence", "checkpoint_errored/shop", "--for", "2h", "--reason", "known").stdout
     assert quiet.startswith("checkpoint_errored/shop: nobody is told until "), quiet
     assert "firing, silenced" in stack.cli("alert", "list").stdout
@@ -112,8 +115,14 @@ def test_once_and_signed(make_stack):
     assert "alert.silenced" in kinds and "alert.silence_ended" in kinds, kinds
     stack.kill("coordinator")
     hook.start()
+    mail = Mail(port)
     stack.start_coordinator()
-    wait_for("both messages", lambda: hook.at("/hook") and hook.at("/T0KEN") and not route(stack, "hook")["waiting"], every=0.2)
+    wait_for("all messages", lambda: not any(route(stack, r)["waiting"] for r in BY), every=0.2)
+    assert [len(hook.at(path)) for path in ("/hook", "/T0KEN", "/t3am", "/pager")] == [1, 1, 1, 1] and len(mail.got) == 1
+    card = json.loads(hook.at("/t3am")[0][2])["attachments"][0]["content"]
+    assert "shop: 1 checkpoint in a row" in json.dumps(card) and card["type"] == "AdaptiveCard"
+    paged = json.loads(hook.at("/pager")[0][2])
+    assert paged["payload"]["class"] == "checkpoint_errored" and paged["dedup_key"].startswith("pgseal/checkpoint_errored/")
     _, headers, body = hook.at("/hook")[0]
     told = json.loads(body)
     assert signed(headers, body) and headers["X-Pgseal-Delivery"] == told["id"]
@@ -122,13 +131,13 @@ def test_once_and_signed(make_stack):
     assert "no_agent" in told["alerts"][0]["summary"] and told["link"] == "https://pgseal.example.com/"
     assert stack.cli("alert", "test", "pager").stdout.startswith("The receiver of pager has message ")
     assert route(stack, "pager")["sent_at"], "a test shows that it works, too"
-    page = json.loads(hook.at("/pager")[0][2])
+    page = json.loads(hook.at("/pager")[1][2])
     assert page["routing_key"] == KEY and page["event_action"] == "trigger"
     text = base64.b64decode(email.message_from_bytes(mail.got[0]).get_payload()).decode()
     assert len(mail.got) == 1 and "fired (warning, checkpoint_errored" in text and "shop: 1 checkpoint in a row" in text
     wait_for("the watchdog", lambda: hook.at("/alive"), every=0.2)
     assert stack.kill("coordinator", 15) == 0
-    assert len(hook.at("/hook")) == 1 and len(hook.at("/T0KEN")) == 1
+    assert [len(hook.at(path)) for path in ("/hook", "/T0KEN", "/t3am", "/pager")] == [1, 1, 1, 2] and len(mail.got) == 1
     for secret in (KEY, "T0KEN"):
         assert secret not in stack.log("coordinator") + json.dumps(shown), secret
         assert secret.encode() not in b"".join(p.read_bytes() for p in stack.dir.glob("ledger.db*"))
@@ -172,6 +181,33 @@ def test_tables(make_stack, server):
     assert "... and 7 more; --limit 8 shows them" in short, short
     viewer = stack.api("POST", "/api/v1/tokens", {"name": "elsewhere", "role": "viewer", "databases": ["other-*"]})[1]["token"]
     assert stack.api("GET", f"/api/v1/checkpoints/{second['id']}/tables", token=viewer)[0] == 404
+
+
+@pytest.mark.skipif(not os.environ.get("PGSEAL_LONG"), reason="a second coordinator takes over after its time (make test-long)")
+def test_the_next_leader_sends(make_stack, ledger_server):
+    """Two coordinators on one ledger: the one that leads is killed when it has raised an alert and sent nothing; each receiver has
+    the message once, from the other."""
+    ledger_server.create("alerted")
+    hook, port = Hook(), free_port()
+    stack = make_stack({"shop": "dbname=nowhere"}, start=False, ledger=ledger_server.conninfo("alerted"), agents=(), agent_wait_seconds=1,
+                       alerts=alerts_of(hook, port))
+    for name, text in (("hook.key", KEY), ("chat.url", hook.url("/T0KEN")), ("team.url", hook.url("/t3am"))):
+        (stack.dir / name).write_text(text + "\n")
+    stack.start_coordinator()
+    other = second_coordinator(stack, free_port())
+    stack.request("shop", "nightly")
+    wait_for("an attempt by each", lambda: all(route(stack, r)["error"] and route(stack, r)["waiting"] == 1 for r in BY), every=0.2)
+    assert all(route(other, r)["waiting"] == 1 for r in BY) and "this coordinator leads" not in stack.log("second")
+    stack.kill("coordinator")
+    hook.start()
+    mail = Mail(port)
+    wait_for("all messages", lambda: not any(route(other, r)["waiting"] for r in BY), timeout=60, every=0.2)
+    assert "this coordinator leads" in stack.log("second")
+    told = json.loads(hook.at("/hook")[0][2])["alerts"]
+    assert [(a["event"], a["condition"]) for a in told] == [("fired", "checkpoint_errored")]
+    stack.start_coordinator()  # the old one is back: it has nothing to send
+    wait_for("the watchdog", lambda: len(hook.at("/alive")) > 2, every=0.2)
+    assert [len(hook.at(path)) for path in ("/hook", "/T0KEN", "/t3am", "/pager")] == [1, 1, 1, 1] and len(mail.got) == 1
 
 
 SERVER = """
