@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/http.h"
 #include "common/base/cleanup.h"
+#include "common/base/text.h"
 
 static void status_heading(Table *table, const char *const *heading) {
   table->columns = 0;
@@ -88,8 +89,47 @@ static void status_join(Buffer *out, const json_t *list) {
   buffer_append_text(out, out->size ? "" : "-");
 }
 
+/* "2/4": of the slots of all capabilities. */
+static void status_jobs(const json_t *agent, const json_t *jobs, Table *table) {
+  int64_t count = json_is_array(jobs) ? (int64_t)json_array_size(jobs) : api_integer(agent, "jobs"), total = 0;
+  const json_t *slots;
+  size_t index;
+  json_array_foreach(json_object_get(json_object_get(agent, "machine"), "slots"), index, slots) total +=
+      api_integer(slots, "total");
+  if (total)
+    table_add(table, "%" PRId64 "/%" PRId64, count, total);
+  else
+    table_add(table, "%" PRId64, count);
+}
+
+/* "0.42/8" of its processors; "data 12.3 GB (4 %)" of the disk that has the smallest part left. */
+static void status_machine(const json_t *machine, Table *table) {
+  const json_t *disks = json_object_get(machine, "disks"), *disk, *fullest = NULL;
+  size_t index;
+  double least = 2;
+  char left[TEXT_SIZE_SIZE];
+  json_array_foreach(disks, index, disk) {
+    double share = (double)api_integer(disk, "free_bytes") / (double)api_integer(disk, "total_bytes");
+    fullest = share < least ? disk : fullest;
+    least = share < least ? share : least;
+  }
+  if (json_is_object(machine))
+    table_add(table, "%.2f/%" PRId64, json_number_value(json_object_get(machine, "load1")),
+              api_integer(machine, "cpus"));
+  else
+    table_add(table, "-");
+  CLEANUP(buffer_release) Buffer places = {0};
+  status_join(&places, json_object_get(fullest, "places"));
+  if (fullest)
+    table_add(table, "%s %s (%d %%)", buffer_text(&places), text_size(api_integer(fullest, "free_bytes"), left),
+              (int)(least * 100));
+  else
+    table_add(table, "-");
+}
+
 static void status_agents(const Cli *cli, const json_t *json) {
-  static const char *const heading[] = {"AGENT", "STATE", "CAPABILITIES", "JOBS", "EXPIRES", "HOST", "VERSION", NULL};
+  static const char *const heading[] = {"AGENT",     "STATE",   "CAPABILITIES", "JOBS",    "LOAD",
+                                        "DISK FREE", "EXPIRES", "HOST",         "VERSION", NULL};
   CLEANUP(table_release) Table table = {0};
   status_heading(&table, heading);
   const json_t *agents = json_object_get(json, "agents"), *agent;
@@ -115,7 +155,8 @@ static void status_agents(const Cli *cli, const json_t *json) {
                         : "live",
               cli_reset(cli->color_out));
     table_add(&table, "%s", buffer_text(&capabilities));
-    table_add(&table, "%" PRId64, json_is_array(jobs) ? (int64_t)json_array_size(jobs) : api_integer(agent, "jobs"));
+    status_jobs(agent, jobs, &table);
+    status_machine(json_object_get(agent, "machine"), &table);
     table_add(&table, "%s", format_time(api_text(agent, "expires_at"), expires));
     table_add(&table, "%s", *api_text(agent, "host") ? api_text(agent, "host") : "-");
     table_add(&table, "%s", *api_text(agent, "version") ? api_text(agent, "version") : "-");

@@ -138,6 +138,7 @@ static const cyaml_schema_field_t alerts_fields[] = {
     OPTIONAL_INT("table_fallen_rows", RawAlerts, table_rows),
     CYAML_FIELD_SEQUENCE("table_fallen_except", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawAlerts, table_except,
                          &text_schema, 0, TABLE_GLOBS),
+    OPTIONAL_INT("disk_free_percent", RawAlerts, disk_free_percent),
     CYAML_FIELD_END,
 };
 

@@ -72,7 +72,7 @@ typedef struct RawAlerts {
   unsigned accept_unlocked_count;
   char *link;
   int *group_seconds, *repeat_hours, *agent_lost_seconds, *errored_times, *fallen_percent, *slower_percent,
-      *table_percent, *table_rows;
+      *table_percent, *table_rows, *disk_free_percent;
   char **table_except;
   unsigned table_except_count;
 } RawAlerts;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "agent/doctor/doctor.h"
 #include "agent/engine/engine.h"
@@ -16,12 +15,14 @@
 /* A copy takes about what the source takes; its WAL and what sorts while indexes are built come on top. */
 static const double SPACE_FACTOR = 1.5;
 
-static void check_disk(Doctor *doctor, const char *place) {
-  struct statvfs info;
+static void check_disk(Doctor *doctor, const Engine *engine) {
+  CLEANUP_FREE char *scratch = memory_format("%s/scratch/any", doctor->config->data_dir);
+  CLEANUP_FREE char *place = engine_place(engine, scratch);
+  uint64_t device, room, total;
   char free_text[TEXT_SIZE_SIZE], needed_text[TEXT_SIZE_SIZE];
-  if (statvfs(place, &info) != 0)
+  if (!place || !file_room(place, &device, &room, &total))
     return;
-  int64_t available = (int64_t)info.f_bavail * (int64_t)info.f_frsize;
+  int64_t available = (int64_t)room;
   int64_t needed = (int64_t)((double)doctor->largest_bytes * SPACE_FACTOR);
   if (available >= needed) {
     doctor_say(doctor, FINDING_OK, "scratch", "%s free at %s", text_size(available, free_text), place);
@@ -29,7 +30,7 @@ static void check_disk(Doctor *doctor, const char *place) {
   }
   doctor_say(doctor, FINDING_WARN, "scratch", "%s free at %s; a drill of the largest database may take %s",
              text_size(available, free_text), place, text_size(needed, needed_text));
-  doctor_remedy("Give `agent.data` a larger disk, or drill on another agent.");
+  doctor_remedy("Give it a larger disk, or drill on another agent.");
 }
 
 /* The real thing: an image that is there may still hold no server, and a socket may still refuse. */
@@ -80,6 +81,6 @@ void doctor_drill(Doctor *doctor) {
     doctor_say(doctor, FINDING_OK, "drill", "no major version to try: it has neither databases nor images of its own");
   for (size_t i = 0; i < doctor->major_count; i++)
     start_one(doctor, engine, doctor->majors[i]);
+  check_disk(doctor, engine);
   engine_close(engine);
-  check_disk(doctor, config->data_dir);
 }

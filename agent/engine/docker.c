@@ -204,6 +204,19 @@ static Status docker_disk_full(void *backend, void *opaque, Error *err) {
   return err->status;
 }
 
+/* Volumes are below the engine's own directory. An engine that is elsewhere has none here. */
+static char *docker_place(void *backend, const char *scratch) {
+  (void)scratch;
+  DockerEngine *engine = backend;
+  CLEANUP(docker_reply_release) DockerReply reply = {0};
+  Error ignored;
+  if (engine->config->tmpfs_mb > 0 ||
+      docker_http_request(engine->http, "GET", "/info", NULL, DOCKER_PING_SECONDS, &reply, &ignored) != STATUS_OK)
+    return NULL;
+  const char *root = json_string_value(json_object_get(reply.json, "DockerRootDir"));
+  return reply.status == 200 && root && *root == '/' ? memory_strdup(root) : NULL;
+}
+
 static const char *docker_socket_dir(void *cluster) {
   return ((DockerCluster *)cluster)->socket_dir;
 }
@@ -255,6 +268,7 @@ static const EngineOps docker_ops = {.name = "docker",
                                      .disk_full = docker_disk_full,
                                      .socket_dir = docker_socket_dir,
                                      .image = docker_image,
+                                     .place = docker_place,
                                      .stop = docker_stop,
                                      .reap = docker_reap,
                                      .close = docker_close};

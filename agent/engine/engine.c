@@ -54,6 +54,10 @@ const char *engine_name(const Engine *engine) {
   return engine->ops->name;
 }
 
+char *engine_place(const Engine *engine, const char *scratch) {
+  return engine->ops->place(engine->backend, scratch);
+}
+
 Status engine_reap(Engine *engine, const char *agent, const char *job_id, int *count, Error *err) {
   return engine->ops->reap(engine->backend, agent, job_id, count, err);
 }

@@ -35,7 +35,8 @@ typedef struct EngineOps {
   Status (*disk_full)(void *backend, void *cluster, Error *err);
   const char *(*socket_dir)(void *cluster); /* on the host; owned by the cluster */
   const char *(*image)(void *cluster);
-  void (*stop)(void *backend, void *cluster); /* kills and removes all of it, data included */
+  char *(*place)(void *backend, const char *scratch); /* as engine_place */
+  void (*stop)(void *backend, void *cluster);         /* kills and removes all of it, data included */
   Status (*reap)(void *backend, const char *agent, const char *job_id, int *count, Error *err);
   void (*close)(void *backend);
 } EngineOps;
@@ -45,6 +46,10 @@ typedef struct EngineOps {
 Status engine_open(const DrillConfig *config, Engine **out, Error *err) MUST_CHECK;
 void engine_close(Engine *engine);
 const char *engine_name(const Engine *engine);
+
+/* A path on the file system that clusters of such a scratch directory have their data on; freed by the caller. NULL: it
+ * is none of this machine's that can be looked at, or it is memory. Asks a container engine: may take seconds. */
+char *engine_place(const Engine *engine, const char *scratch);
 
 /* Starts a cluster and waits until it accepts connections. ERR_IMAGE_MISSING, ERR_CLUSTER_START, ... */
 Status cluster_start(Engine *engine, const ClusterOptions *options, Cluster **out, Error *err) MUST_CHECK;

@@ -71,6 +71,19 @@ static bool local_passable(const char *path) {
   }
 }
 
+#define LOCAL_ELSEWHERE "/var/tmp"
+
+/* Its parents decide where a cluster goes, if root is not to run it: see local_make_dirs. */
+static char *local_place(void *backend, const char *scratch) {
+  (void)backend;
+  CLEANUP_FREE char *parent = memory_strdup(scratch);
+  char *slash = strrchr(parent, '/');
+  if (slash)
+    *slash = '\0';
+  bool elsewhere = geteuid() == 0 && (!slash || !local_passable(parent));
+  return memory_strdup(elsewhere ? LOCAL_ELSEWHERE : scratch);
+}
+
 static Status local_make_dir(const LocalCluster *cluster, const char *path, mode_t mode, Error *err) {
   if (mkdir(path, mode) != 0)
     return error_set_errno(err, errno, "cannot make %s", path);
@@ -89,7 +102,7 @@ static Status local_make_dirs(LocalCluster *cluster, const ClusterOptions *optio
   if (!cluster->user || local_passable(options->scratch))
     cluster->base = memory_format("%s/cluster", options->scratch);
   else
-    cluster->base = memory_format("/var/tmp/pgseal-%s", options->job_id);
+    cluster->base = memory_format(LOCAL_ELSEWHERE "/pgseal-%s", options->job_id);
   cluster->data = memory_format("%s/data", cluster->base);
   cluster->socket_dir = memory_format("%s/socket", cluster->base);
   cluster->log = memory_format("%s/log", cluster->base);
@@ -297,6 +310,7 @@ static const EngineOps local_ops = {.name = "local",
                                     .disk_full = local_disk_full,
                                     .socket_dir = local_socket_dir,
                                     .image = local_image,
+                                    .place = local_place,
                                     .stop = local_stop,
                                     .reap = local_reap,
                                     .close = local_close};

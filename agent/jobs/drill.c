@@ -14,6 +14,8 @@ typedef struct DrillStep {
 
 static Status drill_start(DrillRun *run, Error *err) {
   Status status = drill_await_start(run, err);
+  if (status == STATUS_OK)
+    status = drill_check_room(run, err);
   return status == STATUS_OK ? drill_cluster_start(run, err) : status;
 }
 

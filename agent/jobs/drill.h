@@ -163,6 +163,10 @@ Status drill_manifest_blame(DrillRun *run, size_t index, const StoredRead *read,
 
 /* drill_cluster.c */
 int drill_cluster_major(const DrillRun *run);
+/* Of a checkpoint that is stored: ERR_DISK_FULL (ERR_BUDGET_EXCEEDED where the cluster is to live in memory) if there
+ * is less room than the checkpoint takes in the repository. It is compressed better there than any server has it: such
+ * a copy cannot fit. That there is more says nothing. */
+Status drill_check_room(DrillRun *run, Error *err) MUST_CHECK;
 Status drill_cluster_start(DrillRun *run, Error *err) MUST_CHECK;
 /* Where a session of the bootstrap role connects to, whatever its or the database's own settings are; conninfo_free.
  * database NULL: not said. */

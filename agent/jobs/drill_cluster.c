@@ -4,7 +4,9 @@
 
 #include "agent/jobs/drill.h"
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 
 /* What a role or a database of the source may have set, and what would get in the way of reading all of it. */
 static const char drill_options[] = "-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 "
@@ -89,6 +91,39 @@ static Status drill_find_tools(DrillRun *run, Error *err) {
   const AgentConfig *config = run->context->config;
   return postgres_tools_find(config->bin_dirs, config->bin_dir_count, drill_cluster_major(run), &run->tools_dir,
                              &run->tools_version, err);
+}
+
+static Status too_small(const DrillRun *run, const char *place, uint64_t room, uint64_t stored, Error *err) {
+  char has[TEXT_SIZE_SIZE], takes[TEXT_SIZE_SIZE], archive[TEXT_SIZE_SIZE];
+  Status status = place ? ERR_DISK_FULL : ERR_BUDGET_EXCEEDED;
+  const char *where = place ? place : "drill.tmpfs_mb";
+  error_set(err, status,
+            "the copy cannot fit: %s has room for %s; the checkpoint takes %s in the repository, and its "
+            "archive is %s",
+            where, text_size((int64_t)room, has), text_size((int64_t)stored, takes),
+            text_size((int64_t)run->manifest.fingerprint.archive_size, archive));
+  error_object(err, "%s", where);
+  if (place)
+    error_remedy(err, "Free space there, give the agent a larger disk, or drill on another agent.");
+  else
+    error_remedy(err, "Raise `drill.tmpfs_mb`, or leave it out: then the disposable cluster lives on disk.");
+  return status;
+}
+
+Status drill_check_room(DrillRun *run, Error *err) {
+  const DrillConfig *config = &run->context->config->drill;
+  uint64_t stored = 0, device, room = 0, total;
+  if (!run->manifest_read)
+    return STATUS_OK;
+  for (size_t i = 0; i < run->manifest.segment_count; i++)
+    stored += run->manifest.segments[i].size;
+  CLEANUP_FREE char *place = engine_place(run->engine, run->context->scratch);
+  bool memory = !place && config->tmpfs_mb > 0;
+  if (memory)
+    room = (uint64_t)config->tmpfs_mb << 20;
+  else if (!place || !file_room(place, &device, &room, &total))
+    return STATUS_OK; /* not known: it is tried */
+  return room < stored ? too_small(run, place, room, stored, err) : STATUS_OK;
 }
 
 Status drill_cluster_start(DrillRun *run, Error *err) {

@@ -3,6 +3,7 @@
 #define PGSEAL_AGENT_SESSION_INTERNAL_H
 
 #include "agent/session/identity.h"
+#include "agent/session/machine.h"
 #include "agent/session/session.h"
 #include "agent/session/tools.h"
 #include "common/bus/bus.h"
@@ -40,6 +41,9 @@ struct Session {
   Supervisor *supervisor;
   SigningKey *key;
   AgentTools tools;
+  Machine *machine;   /* or NULL */
+  MachineLook looked; /* what it was when it was looked at last */
+  bool tell_machine;  /* ... which the coordinator was not told yet */
   Identity identity;
   bool certifying, tell_certificate; /* a request about it is under way; which one is in use is to be told */
   char *new_key;                     /* of the certificate that is asked for; owned */
@@ -78,6 +82,21 @@ void session_add_result(Session *session, Pgseal__Result *result); /* takes it *
 void session_track_news(Session *session, const char *job_id);
 void session_untrack(Session *session, const char *job_id);
 void session_release_results(Session *session);
+
+/* session_machine.c */
+typedef enum SlotKind { SLOT_DUMP, SLOT_DRILL, SLOT_RESTORE, SLOT_PRUNE, SLOT_REHEARSE, SLOT_KINDS } SlotKind;
+typedef struct SlotUse {
+  const char *capability;
+  uint32_t used, total; /* total 0: the agent does no such jobs */
+} SlotUse;
+void session_slots(const Session *session, SlotUse out[SLOT_KINDS]);
+typedef struct MachineMessage {
+  Pgseal__Machine machine;
+  Pgseal__Slots slots[SLOT_KINDS], *slot_list[SLOT_KINDS];
+  Pgseal__Disk disks[MACHINE_DISKS], *disk_list[MACHINE_DISKS];
+} MachineMessage;
+/* With a poll or progress; nothing is added where there is no news. space must live until the envelope is packed. */
+void session_add_machine(Session *session, Pgseal__Envelope *envelope, MachineMessage *space);
 
 /* session_tunnel.c: frames of rehearsals. */
 void session_relay_begin(Session *session, const char *job_id, uint64_t fencing);           /* again: nothing */

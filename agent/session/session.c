@@ -131,6 +131,7 @@ static void on_bus_closed(void *user) {
 static void finish(Session *session) {
   uv_timer_stop(&session->timer);
   supervisor_close(session->supervisor);
+  machine_close(session->machine);
   bus_client_close(session->bus, on_bus_closed, session);
 }
 
@@ -186,6 +187,7 @@ Status session_open(uv_loop_t *loop, const AgentConfig *config, Session **out, E
     return status;
   }
   agent_tools_find(config, &session->tools);
+  session->machine = machine_open(config);
   uv_timer_init(loop, &session->timer);
   session->timer.data = session;
   uv_timer_start(&session->timer, on_timer, 0, SESSION_TICK_MS);

@@ -26,6 +26,8 @@ static void on_welcome(void *user, const Error *err, const uint8_t *data, size_t
     session->polling = false; /* a poll of the former session gets no job */
     session->poll_serial++;
     session->next_poll_us = 0;
+    session->tell_machine =
+        session->looked.cpus > 0; /* another coordinator, or one that began anew, does not know it */
     session->joining_in_flight = false;
     log_info("joined the coordinator", NULL);
   } else {

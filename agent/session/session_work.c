@@ -104,6 +104,8 @@ static void send_progress(Session *session, JobTrack *track) {
   Pgseal__Envelope envelope = PGSEAL__ENVELOPE__INIT;
   envelope.body_case = PGSEAL__ENVELOPE__BODY_PROGRESS;
   envelope.progress = &message;
+  MachineMessage space;
+  session_add_machine(session, &envelope, &space);
   ProgressCall *call = memory_alloc(sizeof *call);
   *call = (ProgressCall){session, memory_strdup(track->job_id), track->fencing};
   track->in_flight = true;
@@ -264,29 +266,21 @@ static size_t list_running(const Session *session, char *out[RUNNING_LIMIT]) {
   return count;
 }
 
-static uint32_t free_slots(bool can, int slots, size_t used) {
-  return can && (size_t)slots > used ? (uint32_t)((size_t)slots - used) : 0;
+static uint32_t free_slots(const SlotUse *use) {
+  return use->total > use->used ? use->total - use->used : 0;
 }
 
 /* One poll at a time; but when a slot became free, a new one goes out, and the coordinator answers the old one at once
  * with nothing. (If it had just answered that with a job, it misses that one in the list and knows.) */
 static void poll(Session *session) {
-  const AgentConfig *config = session->config;
   Pgseal__Poll message = PGSEAL__POLL__INIT;
-  const Supervisor *supervisor = session->supervisor;
-  size_t dumps = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_DUMP);
-  size_t drills = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_DRILL) +
-                  supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_TRIAL) +
-                  supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_INVENTORY);
-  size_t recoveries = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_PLAN) +
-                      supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_RESTORE);
-  message.free_dump = free_slots(config->can_dump, config->dump_slots, dumps);
-  message.free_drill = free_slots(config->can_drill, config->drill_slots, drills);
-  size_t rehearsals = supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_REHEARSE);
-  message.free_rehearse = free_slots(config->can_rehearse, config->rehearse_slots, rehearsals);
-  message.free_restore = free_slots(config->can_restore, config->restore_slots, recoveries);
-  message.free_prune = free_slots(config->can_prune, config->prune_slots,
-                                  supervisor_count(supervisor, PGSEAL__JOB_KIND__JOB_KIND_PRUNE));
+  SlotUse uses[SLOT_KINDS];
+  session_slots(session, uses);
+  message.free_dump = free_slots(&uses[SLOT_DUMP]);
+  message.free_drill = free_slots(&uses[SLOT_DRILL]);
+  message.free_rehearse = free_slots(&uses[SLOT_REHEARSE]);
+  message.free_restore = free_slots(&uses[SLOT_RESTORE]);
+  message.free_prune = free_slots(&uses[SLOT_PRUNE]);
   bool more = message.free_dump > session->polled_dump || message.free_drill > session->polled_drill ||
               message.free_restore > session->polled_restore || message.free_prune > session->polled_prune ||
               message.free_rehearse > session->polled_rehearse;
@@ -299,6 +293,8 @@ static void poll(Session *session) {
   Pgseal__Envelope envelope = PGSEAL__ENVELOPE__INIT;
   envelope.body_case = PGSEAL__ENVELOPE__BODY_POLL;
   envelope.poll = &message;
+  MachineMessage space;
+  session_add_machine(session, &envelope, &space);
   PollCall *call = memory_alloc(sizeof *call);
   *call = (PollCall){session, ++session->poll_serial};
   session->polling = true;

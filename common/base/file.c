@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/cleanup.h"
@@ -72,6 +73,22 @@ Status file_read_text(const char *path, size_t limit, char **text, Error *err) {
     content.size--;
   *text = buffer_steal_text(&content);
   return STATUS_OK;
+}
+
+bool file_room(const char *path, uint64_t *device, uint64_t *free_bytes, uint64_t *total_bytes) {
+  CLEANUP_FREE char *at = memory_strdup(path);
+  struct statvfs room;
+  struct stat info;
+  while (stat(at, &info) != 0 || statvfs(at, &room) != 0) {
+    char *slash = strrchr(at, '/');
+    if ((errno != ENOENT && errno != EACCES) || !slash || !at[1])
+      return false;
+    slash[slash == at] = '\0'; /* "/" stays */
+  }
+  *device = info.st_dev;
+  *free_bytes = (uint64_t)room.f_bavail * room.f_frsize; /* what root alone may take is not free */
+  *total_bytes = (uint64_t)room.f_blocks * room.f_frsize;
+  return *total_bytes > 0;
 }
 
 Status file_write_all(int fd, const void *data, size_t size, Error *err) {

@@ -24,6 +24,10 @@ bool file_exists(const char *path);
 /* Another number when another file is there, or it was written; 0 if there is none. */
 uint64_t file_stamp(const char *path);
 
+/* What is free to this user of the file system where path is; or, if path cannot be looked at, the directory above it.
+ * device: which file system that is. False: not known. Blocks as long as the file system does. */
+bool file_room(const char *path, uint64_t *device, uint64_t *free_bytes, uint64_t *total_bytes);
+
 /* Writes all of it to fd, retrying short writes and EINTR. */
 Status file_write_all(int fd, const void *data, size_t size, Error *err) MUST_CHECK;
 

@@ -284,6 +284,30 @@ static void take_repository(const Alerts *alerts, const LedgerAgent *row, AgentF
   out->locked_by_policy = locked_by_policy(alerts, json_object_get(row->detail, "databases"));
 }
 
+/* "data+drill": "data and drill" */
+static void say_places(const char *places, char out[FACTS_NAME]) {
+  size_t length = 0;
+  out[0] = 0;
+  for (const char *at = places; *at && length < FACTS_NAME; at++)
+    length += (size_t)snprintf(out + length, FACTS_NAME - length, *at == '+' ? " and " : "%c", *at);
+}
+
+static void take_fullest(const Alerts *alerts, AgentFacts *out) {
+  int64_t age_us = 0;
+  double least = 2;
+  const AgentMachine *machine = dispatch_machine(alerts->dispatch, out->name, &age_us);
+  for (size_t i = 0; machine && i < machine->disk_count; i++) {
+    const AgentDisk *disk = &machine->disks[i];
+    double share = (double)disk->free_bytes / (double)disk->total_bytes;
+    if (share >= least)
+      continue;
+    least = share;
+    say_places(disk->places, out->fullest);
+    out->free_bytes = disk->free_bytes;
+    out->total_bytes = disk->total_bytes;
+  }
+}
+
 bool collect_agent(const Alerts *alerts, const Agent *agent, const LedgerAgent *rows, size_t count, AgentFacts *out) {
   *out = (AgentFacts){0};
   if (!agent_admitted(agent) && (agent->listed || agent->row.state != AGENT_EXPIRED))
@@ -296,6 +320,7 @@ bool collect_agent(const Alerts *alerts, const Agent *agent, const LedgerAgent *
     take_repository(alerts, &rows[i], out);
   }
   out->live = dispatch_agent_live(alerts->dispatch, agent->who.name);
+  take_fullest(alerts, out);
   if (!agent->listed && agent->row.enrolled_us) {
     out->certificate_from_us = agent->row.issued_us;
     out->certificate_us = agent->row.expires_us;

@@ -17,7 +17,8 @@ enum {
   TREND_SECONDS = 30,     /* slower by less is noise */
   FALLEN_BYTES = 1 << 20, /* of what is smaller nobody is told */
   FALLEN_ROWS = 1000,
-  EXPIRY_DAYS = 21
+  EXPIRY_DAYS = 21,
+  DISK_HOLD_SECONDS = 60 /* a drill that fills it may be over by then */
 };
 
 const char *severity_name(Severity severity) {
@@ -403,6 +404,18 @@ bool condition_repository_removable(const AgentFacts *f, Finding *out) {
               f->name);
   finding_advise(out,
                  "Take s3:DeleteObject and s3:DeleteObjectVersion from it: deploy/policies/dump.json and drill.json.");
+  return true;
+}
+
+bool condition_agent_disk(const AgentFacts *f, const AlertSettings *settings, Finding *out) {
+  char left[TEXT_SIZE_SIZE], all[TEXT_SIZE_SIZE];
+  if (!f->fullest[0] || f->total_bytes <= 0 ||
+      (double)f->free_bytes * 100 >= (double)f->total_bytes * settings->disk_free_percent)
+    return false;
+  finding_say(out, "agent %s: %s of %s are free on the disk of its %s", f->name, text_size(f->free_bytes, left),
+              text_size(f->total_bytes, all), f->fullest);
+  finding_advise(out, "Free space there, or give it a larger disk; until then: pgseal drain %s", f->name);
+  out->hold_us = DISK_HOLD_SECONDS * SECOND_US;
   return true;
 }
 

@@ -72,6 +72,8 @@ typedef struct AgentFacts {
   bool locked_by_policy;                       /* all its databases have a lock of their own in coordinator.yaml */
   bool seen, live;                             /* seen: it was there before */
   int64_t certificate_from_us, certificate_us; /* valid from and until; 0: it has none */
+  char fullest[FACTS_NAME];                    /* what is on the fullest file system that it writes to; "": not known */
+  int64_t free_bytes, total_bytes;             /* of that one */
 } AgentFacts;
 
 typedef struct ExpiryFacts { /* a token, or a certificate of the coordinator's own */
@@ -122,6 +124,7 @@ bool condition_agent_lost(const AgentFacts *facts, const AlertSettings *settings
 /* Of the repository, as the agent found it; what it could not find out holds not. */
 bool condition_repository_unlocked(const AgentFacts *facts, const AlertSettings *settings, Finding *out);
 bool condition_repository_removable(const AgentFacts *facts, Finding *out);
+bool condition_agent_disk(const AgentFacts *facts, const AlertSettings *settings, Finding *out);
 /* When less than a fifth of its life is left, or it is over: an agent that is well renews long before. */
 bool condition_certificate_expiring(const AgentFacts *facts, int64_t now_us, Finding *out);
 /* what: "the token", "the certificate". When less than 21 days are left, or a fifth of its life if that is less. */

@@ -60,6 +60,8 @@ static Status hold_agents(Alerts *alerts, int64_t now_us, HeldList *list, Error 
       continue;
     if (agents_known(alerts) && condition_agent_lost(&facts, alerts->settings, &finding))
       add(list, "agent_lost", SEVERITY_CRITICAL, facts.name, NULL, &finding);
+    if (condition_agent_disk(&facts, alerts->settings, &finding))
+      add(list, "agent_disk_low", SEVERITY_WARNING, facts.name, NULL, &finding);
     if (condition_certificate_expiring(&facts, now_us, &finding))
       add(list, "agent_certificate_expiring", SEVERITY_WARNING, facts.name, NULL, &finding);
     if (condition_repository_unlocked(&facts, alerts->settings, &finding))
@@ -293,6 +295,13 @@ static bool repository_known(const Alerts *alerts, const LedgerAlert *row) {
   return true; /* there is no such agent any more */
 }
 
+/* While an agent is away its disk may be as full as it was. */
+static bool disk_known(const Alerts *alerts, const char *name) {
+  const Agent *agent = agents_find(dispatch_agents(alerts->dispatch), name);
+  int64_t age_us = 0;
+  return !agent || !agent_admitted(agent) || dispatch_machine(alerts->dispatch, name, &age_us);
+}
+
 /* Is it known whether it holds? A database's facts are read one after the other when a coordinator begins. */
 static bool is_known(const Alerts *alerts, const LedgerAlert *row) {
   if (strcmp(row->condition, "chain_broken") == 0)
@@ -301,6 +310,8 @@ static bool is_known(const Alerts *alerts, const LedgerAlert *row) {
     return agents_known(alerts);
   if (strncmp(row->condition, "repository_", strlen("repository_")) == 0)
     return repository_known(alerts, row);
+  if (strcmp(row->condition, "agent_disk_low") == 0)
+    return disk_known(alerts, row->subject);
   const DatabaseFacts *facts = row->database ? collect_find(alerts, row->database) : NULL;
   return !facts || (facts->known && alerts->due[facts - alerts->databases]); /* or there is no such database any more */
 }

@@ -238,7 +238,8 @@ Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts
                  {"fallen_percent", raw->fallen_percent, 30, 1, 100, &out->fallen_percent},
                  {"slower_percent", raw->slower_percent, 100, 10, 10000, &out->slower_percent},
                  {"table_fallen_percent", raw->table_percent, 50, 1, 100, &out->table_percent},
-                 {"table_fallen_rows", raw->table_rows, 1000, 1, INT_MAX, &out->table_rows}};
+                 {"table_fallen_rows", raw->table_rows, 1000, 1, INT_MAX, &out->table_rows},
+                 {"disk_free_percent", raw->disk_free_percent, 10, 0, 90, &out->disk_free_percent}};
   for (size_t i = 0; status == STATUS_OK && i < ARRAY_SIZE(numbers); i++)
     status = take_number(from, numbers[i].what, numbers[i].value, numbers[i].fallback, numbers[i].low, numbers[i].high,
                          numbers[i].out, err);

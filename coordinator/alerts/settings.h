@@ -48,6 +48,7 @@ typedef struct AlertSettings {
   int errored_times;         /* in a row; default 2 */
   int fallen_percent;        /* of size or rows, since the checkpoint before; default 30 */
   int slower_percent;        /* than restores of it were before; default 100 */
+  int disk_free_percent;     /* of a file system that an agent writes to; default 10; 0: nobody is told */
   int table_percent;         /* of a single table's rows; default 50 */
   int table_rows;            /* tables that had fewer are nobody's trouble; default 1000 */
   const char **table_except; /* globs of tables that may fall: "schema.name", or "database:schema.name" */

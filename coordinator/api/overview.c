@@ -165,14 +165,24 @@ static int64_t last_seen_us(Api *api, const char *agent, const LedgerAgent *row)
   return heard_us > joined_us ? heard_us : joined_us;
 }
 
+static json_t *render_machine(Api *api, const char *agent) {
+  int64_t age_us = 0;
+  const AgentMachine *machine = dispatch_machine(api->dispatch, agent, &age_us);
+  if (!machine)
+    return json_null();
+  json_t *json = machine_json(machine);
+  json_object_set_new(json, "told_at", render_time(clock_wall_us() - age_us));
+  return json;
+}
+
 /* Those that are known, whether they ever came or not. */
 json_t *render_agent(Api *api, const Scope *scope, const Agent *known, const LedgerAgent *row, json_t *jobs) {
   const ConfigAgent *agent = &known->who;
-  json_t *json =
-      json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "name", agent->name, "live",
-                dispatch_agent_live(api->dispatch, agent->name), "version", render_text(row ? row->version : NULL),
-                "host", render_text(row ? row->host : NULL), "first_seen_at", render_time(row ? row->first_seen_us : 0),
-                "last_seen_at", render_time(last_seen_us(api, agent->name, row)), "jobs", jobs);
+  json_t *json = json_pack(
+      "{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "name", agent->name, "live",
+      dispatch_agent_live(api->dispatch, agent->name), "version", render_text(row ? row->version : NULL), "host",
+      render_text(row ? row->host : NULL), "first_seen_at", render_time(row ? row->first_seen_us : 0), "last_seen_at",
+      render_time(last_seen_us(api, agent->name, row)), "jobs", jobs, "machine", render_machine(api, agent->name));
   static const char *const from_detail[] = {"capabilities", "databases", "tools"};
   for (size_t i = 0; row && i < sizeof from_detail / sizeof *from_detail; i++) {
     json_t *value = json_object_get(row->detail, from_detail[i]);

@@ -131,17 +131,38 @@ void beside_take_renewals(Dispatch *dispatch) {
 
 /* ---- whom they hear of ---- */
 
+/* Three times over, since the others miss one now and then; what is older they know. */
+static json_t *machine_heard(const Dispatch *dispatch, size_t index, int64_t now) {
+  const AgentMachine *machine = &dispatch->machines[index];
+  int64_t age = now - machine->told_us;
+  if (machine->told_us == 0 || machine->told_by_others || age > 3 * (int64_t)PRESENT_SECONDS * 1000000)
+    return json_null();
+  json_t *json = machine_json(machine);
+  json_object_set_new(json, "age_us", json_integer((json_int_t)age));
+  return json;
+}
+
 static json_t *heard_of(const Dispatch *dispatch) {
   json_t *agents = json_object();
   int64_t now = dispatch->monotonic_us();
   for (size_t i = 0; i < dispatch->seen_count && i < agents_count(dispatch->agents); i++) {
     int64_t age = now - dispatch->seen_us[i];
     if (dispatch->seen_us[i] && age <= 2 * (int64_t)dispatch->config->poll_seconds * 1000000)
-      json_object_set_new(
-          agents, agents_at(dispatch->agents, i)->who.name,
-          json_pack("[I, I, I]", (json_int_t)age, (json_int_t)dispatch->offers[i], (json_int_t)dispatch->majors[i]));
+      json_object_set_new(agents, agents_at(dispatch->agents, i)->who.name,
+                          json_pack("[I, I, I, o]", (json_int_t)age, (json_int_t)dispatch->offers[i],
+                                    (json_int_t)dispatch->majors[i], machine_heard(dispatch, i, now)));
   }
   return agents;
+}
+
+static void take_machine(Dispatch *dispatch, const char *agent, const json_t *said) {
+  AgentMachine machine;
+  json_int_t age = json_integer_value(json_object_get(said, "age_us"));
+  if (!json_is_object(said))
+    return;
+  machine_from_json(said, dispatch->monotonic_us() - (age > 0 ? age : 0), &machine);
+  machine.told_by_others = true;
+  dispatch_machine_told(dispatch, agent, &machine);
 }
 
 /* (They tell whom they hear themselves, not what they were told: else nobody would ever be gone.) */
@@ -153,6 +174,7 @@ static void take_word(Dispatch *dispatch, const json_t *agents) {
     json_int_t majors = json_integer_value(json_array_get(said, 2));
     dispatch_agent_told(dispatch, name, dispatch->monotonic_us() - (age > 0 ? age : 0), (uint32_t)offers,
                         (uint64_t)majors);
+    take_machine(dispatch, name, json_array_get(said, 3));
   }
 }
 

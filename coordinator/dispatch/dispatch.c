@@ -63,6 +63,7 @@ void dispatch_close(Dispatch *dispatch) {
   json_decref(dispatch->beats);
   free(dispatch->offers);
   free(dispatch->majors);
+  free(dispatch->machines);
   images_close(dispatch);
   agents_close(dispatch->agents);
   fleet_free(dispatch->fleet);
@@ -178,6 +179,8 @@ static const Agent *remember(Dispatch *dispatch, const char *agent) {
     ARRAY_PUSH(dispatch->images, too, (AgentImages){0});
     too = dispatch->seen_count;
     ARRAY_PUSH(dispatch->told_us, too, 0);
+    too = dispatch->seen_count;
+    ARRAY_PUSH(dispatch->machines, too, (AgentMachine){0});
     ARRAY_PUSH(dispatch->seen_us, dispatch->seen_count, 0);
   }
   return known;
@@ -237,6 +240,26 @@ void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *c
 
 int64_t dispatch_agents_told(const Dispatch *dispatch) {
   return dispatch->agents_told;
+}
+
+void dispatch_agent_machine(Dispatch *dispatch, const char *agent, const Pgseal__Machine *message) {
+  AgentMachine machine;
+  machine_intake(message, dispatch->monotonic_us(), &machine);
+  dispatch_machine_told(dispatch, agent, &machine);
+}
+
+void dispatch_machine_told(Dispatch *dispatch, const char *agent, const AgentMachine *machine) {
+  const Agent *known = remember(dispatch, agent);
+  if (known && dispatch->machines[known->index].told_us <= machine->told_us)
+    dispatch->machines[known->index] = *machine;
+}
+
+const AgentMachine *dispatch_machine(Dispatch *dispatch, const char *agent, int64_t *age_us) {
+  const Agent *known = agents_find(dispatch->agents, agent);
+  if (!known || !dispatch_agent_live(dispatch, agent) || dispatch->machines[known->index].told_us == 0)
+    return NULL;
+  *age_us = dispatch->monotonic_us() - dispatch->machines[known->index].told_us;
+  return &dispatch->machines[known->index];
 }
 
 bool agent_offers(const Dispatch *dispatch, const Agent *agent, LedgerJobKind kind) {

@@ -38,6 +38,7 @@
 
 #include "coordinator/agents/agents.h"
 #include "coordinator/config.h"
+#include "coordinator/dispatch/machine.h"
 #include "coordinator/fleet/fleet.h"
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/tunnel/tunnel.h"
@@ -175,6 +176,7 @@ void dispatch_agent_seen(Dispatch *dispatch, const char *agent);
 void dispatch_agent_offers(Dispatch *dispatch, const char *agent, char *const *capabilities, size_t count);
 void dispatch_agent_tools(Dispatch *dispatch, const char *agent, Pgseal__Tool *const *tools, size_t count);
 int64_t dispatch_agents_told(const Dispatch *dispatch); /* how often any agent has, to this coordinator */
+void dispatch_agent_machine(Dispatch *dispatch, const char *agent, const Pgseal__Machine *message);
 /* What a queued job waits for, in words that follow "waiting for": new string. NULL: it does not wait. Looks at every
  * agent: for single jobs, not for long lists. */
 char *dispatch_waits_why(Dispatch *dispatch, const char *job_id);
@@ -210,5 +212,9 @@ void dispatch_tick(Dispatch *dispatch);
 bool dispatch_agent_live(Dispatch *dispatch, const char *agent);
 /* For how long nothing was heard of it, in microseconds; -1: nothing at all since this process began. */
 int64_t dispatch_agent_silent_us(Dispatch *dispatch, const char *agent);
+/* What it told of its machine, to this coordinator or to another one; *age_us: how long ago (as told to another one:
+ * but for the seconds until that passed it on). NULL: nothing, or it is not connected any more. Valid in this turn of
+ * the loop only. */
+const AgentMachine *dispatch_machine(Dispatch *dispatch, const char *agent, int64_t *age_us);
 
 #endif

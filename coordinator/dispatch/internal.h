@@ -79,11 +79,12 @@ struct Dispatch {
   Tunnels *tunnels;                 /* owned */
   uint64_t fleet_stamp, fleet_seen; /* of the file that is watched: as it was read, as it was last tick */
   char *fleet_problem;
-  int64_t *seen_us;    /* by the agent's index; monotonic, 0 never */
-  int64_t *told_us;    /* the same, as other coordinators heard of it */
-  uint32_t *offers;    /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
-  uint64_t *majors;    /* of the same: MAJORS_*; other bits: it has the tools of that major version */
-  AgentImages *images; /* of the same */
+  int64_t *seen_us;       /* by the agent's index; monotonic, 0 never */
+  int64_t *told_us;       /* the same, as other coordinators heard of it */
+  uint32_t *offers;       /* of the same: OFFERS_TOLD, OFFERS_BARE, and a bit for each LedgerJobKind; 0: not told */
+  uint64_t *majors;       /* of the same: MAJORS_*; other bits: it has the tools of that major version */
+  AgentImages *images;    /* of the same */
+  AgentMachine *machines; /* of the same */
   size_t seen_count;
   int64_t agents_told; /* how often any said what it has */
   LedgerHold *holds;   /* owned; read anew every second, since another coordinator may have written them */
@@ -123,6 +124,8 @@ Track *track_find(const Dispatch *dispatch, const char *job_id); /* NULL: not an
 Track *track_get(Dispatch *dispatch, const LedgerJob *job);      /* made if need be; valid until the next call */
 /* Another coordinator heard of it at that (monotonic) time, and was told what it does. */
 void dispatch_agent_told(Dispatch *dispatch, const char *agent, int64_t heard_us, uint32_t offers, uint64_t majors);
+/* The same of its machine: taken if it is newer than what is known. */
+void dispatch_machine_told(Dispatch *dispatch, const char *agent, const AgentMachine *machine);
 void track_remove(Dispatch *dispatch, const char *job_id);
 int64_t dispatch_lease_us(const Dispatch *dispatch);
 bool agent_can(const ConfigAgent *agent, LedgerJobKind kind, const char *database);

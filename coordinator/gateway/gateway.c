@@ -305,6 +305,8 @@ static void on_session_request(Gateway *gateway, BusRequest *request, Pgseal__En
     return;
   }
   dispatch_agent_seen(gateway->dispatch, session->agent->name);
+  if ((*envelope)->machine)
+    dispatch_agent_machine(gateway->dispatch, session->agent->name, (*envelope)->machine);
   const Buffer *cached = session_cached(session, (*envelope)->request_id);
   if (cached) {
     bus_request_reply(request, cached->data, cached->size);

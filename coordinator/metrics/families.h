@@ -32,6 +32,14 @@
   X(AGENT_DRAINED, "pgseal_agent_drained", GAUGE, "agent", "1: the agent is drained, and gets no more jobs.") \
   X(AGENT_JOBS, "pgseal_agent_jobs", GAUGE, "agent", "Jobs that the agent runs.") \
   X(AGENT_EXPIRY, "pgseal_agent_certificate_expiry_timestamp_seconds", GAUGE, "agent", "When the agent's certificate runs out; left out of those without one.") \
+  X(AGENT_LOAD, "pgseal_agent_load1", GAUGE, "agent", "Load average of a minute on the agent's machine. This and what follows of agents is what they told last; left out of those that are not connected.") \
+  X(AGENT_CPUS, "pgseal_agent_cpus", GAUGE, "agent", "Processors of that machine.") \
+  X(AGENT_MEMORY, "pgseal_agent_memory_bytes", GAUGE, "agent", "Memory of that machine.") \
+  X(AGENT_MEMORY_FREE, "pgseal_agent_memory_available_bytes", GAUGE, "agent", "Memory there that is available without swapping.") \
+  X(AGENT_SLOTS, "pgseal_agent_slots", GAUGE, "agent, capability", "Jobs of a capability that the agent may run at once.") \
+  X(AGENT_SLOTS_USED, "pgseal_agent_slots_used", GAUGE, "agent, capability", "Jobs that are in those slots.") \
+  X(AGENT_DISK, "pgseal_agent_disk_bytes", GAUGE, "agent, place", "Size of a file system that the agent writes to. What is on it: data, drill, repository, or several of them (data+drill).") \
+  X(AGENT_DISK_FREE, "pgseal_agent_disk_free_bytes", GAUGE, "agent, place", "What is free of it to the agent.") \
   X(DB_INFO, "pgseal_database_info", GAUGE, "database, environment, owner", "What a database is; always 1. The metrics below have the label database alone: join them with this one.") \
   X(DB_ATTENTION, "pgseal_database_attention", GAUGE, "database, reason", "1 for each reason why the database needs attention; else left out.") \
   X(DB_FAILURES, "pgseal_database_failures", GAUGE, "database", "Checkpoints that failed or errored since the newest sealed one.") \

@@ -169,6 +169,46 @@ static void write_agent(const Metrics *metrics, const Agent *agent, const char *
   }
 }
 
+static void write_two(Buffer *out, MetricsFamily family, const char *agent, const char *label, const char *value,
+                      double number) {
+  CLEANUP(buffer_release) Buffer labels = {0};
+  text_label(&labels, "agent", agent);
+  text_label((buffer_append_byte(&labels, ','), &labels), label, value);
+  text_sample(out, family, buffer_text(&labels), number);
+}
+
+static void write_machine(const AgentMachine *machine, const char *agent, MetricsFamily family, Buffer *out) {
+  if (family == METRICS_AGENT_LOAD)
+    text_sample_of(out, family, "agent", agent, machine->load1);
+  else if (family == METRICS_AGENT_CPUS)
+    text_sample_of(out, family, "agent", agent, (double)machine->cpus);
+  else if (family == METRICS_AGENT_MEMORY)
+    text_sample_of(out, family, "agent", agent, (double)machine->memory_total);
+  else if (family == METRICS_AGENT_MEMORY_FREE)
+    text_sample_of(out, family, "agent", agent, (double)machine->memory_available);
+  bool slots = family == METRICS_AGENT_SLOTS || family == METRICS_AGENT_SLOTS_USED;
+  bool disks = family == METRICS_AGENT_DISK || family == METRICS_AGENT_DISK_FREE;
+  for (size_t i = 0; slots && i < machine->slot_count; i++)
+    write_two(out, family, agent, "capability", machine->slots[i].capability,
+              (double)(family == METRICS_AGENT_SLOTS ? machine->slots[i].total : machine->slots[i].used));
+  for (size_t i = 0; disks && i < machine->disk_count; i++)
+    write_two(out, family, agent, "place", machine->disks[i].places,
+              (double)(family == METRICS_AGENT_DISK ? machine->disks[i].total_bytes : machine->disks[i].free_bytes));
+}
+
+static void write_machines(const Metrics *metrics, const Agents *agents, Buffer *out) {
+  for (MetricsFamily family = METRICS_AGENT_LOAD; family <= METRICS_AGENT_DISK_FREE; family++) {
+    text_family(out, family);
+    for (size_t i = 0; i < agents_count(agents); i++) {
+      const char *name = agents_at(agents, i)->who.name;
+      int64_t age_us = 0;
+      const AgentMachine *machine = dispatch_machine(metrics->dispatch, name, &age_us);
+      if (machine)
+        write_machine(machine, name, family, out);
+    }
+  }
+}
+
 static Status write_agents(const Metrics *metrics, const JobCounts *counts, Buffer *out, Error *err) {
   LedgerAgent *seen = NULL;
   size_t seen_count = 0;
@@ -185,6 +225,7 @@ static Status write_agents(const Metrics *metrics, const JobCounts *counts, Buff
     }
   }
   ledger_agent_list_free(seen, seen_count);
+  write_machines(metrics, counts->agents, out);
   return STATUS_OK;
 }
 

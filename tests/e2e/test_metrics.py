@@ -21,7 +21,7 @@ DASHBOARD = json.loads((PROJECT / "deploy/grafana/pgseal.json").read_text())
 PAGE = (PROJECT / "docs/metrics.md").read_text()
 FAMILIES = {name: labels.split(", ") for name, labels in re.findall(
     r'^  X\(\w+, "(\w+)", \w+, "([\w, ]*)", "', (PROJECT / "coordinator/metrics/families.h").read_text(), re.M)}
-NAME = re.compile(r"\b(?:pgseal|process)_[a-z_]+")
+NAME = re.compile(r"\b(?:pgseal|process)_[a-z0-9_]+")
 
 
 def alerts():

@@ -66,6 +66,38 @@ def agent_full(world):
     judge.sealed(stack, judge.ask(stack))
 
 
+def disks_are_told(world):
+    """Before anything fails: what is left where an agent writes is told, and alerted of when it is little."""
+    stack = world.stack(world.database("disk_h", ROWS.format(10)), start=False)
+    disk = world.disk(stack.dir / "agent-dump-drill", 16)
+    disk.fill()
+    stack.start()
+    told = lambda: next((d for d in (stack.api("GET", "/api/v1/agents")[1]["agents"][0]["machine"] or {"disks": []})["disks"] if "data" in d["places"]), None)
+    alerts = lambda: [(a["condition"], a["subject"]) for a in stack.api("GET", "/api/v1/alerts")[1]["alerts"]]
+    wait_for("what is left", lambda: told() and told()["total_bytes"] == 16 << 20 and told()["free_bytes"] == 0, every=0.3)
+    wait_for("the alert", lambda: ("agent_disk_low", "dump-drill") in alerts(), every=0.3)
+    line = next(l for l in stack.cli("agents").stdout.splitlines() if l.startswith("dump-drill"))
+    assert "data 0 B (0 %)" in line and "0/4" in line, line
+    assert 'pgseal_agent_disk_free_bytes{agent="dump-drill",place="data"} 0\n' in stack.api("GET", "/metrics")[1]
+    disk.free()
+    yield
+    wait_for("space", lambda: told()["free_bytes"] > 15 << 20, every=0.3)
+    wait_for("the alert to be over", lambda: ("agent_disk_low", "dump-drill") not in alerts(), every=0.3)
+
+
+def drill_that_cannot_fit(world):
+    """A disk with less room than the checkpoint takes in the repository: said before a cluster is made there."""
+    stack = world.stack(world.database("disk_i", ROWS.format(400_000)), agents=("dump", "drill"), start=False)
+    stack.start_coordinator()
+    stack.start_agent("dump")
+    identity = stack.request("shop")
+    wait_for("the dump", lambda: "checkpoint.stored" in judge.ledger_kinds(stack, stack.show(identity)))
+    stack.options["wrap_agent"] = private_var_tmp(world, 4)
+    stack.start_agent("drill")
+    yield
+    judge.expect(stack, stack.wait_final(identity), "errored", "disk_full", "cannot fit", "/var/tmp has room for", "in the repository")
+
+
 def private_var_tmp(world, megabytes):
     """Where a local cluster of an agent that runs as root lives, as a small disk that this agent alone sees."""
     return ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size={megabytes}m,mode=1777 pgseal-test /var/tmp && exec "$@"', "sh"]
@@ -129,6 +161,7 @@ def ledger_full(world):
 
 
 SCENARIOS = {f.__name__: f for f in (
+    disks_are_told, drill_that_cannot_fit,
     repository_full_until_space_is_made, repository_full_when_the_proof_is_due, agent_full, ledger_full,
     cluster_full_when_made, cluster_full_in_mid_restore, repository_full_for_good)}
 

@@ -3,10 +3,10 @@ import {h, svg} from "/ui/dom.js";
 import * as f from "/ui/format.js";
 
 // How much of what is allowed has been used: full is at the objective, beyond it another colour.
-export function bar(share) {
+export function bar(share, of = "of the objective") {
   const used = Math.max(0.02, Math.min(1, share));
   return svg("svg", {class: `bar${share > 1 ? " over" : share > 0.8 ? " near" : ""}`, viewBox: "0 0 100 4", preserveAspectRatio: "none", role: "img",
-    "aria-label": `${Math.round(share * 100)} percent of the objective`},
+    "aria-label": `${Math.round(share * 100)} percent ${of}`},
     svg("rect", {width: 100, height: 4, class: "whole"}), svg("rect", {width: used * 100, height: 4, class: "part"}));
 }
 

@@ -17,8 +17,11 @@
 #define NOW ((int64_t)1800000000 * 1000000)
 #define DAY ((int64_t)86400 * 1000000)
 
-static const AlertSettings settings = {
-    .agent_lost_seconds = 180, .errored_times = 2, .fallen_percent = 30, .slower_percent = 100};
+static const AlertSettings settings = {.agent_lost_seconds = 180,
+                                       .errored_times = 2,
+                                       .fallen_percent = 30,
+                                       .slower_percent = 100,
+                                       .disk_free_percent = 10};
 
 #define FACTS CLEANUP(database_facts_release) DatabaseFacts
 
@@ -353,6 +356,23 @@ static void test_agents(void **state) {
   SAYS("expired");
 }
 
+static void test_agent_disk(void **state) {
+  (void)state;
+  Finding finding;
+  AlertSettings nobody = settings;
+  AgentFacts f = {.name = "dump-1", .seen = true, .live = true, .free_bytes = 99, .total_bytes = 1000};
+  assert_false(condition_agent_disk(&f, &settings, &finding)); /* of which one is not known */
+  snprintf(f.fullest, sizeof f.fullest, "data and drill");
+  assert_true(condition_agent_disk(&f, &settings, &finding));
+  SAYS("agent dump-1: 99 B of 1.0 kB are free on the disk of its data and drill");
+  assert_int_equal(finding.hold_us, (int64_t)60 * 1000000);
+  f.free_bytes = 100;
+  assert_false(condition_agent_disk(&f, &settings, &finding));
+  f.free_bytes = 0;
+  nobody.disk_free_percent = 0;
+  assert_false(condition_agent_disk(&f, &nobody, &finding));
+}
+
 static void test_expiring(void **state) {
   (void)state;
   Finding finding;
@@ -397,7 +417,7 @@ static void test_hostile_texts(void **state) {
 static void test_docs(void **state) {
   (void)state;
   static const char *const others[] = {
-      "repository_unlocked", "repository_removable", "agent_lost",   "agent_certificate_expiring",
+      "repository_unlocked", "repository_removable", "agent_lost",   "agent_disk_low", "agent_certificate_expiring",
       "token_expiring",      "certificate_expiring", "chain_broken", "fleet_unusable"};
   static const char up[] = "tests/unit/coordinator/alerts/";
   CLEANUP(buffer_release) Buffer text = {0};
@@ -470,6 +490,7 @@ int main(void) {
       cmocka_unit_test(test_collation),
       cmocka_unit_test(test_encoding),
       cmocka_unit_test(test_agents),
+      cmocka_unit_test(test_agent_disk),
       cmocka_unit_test(test_expiring),
       cmocka_unit_test(test_coordinator),
       cmocka_unit_test(test_hostile_texts),

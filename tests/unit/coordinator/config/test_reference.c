@@ -67,6 +67,7 @@ static char *of_coordinator(void *user, const char *key) {
                  {"alerts.slower_percent", c->alerts.slower_percent},
                  {"alerts.table_fallen_percent", c->alerts.table_percent},
                  {"alerts.table_fallen_rows", c->alerts.table_rows},
+                 {"alerts.disk_free_percent", c->alerts.disk_free_percent},
                  {"alerts.routes[].every_seconds", c->alerts.routes[0].every_seconds},
                  {"reports[].attach_megabytes", (int)(c->reports.items[0].attached_limit / 1000000)},
                  {"dispatch.lease_seconds", c->lease_seconds},

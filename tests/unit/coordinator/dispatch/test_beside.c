@@ -203,6 +203,35 @@ static void test_whom_the_others_hear(void **state) {
   expect_error(pair->a, id, CHECKPOINT_ERRORED, "no_agent");
 }
 
+/* What an agent tells one of its machine the other knows, with its age; and it is forgotten with the agent. */
+static void test_machines_told_to_others(void **state) {
+  Pair *pair = *state;
+  Pgseal__Machine message = PGSEAL__MACHINE__INIT;
+  Pgseal__Disk disk = PGSEAL__DISK__INIT, *disks[] = {&disk};
+  char *places[] = {(char *)"data", (char *)"drill"};
+  int64_t age_us = 0;
+  disk.places = places;
+  disk.n_places = 2;
+  disk.free_bytes = 5;
+  disk.total_bytes = 100;
+  message.load1 = 1.5;
+  message.cpus = 8;
+  message.disks = disks;
+  message.n_disks = 1;
+  both_pass(pair, 6, 0, 2);
+  dispatch_agent_machine(pair->b->dispatch, "dumper", &message);
+  assert_null(dispatch_machine(pair->a->dispatch, "dumper", &age_us));
+  both_pass(pair, 12, 0, 2);
+  const AgentMachine *told = dispatch_machine(pair->a->dispatch, "dumper", &age_us);
+  assert_non_null(told);
+  assert_true(told->load1 == 1.5 && told->cpus == 8 && told->disk_count == 1 && told->disks[0].free_bytes == 5);
+  assert_string_equal(told->disks[0].places, "data+drill");
+  assert_in_range(age_us, 6 * 1000000, 12 * 1000000); /* 12 s, but for how long it was under way */
+  both_pass(pair, 30, 0, 0);
+  assert_null(dispatch_machine(pair->a->dispatch, "dumper", &age_us));
+  assert_null(dispatch_machine(pair->b->dispatch, "dumper", &age_us));
+}
+
 static int start_server(void **state) {
   (void)state;
   server = server_start();
@@ -218,8 +247,9 @@ static int stop_server(void **state) {
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup_pair, teardown_pair)
   const struct CMUnitTest tests[] = {
-      T(test_asked_here_done_there),  T(test_given_once),      T(test_asked_again_elsewhere),
-      T(test_leases_are_the_ledgers), T(test_the_leader_dies), T(test_whom_the_others_hear),
+      T(test_asked_here_done_there),   T(test_given_once),      T(test_asked_again_elsewhere),
+      T(test_leases_are_the_ledgers),  T(test_the_leader_dies), T(test_whom_the_others_hear),
+      T(test_machines_told_to_others),
   };
   return cmocka_run_group_tests(tests, start_server, stop_server);
 }

@@ -152,6 +152,29 @@ static void assert_lacks(const char *text, const char *part) {
     fail_msg("there is %s", part);
 }
 
+static void tell_machine(Scene *s) {
+  Pgseal__Machine message = PGSEAL__MACHINE__INIT;
+  Pgseal__Slots slots = PGSEAL__SLOTS__INIT, *slot_list[] = {&slots};
+  Pgseal__Disk disk = PGSEAL__DISK__INIT, *disks[] = {&disk};
+  char *places[] = {(char *)"data"};
+  message.load1 = 0.25;
+  message.cpus = 4;
+  message.memory_total = 8192;
+  message.memory_available = 4096;
+  slots.capability = (char *)"dump";
+  slots.used = 1;
+  slots.total = 2;
+  message.slots = slot_list;
+  message.n_slots = 1;
+  disk.places = places;
+  disk.n_places = 1;
+  disk.free_bytes = 1000;
+  disk.total_bytes = 9000;
+  message.disks = disks;
+  message.n_disks = 1;
+  dispatch_agent_machine(s->f->dispatch, "dumper", &message);
+}
+
 /* ---- tests ---- */
 
 static void test_empty(void **state) {
@@ -177,7 +200,16 @@ static void test_life_of_a_checkpoint(void **state) {
   assert_has(asked, "pgseal_jobs_oldest_queued_age_seconds{kind=\"dump\"} 61");
   assert_has(asked, "pgseal_events_total{kind=\"checkpoint.requested\"} 1");
   JOB *dump = must_get(s->f, 1, DUMP);
+  tell_machine(s);
   CLEANUP_FREE char *dumping = scraped(s);
+  parse(dumping);
+  assert_has(dumping, "pgseal_agent_load1{agent=\"dumper\"} 0.25");
+  assert_has(dumping, "pgseal_agent_memory_available_bytes{agent=\"dumper\"} 4096");
+  assert_has(dumping, "pgseal_agent_slots{agent=\"dumper\",capability=\"dump\"} 2");
+  assert_has(dumping, "pgseal_agent_slots_used{agent=\"dumper\",capability=\"dump\"} 1");
+  assert_has(dumping, "pgseal_agent_disk_free_bytes{agent=\"dumper\",place=\"data\"} 1000");
+  assert_has(dumping, "pgseal_agent_disk_bytes{agent=\"dumper\",place=\"data\"} 9000");
+  assert_lacks(dumping, "pgseal_agent_load1{agent=\"both\"}");
   assert_has(dumping, "pgseal_jobs{kind=\"dump\",state=\"running\"} 1");
   assert_has(dumping, "pgseal_agent_jobs{agent=\"dumper\"} 1");
   assert_has(dumping, "pgseal_agent_live{agent=\"dumper\"} 1");
