@@ -106,6 +106,8 @@ static void on_due(uv_timer_t *timer) {
   if (leads && !coordinator->scheduling)
     schedule_forget(coordinator->schedule);
   coordinator->scheduling = leads;
+  if (!leads)
+    schedule_follow(coordinator->schedule);
   int64_t wait_us = leads ? schedule_run(coordinator->schedule) : TICK_MS * 1000;
   uv_timer_start(timer, on_due, (uint64_t)(wait_us + 999) / 1000, 0);
 }

@@ -1,21 +1,24 @@
 /* Databases, agents and drills. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/cleanup.h"
 #include "common/base/clock.h"
+#include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/crypto/signing.h"
 #include "coordinator/api/internal.h"
 
-static Status newest(Request *request, const char *database, const char *state, json_t **json, Error *err) {
-  CheckpointFilter filter = {.database = database, .state = state, .limit = 1, .kept = state != NULL};
-  Checkpoint *items = NULL;
-  size_t count = 0;
-  Status status = ledger_checkpoint_list(request->api->ledger, &filter, &items, &count, err);
-  if (status)
-    return status;
-  *json = count ? render_checkpoint(request->api, &items[0], false) : json_null();
-  checkpoint_list_free(items, count);
-  return STATUS_OK;
+/* Of a database in a page of checkpoints, which is in the order of names; NULL in JSON: there is none. */
+static int by_database(const void *a, const void *b) {
+  const Checkpoint *left = a, *right = b;
+  return strcmp(left->database, right->database);
+}
+
+static json_t *find_in(Api *api, const Checkpoint *items, size_t count, const char *database) {
+  const Checkpoint wanted = {.database = (char *)database};
+  const Checkpoint *found = count ? bsearch(&wanted, items, count, sizeof *items, by_database) : NULL;
+  return found ? render_checkpoint(api, found, false) : json_null();
 }
 
 /* NULL: not known yet. */
@@ -44,53 +47,79 @@ static json_t *render_objectives(const OverviewRow *row) {
                    met(loss, true, schedule->cron && schedule->gap_seconds <= loss));
 }
 
-static Status add_database(Request *request, const OverviewRow *row, json_t *list, Error *err) {
-  const ConfigDatabase *database = &row->database->config;
-  json_t *last = NULL, *sealed = NULL;
-  Status status = newest(request, database->name, NULL, &last, err);
-  if (!status)
-    status = newest(request, database->name, "sealed", &sealed, err);
-  if (status) {
-    json_decref(last);
-    return status;
-  }
-  json_t *json =
-      json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "name", database->name, "environment", database->environment,
-                "owner", database->owner, "restore_approval", database->restore_approval, "newest", last,
-                "newest_sealed", sealed, "objectives", render_objectives(row));
-  json_object_set_new(json, "cordoned", render_held(request->api, HOLD_DATABASE, database->name));
-  json_array_append_new(list, json);
-  return STATUS_OK;
+typedef struct Page { /* of databases: borrowed rows; what is newest of each */
+  const OverviewRow **rows;
+  size_t count;
+  Checkpoint *newest, *sealed;
+  size_t newest_count, sealed_count;
+} Page;
+
+static void page_release(Page *page) {
+  checkpoint_list_free(page->newest, page->newest_count);
+  checkpoint_list_free(page->sealed, page->sealed_count);
+  free(page->rows);
 }
 
-/* In the order of their names; `next` is where the next page begins. */
-enum MHD_Result database_list(Request *request) {
+/* The first `limit` behind `after`, and the one that would be next: *more. */
+static Status choose_page(Request *request, Page *page, bool *more, Error *err) {
   const OverviewRow *rows = NULL;
-  const char *after = query_text(request, "after"), *last = NULL;
+  const char *after = query_text(request, "after");
   size_t count = 0;
   int64_t limit = 0;
-  bool more = false;
-  Error err;
-  Status status = query_number(request, "limit", API_LIST_LIMIT, 1, API_LIST_LIMIT, &limit, &err);
+  Status status = query_number(request, "limit", API_LIST_LIMIT, 1, API_LIST_LIMIT, &limit, err);
   if (!status && request->api->overview)
-    status = overview_read(request->api->overview, &rows, &count, &err);
-  json_t *list = json_array();
-  for (size_t i = 0; !status && !more && i < count; i++) {
+    status = overview_read(request->api->overview, &rows, &count, err);
+  if (status)
+    return status;
+  page->rows = memory_alloc(((size_t)limit + 1) * sizeof *page->rows);
+  for (size_t i = 0; !*more && i < count; i++) {
     const char *name = rows[i].database->config.name;
     if (!scope_sees(&request->scope, name) || (after && strcmp(name, after) <= 0))
       continue;
-    more = json_array_size(list) == (size_t)limit;
-    if (!more)
-      status = add_database(request, &rows[i], list, &err);
-    last = more ? last : name;
+    *more = page->count == (size_t)limit;
+    if (!*more)
+      page->rows[page->count++] = &rows[i];
   }
-  json_t *json = json_pack("{s:o}", "databases", list);
-  if (!status && more)
-    json_object_set_new(json, "next", json_string(last));
+  return STATUS_OK;
+}
+
+static Status read_page(Request *request, Page *page, Error *err) {
+  Ledger *ledger = request->api->ledger;
+  const char *scope = request->scope.text;
+  if (page->count == 0)
+    return STATUS_OK;
+  const char *first = page->rows[0]->database->config.name, *last = page->rows[page->count - 1]->database->config.name;
+  Status status = ledger_checkpoint_page(ledger, first, last, scope, false, &page->newest, &page->newest_count, err);
   if (!status)
-    return respond_json(request, MHD_HTTP_OK, json);
-  json_decref(json);
-  return respond_failure(request, &err);
+    status = ledger_checkpoint_page(ledger, first, last, scope, true, &page->sealed, &page->sealed_count, err);
+  return status;
+}
+
+static json_t *render_database(Api *api, const Page *page, const OverviewRow *row) {
+  const ConfigDatabase *database = &row->database->config;
+  json_t *json =
+      json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "name", database->name, "environment", database->environment,
+                "owner", database->owner, "restore_approval", database->restore_approval, "newest",
+                find_in(api, page->newest, page->newest_count, database->name), "newest_sealed",
+                find_in(api, page->sealed, page->sealed_count, database->name), "objectives", render_objectives(row));
+  json_object_set_new(json, "cordoned", render_held(api, HOLD_DATABASE, database->name));
+  return json;
+}
+
+/* In the order of their names; `next` is where the next page begins. Two statements, however many there are. */
+enum MHD_Result database_list(Request *request) {
+  CLEANUP(page_release) Page page = {0};
+  bool more = false;
+  Error err;
+  if (choose_page(request, &page, &more, &err) != STATUS_OK || read_page(request, &page, &err) != STATUS_OK)
+    return respond_failure(request, &err);
+  json_t *list = json_array();
+  for (size_t i = 0; i < page.count; i++)
+    json_array_append_new(list, render_database(request->api, &page, page.rows[i]));
+  json_t *json = json_pack("{s:o}", "databases", list);
+  if (more)
+    json_object_set_new(json, "next", json_string(page.rows[page.count - 1]->database->config.name));
+  return respond_json(request, MHD_HTTP_OK, json);
 }
 
 static json_t *jobs_of(const Scope *scope, const LedgerJob *jobs, size_t count, const char *agent) {

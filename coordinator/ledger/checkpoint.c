@@ -195,6 +195,29 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
   return read_all(ledger, s, items, count, err);
 }
 
+/* The names, by one step in the index for each. */
+#define PAGE_OF_NEWEST(which)                                                                                          \
+  "WITH RECURSIVE found (name) AS (SELECT min(database) FROM checkpoint WHERE database >= ?1 UNION ALL "               \
+  "SELECT (SELECT min(database) FROM checkpoint WHERE database > found.name) FROM found WHERE found.name < ?2) "       \
+  "SELECT " COLUMNS " FROM found JOIN checkpoint ON number = (SELECT x.number FROM checkpoint AS x "                   \
+  "WHERE x.database = found.name " which " ORDER BY x.number DESC LIMIT 1) "                                           \
+  "WHERE found.name <= ?2 AND in_scope(found.name, ?3) ORDER BY found.name"
+
+Status ledger_checkpoint_page(Ledger *ledger, const char *first, const char *last, const char *scope, bool sealed,
+                              Checkpoint **items, size_t *count, Error *err) {
+  STATEMENT(s);
+  static const char newest[] = PAGE_OF_NEWEST(""),
+                    kept[] = PAGE_OF_NEWEST("AND x.state = 'sealed' AND x.pruning_us = 0");
+  Status status = db_statement(ledger, sealed ? kept : newest, &s, err);
+  if (status != STATUS_OK)
+    return status;
+  int at = 1;
+  db_bind_text(s, &at, first);
+  db_bind_text(s, &at, last);
+  db_bind_text(s, &at, scope);
+  return read_all(ledger, s, items, count, err);
+}
+
 Status ledger_checkpoint_count(Ledger *ledger, const char *state, int64_t *count, Error *err) {
   STATEMENT(s);
   Status status = db_statement(ledger, "SELECT count(*) FROM checkpoint WHERE state = ?", &s, err);

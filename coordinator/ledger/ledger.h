@@ -286,6 +286,10 @@ Status ledger_checkpoint_list(Ledger *ledger, const CheckpointFilter *filter, Ch
                               Error *err) MUST_CHECK;
 void checkpoint_release(Checkpoint *checkpoint);
 void checkpoint_list_free(Checkpoint *items, size_t count);
+/* Of each database from `first` to `last` (names) in the scope the newest one, or the newest that is sealed and kept;
+ * in the order of their names. One statement. */
+Status ledger_checkpoint_page(Ledger *ledger, const char *first, const char *last, const char *scope /* or NULL */,
+                              bool sealed, Checkpoint **items, size_t *count, Error *err) MUST_CHECK;
 /* The newest of one database that ended, canceled ones apart; or that are sealed and kept. Newest first. Costs the same
  * however many there are of others. */
 Status ledger_checkpoint_newest(Ledger *ledger, const char *database, bool sealed, int limit, Checkpoint **items,

@@ -145,10 +145,9 @@ static OverviewRow row_of(const Overview *overview, const FleetDatabase *databas
                      .restore_objective_seconds = objectives->restore_time,
                      .data_loss_objective_seconds = objectives->data_loss,
                      .cordoned = dispatch_held(overview->dispatch, HOLD_DATABASE, database->config.name)};
-  /* another than the leader does not run it, and what it remembers is old */
-  if (overview->schedule && dispatch_leads(overview->dispatch) &&
-      schedule_entry(overview->schedule, database->config.name, &entry)) {
-    row.schedule = entry.row;
+  if (overview->schedule && schedule_entry(overview->schedule, database->config.name, &entry)) {
+    /* another than the leader does not run it, and what it remembers is up to a minute old */
+    row.schedule = dispatch_leads(overview->dispatch) ? entry.row : NULL;
     row.next_run_us = entry.due_us != INT64_MAX ? entry.due_us : 0;
   }
   row.attention = attention_of(&row);

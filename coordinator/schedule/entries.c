@@ -150,7 +150,7 @@ static Status make_all(Schedule *schedule, const Fleet *fleet, Making *making, E
   return STATUS_OK;
 }
 
-Status entries_make(Schedule *schedule, Error *err) {
+Status entries_make(Schedule *schedule, bool writes, Error *err) {
   const Fleet *fleet = dispatch_fleet(schedule->dispatch);
   int64_t changes = dispatch_fleet_changes(schedule->dispatch);
   CLEANUP(making_release) Making making = {0};
@@ -158,7 +158,7 @@ Status entries_make(Schedule *schedule, Error *err) {
   making.entries = memory_alloc((fleet_count(fleet) + 1) * sizeof *making.entries);
   if (status == STATUS_OK)
     status = make_all(schedule, fleet, &making, err);
-  if (status == STATUS_OK)
+  if (status == STATUS_OK && writes)
     status = remember(schedule, making.changes, making.change_count, err);
   if (status != STATUS_OK)
     return status;

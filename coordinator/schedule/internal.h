@@ -31,13 +31,14 @@ struct Schedule {
   int64_t fleet_changes; /* that the entries were made of */
   int64_t seen_us;       /* the wall clock, as it last was */
   bool known;            /* what the ledger remembers was read */
+  int64_t looked_us;     /* monotonic: when one that only follows last read it */
 };
 
 /* entries.c */
 void entries_free(Entry *entries, size_t count);
 /* Makes the entries anew, of the fleet in force. Those that are new, or have another cron, begin now; those that are
- * gone are forgotten. Nothing is changed if it fails. */
-Status entries_make(Schedule *schedule, Error *err) MUST_CHECK;
+ * gone are forgotten: in the ledger too, if it writes. Nothing is changed if it fails. */
+Status entries_make(Schedule *schedule, bool writes, Error *err) MUST_CHECK;
 Entry *entries_find(const Schedule *schedule, const char *database); /* NULL: none */
 void entry_plan(Entry *entry, int64_t now_us);                       /* its next run, after the last slot */
 

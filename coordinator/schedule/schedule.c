@@ -11,11 +11,12 @@
 
 enum { BATCH = 100, MISSED_LIMIT = 1000, TAG_SIZE = 48 };
 #define AGAIN_US ((int64_t)1000000)
+#define LOOK_US ((int64_t)60 * 1000000)
 
 Status schedule_open(Dispatch *dispatch, Ledger *ledger, Schedule **out, Error *err) {
   Schedule *schedule = memory_alloc(sizeof *schedule);
   *schedule = (Schedule){.dispatch = dispatch, .ledger = ledger};
-  Status status = entries_make(schedule, err);
+  Status status = entries_make(schedule, true, err);
   if (status != STATUS_OK) {
     schedule_close(schedule);
     return status;
@@ -223,7 +224,7 @@ int64_t schedule_run(Schedule *schedule) {
   Error err;
   Status status = STATUS_OK;
   if (schedule->fleet_changes != dispatch_fleet_changes(schedule->dispatch))
-    status = entries_make(schedule, &err);
+    status = entries_make(schedule, true, &err);
   int64_t now = dispatch_wall_us(schedule->dispatch);
   if (status == STATUS_OK)
     watch_clock(schedule, now);
@@ -237,13 +238,37 @@ int64_t schedule_run(Schedule *schedule) {
   return left < 0 ? 0 : left > AGAIN_US ? AGAIN_US : left;
 }
 
+/* What is due is dealt with by the one that leads; what became of it is seen when its row is read again. */
+static void pass_over(Schedule *schedule, int64_t now_us) {
+  while (next_due(schedule) <= now_us) {
+    Entry *entry = &schedule->entries[schedule->heap[0]];
+    entry->row.slot_us = now_us - entry->jitter_us;
+    entry_plan(entry, now_us);
+    heap_sink(schedule, 0);
+  }
+}
+
+void schedule_follow(Schedule *schedule) {
+  int64_t changes = dispatch_fleet_changes(schedule->dispatch), now_us = clock_monotonic_us();
+  if (schedule->fleet_changes != changes || now_us - schedule->looked_us >= LOOK_US) {
+    Error err;
+    schedule_forget(schedule);
+    if (entries_make(schedule, false, &err) != STATUS_OK) {
+      log_failure(LOG_LEVEL_WARN, "what the schedule remembers cannot be read; it is tried again", &err);
+      return;
+    }
+    schedule->looked_us = now_us;
+  }
+  pass_over(schedule, dispatch_wall_us(schedule->dispatch));
+}
+
 /* ---- the view from outside ---- */
 
 void schedule_look(Schedule *schedule) {
   Error err;
   if (schedule->fleet_changes == dispatch_fleet_changes(schedule->dispatch) || !dispatch_leads(schedule->dispatch))
     return;
-  if (entries_make(schedule, &err) != STATUS_OK)
+  if (entries_make(schedule, true, &err) != STATUS_OK)
     log_failure(LOG_LEVEL_WARN, "the schedules of the new fleet cannot be made; it is tried again", &err);
 }
 

@@ -31,12 +31,18 @@ void schedule_close(Schedule *schedule); /* NULL is fine */
  * second, since clocks may be set. */
 int64_t schedule_run(Schedule *schedule);
 
+/* Instead of schedule_run, of one that does not lead: asks for nothing and writes nothing, but what is seen from
+ * outside goes on: next runs are right, and what the ledger remembers of the last ones is read anew every minute.
+ * Cheap. */
+void schedule_follow(Schedule *schedule);
+
 /* Another coordinator may have run it meanwhile: what the ledger remembers is read anew with the next run. */
 void schedule_forget(Schedule *schedule);
 
 /* A fleet that was just applied is looked at now, and not only with the next run. Not from an observer. */
 void schedule_look(Schedule *schedule);
-/* One database, as it is seen from outside; borrowed until the next call of schedule_run or schedule_look. */
+/* One database, as it is seen from outside; borrowed until the next call of schedule_run, schedule_follow or
+ * schedule_look. */
 typedef struct ScheduleEntry {
   const LedgerSchedule *row;
   int64_t slot_us, due_us; /* of the next run; due is with jitter */

@@ -162,8 +162,44 @@ static void test_newest(void **state) {
   assert_int_equal(count, 0);
 }
 
+static void expect_page(Fixture *f, const char *first, const char *last, const char *scope, bool sealed,
+                        const char *ids) {
+  Checkpoint *items = NULL;
+  size_t count = 0;
+  char found[128] = "";
+  if (ledger_checkpoint_page(f->ledger, first, last, scope, sealed, &items, &count, &f->err) != STATUS_OK)
+    fail_msg("%s", f->err.message);
+  for (size_t i = 0; i < count; i++)
+    snprintf(found + strlen(found), sizeof found - strlen(found), "%s ", items[i].id);
+  assert_string_equal(found, ids);
+  checkpoint_list_free(items, count);
+}
+
+static void test_pages(void **state) {
+  Fixture *f = *state;
+  expect_page(f, "a", "z", NULL, false, "");
+  put_checkpoint(f, "c1", "c", CHECKPOINT_SEALED, NULL);
+  put_checkpoint(f, "a1", "a", CHECKPOINT_SEALED, NULL);
+  put_checkpoint(f, "b1", "b-x", CHECKPOINT_ERRORED, NULL);
+  put_checkpoint(f, "a2", "a", CHECKPOINT_SEALED, NULL);
+  put_checkpoint(f, "a3", "a", CHECKPOINT_FAILED, NULL);
+  put_checkpoint(f, "d1", "d", CHECKPOINT_DUMPING, NULL);
+  expect_page(f, "a", "d", NULL, false, "a3 b1 c1 d1 ");
+  expect_page(f, "a", "d", NULL, true, "a2 c1 ");
+  expect_page(f, "a0", "c", NULL, false, "b1 c1 ");
+  expect_page(f, "a", "a", NULL, false, "a3 ");
+  expect_page(f, "e", "z", NULL, false, "");
+  expect_page(f, "a", "z", "[\"b-*\", \"d\"]", false, "b1 d1 ");
+  Checkpoint sealed = {0};
+  OK(ledger_checkpoint_get(f->ledger, "a2", &sealed, &f->err));
+  sealed.pruning_us = 5;
+  OK(ledger_checkpoint_update(f->ledger, &sealed, &f->err));
+  checkpoint_release(&sealed);
+  expect_page(f, "a", "c", NULL, true, "a1 c1 ");
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-  const struct CMUnitTest tests[] = {T(test_checkpoints), T(test_holds), T(test_newest)};
+  const struct CMUnitTest tests[] = {T(test_checkpoints), T(test_holds), T(test_newest), T(test_pages)};
   return LEDGER_TESTS(tests);
 }

@@ -222,8 +222,42 @@ static void test_many(void **state) {
   server_stop(server);
 }
 
+#define HOUR ((int64_t)3600 * 1000000)
+
+/* Another coordinator, which does not lead: it asks for nothing, and shows when the next runs are all the same. */
+static int64_t followed(Scene *s, Schedule *other) {
+  int64_t before = 0, after = 1;
+  ScheduleEntry one = {0};
+  OK(ledger_sequence(s->f->ledger, &before, &s->f->err));
+  schedule_follow(other);
+  OK(ledger_sequence(s->f->ledger, &after, &s->f->err));
+  assert_true(before == after && schedule_entry(other, "shop", &one));
+  return one.due_us;
+}
+
+static void test_followers(void **state) {
+  Scene *s = *state;
+  Schedule *other = NULL;
+  ScheduleEntry one;
+  apply(s, "policies: [{name: all, schedule: {cron: \"0 * * * *\", time_zone: UTC}}]\n");
+  OK(schedule_open(s->f->dispatch, s->f->ledger, &other, &s->f->err));
+  for (int i = 0; i < 3; i++) {
+    clock_moved_us += HOUR;
+    int64_t due = followed(s, other);
+    while (schedule_run(s->schedule) == 0)
+      ;
+    assert_true(schedule_entry(s->schedule, "shop", &one) && one.due_us == due);
+  }
+  clock_moved_us += 24 * 365 * HOUR; /* however long nobody leads */
+  assert_in_range(followed(s, other) - dispatch_wall_us(s->f->dispatch), 1, HOUR);
+  apply(s, "policies: [{name: all, match: {names: [shop]}, schedule: {cron: \"30 * * * *\", time_zone: UTC}}]\n");
+  assert_int_equal(followed(s, other) / (HOUR / 60) % 60, 30);
+  assert_false(schedule_entry(other, "prod-api", &one));
+  schedule_close(other);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, scene_setup, scene_teardown)
-  const struct CMUnitTest tests[] = {T(test_follows), T(test_objectives), T(test_many)};
+  const struct CMUnitTest tests[] = {T(test_follows), T(test_objectives), T(test_many), T(test_followers)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
