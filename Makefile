@@ -9,8 +9,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1)
 
-PACKAGES := libuv nng protobuf-c libmicrohttpd gnutls jansson libcyaml libyaml libcurl expat openssl libzstd libpq sqlite3 icu
-PKG_PACKAGES := libuv libprotobuf-c libmicrohttpd gnutls jansson libcyaml yaml-0.1 libcurl expat libssl libcrypto libzstd libpq sqlite3 icu-i18n icu-uc
+PACKAGES := libuv nng protobuf-c libmicrohttpd gnutls jansson libcyaml libyaml libcurl expat openssl libzstd libpq sqlite3 icu cjose
+PKG_PACKAGES := libuv libprotobuf-c libmicrohttpd gnutls jansson libcyaml yaml-0.1 libcurl expat libssl libcrypto libzstd libpq sqlite3 icu-i18n icu-uc cjose
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla

@@ -36,6 +36,7 @@ void coordinator_config_free(CoordinatorConfig *config) {
   free(loaded->config.http_proxies);
   alert_settings_release(&loaded->config.alerts);
   report_plans_release(&loaded->config.reports);
+  oidc_settings_release(&loaded->config.oidc);
   free(loaded->config.databases);
   free(loaded->config.agents);
   free(loaded->config.former_agents);
@@ -189,6 +190,11 @@ static Status take_alerts(Loaded *loaded, Error *err) {
   return status ? status
                 : report_plans_take(&from, &loaded->config.alerts, loaded->raw->reports, loaded->raw->reports_count,
                                     &loaded->config.reports, err);
+}
+
+static Status take_oidc(Loaded *loaded, Error *err) {
+  const OidcSettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
+  return oidc_settings_take(&from, loaded->raw->oidc, &loaded->config.oidc, err);
 }
 
 static Status take_settings(Loaded *loaded, Error *err) {
@@ -383,6 +389,8 @@ Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error 
   status = take_settings(loaded, err);
   if (status == STATUS_OK)
     status = take_alerts(loaded, err);
+  if (status == STATUS_OK)
+    status = take_oidc(loaded, err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->databases_count; i++)
     status = take_database(loaded, &raw->databases[i], err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->agents_count; i++)

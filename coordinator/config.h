@@ -13,6 +13,7 @@
 #include "coordinator/alerts/settings.h"
 #include "coordinator/network.h"
 #include "coordinator/report/plans.h"
+#include "coordinator/oidc/settings.h"
 
 typedef struct ConfigAssertion {
   const char *name, *sql;
@@ -68,6 +69,7 @@ typedef struct CoordinatorConfig {
   size_t former_agent_count;
   AlertSettings alerts;
   ReportPlans reports; /* that are sent by mail */
+  OidcSettings oidc;
   const char *log_level, *log_format;
 } CoordinatorConfig;
 

@@ -4,6 +4,9 @@
 
 enum {
   LIST_LIMIT = 10000,
+  GLOBS_LIMIT = 100,
+  SCOPES_LIMIT = 30,
+  GRANTS_LIMIT = 1000,
   PROXY_LIMIT = 64,
   ROUTE_LIMIT = 100,
   TABLE_GLOBS = 1000,
@@ -157,6 +160,32 @@ static const cyaml_schema_field_t report_fields[] = {
 };
 static const cyaml_schema_value_t report_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawReport, report_fields)};
 
+static const cyaml_schema_field_t grant_fields[] = {
+    REQUIRED_TEXT("value", RawOidcGrant, value),
+    REQUIRED_TEXT("role", RawOidcGrant, role),
+    CYAML_FIELD_SEQUENCE("databases", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawOidcGrant, databases, &text_schema,
+                         1, GLOBS_LIMIT),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t grant_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, RawOidcGrant, grant_fields)};
+
+static const cyaml_schema_field_t oidc_fields[] = {
+    REQUIRED_TEXT("issuer", RawOidc, issuer),
+    REQUIRED_TEXT("client_id", RawOidc, client_id),
+    OPTIONAL_TEXT("client_secret_file", RawOidc, client_secret_file),
+    OPTIONAL_TEXT("ca_file", RawOidc, ca_file),
+    OPTIONAL_TEXT("name", RawOidc, name),
+    REQUIRED_TEXT("public_url", RawOidc, public_url),
+    CYAML_FIELD_SEQUENCE("scopes", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawOidc, scopes, &text_schema, 0,
+                         SCOPES_LIMIT),
+    OPTIONAL_TEXT("groups_claim", RawOidc, groups_claim),
+    OPTIONAL_TEXT("name_claim", RawOidc, name_claim),
+    OPTIONAL_INT("session_hours", RawOidc, session_hours),
+    CYAML_FIELD_SEQUENCE("grants", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawOidc, grants, &grant_schema, 0,
+                         GRANTS_LIMIT),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("http", RawConfig, http),
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
@@ -179,6 +208,7 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_MAPPING_PTR("alerts", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, alerts, alerts_fields),
     CYAML_FIELD_SEQUENCE("reports", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, reports, &report_schema, 0,
                          REPORT_PLANS_LIMIT),
+    CYAML_FIELD_MAPPING_PTR("oidc", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, oidc, oidc_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
     CYAML_FIELD_END,
 };

@@ -84,10 +84,26 @@ typedef struct RawReport {
   int *attach_megabytes;
 } RawReport;
 
+typedef struct RawOidcGrant {
+  char *value, *role;
+  char **databases;
+  unsigned databases_count;
+} RawOidcGrant;
+
+typedef struct RawOidc {
+  char *issuer, *client_id, *client_secret_file, *ca_file, *name, *public_url, *groups_claim, *name_claim;
+  char **scopes;
+  unsigned scopes_count;
+  int *session_hours;
+  RawOidcGrant *grants;
+  unsigned grants_count;
+} RawOidc;
+
 typedef struct RawConfig {
   RawAlerts *alerts;
   RawReport *reports;
   unsigned reports_count;
+  RawOidc *oidc;
   RawLimits http_limits;
   RawTls tls;
   bool http_unencrypted;

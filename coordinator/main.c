@@ -21,6 +21,7 @@
 #include "coordinator/ledger/ledger.h"
 #include "coordinator/ledger_command.h"
 #include "coordinator/metrics/metrics.h"
+#include "coordinator/oidc/oidc.h"
 #include "coordinator/overview/overview.h"
 #include "coordinator/report/mailing.h"
 #include "coordinator/retention/retention.h"
@@ -345,11 +346,21 @@ static Status check_fleet(const CoordinatorConfig *config, size_t *databases, Er
   return status;
 }
 
+/* An issuer that is away, or not as it should be, is no reason not to start: all but one way of signing in goes on. */
+static Status check_issuer(const CoordinatorConfig *config, Error *err) {
+  Status status = oidc_check(&config->oidc, err);
+  if (status != ERR_UNAVAILABLE)
+    return status;
+  warn((void *)config, err->message);
+  return STATUS_OK;
+}
+
 static int check(const CoordinatorConfig *config) {
   Error err;
   size_t databases = 0;
   if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK ||
-      alert_settings_check(&config->alerts, &err) != STATUS_OK || check_fleet(config, &databases, &err) != STATUS_OK)
+      alert_settings_check(&config->alerts, &err) != STATUS_OK || check_fleet(config, &databases, &err) != STATUS_OK ||
+      check_issuer(config, &err) != STATUS_OK)
     return complain(&err);
   alert_settings_warn(&config->alerts, warn, (void *)config);
   size_t routes = config->alerts.route_count;

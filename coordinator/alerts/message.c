@@ -172,7 +172,10 @@ void delivery_free(Delivery *delivery) {
   wipe(&delivery->password);
   wipe(&delivery->body); /* PagerDuty's has the routing key */
   for (size_t i = 0; i < delivery->header_count; i++)
-    free(delivery->headers[i]);
+    wipe(&delivery->headers[i]);
+  if (delivery->answer.size > 0)
+    explicit_bzero(delivery->answer.data, delivery->answer.size);
+  buffer_release(&delivery->answer);
   free(delivery);
 }
 

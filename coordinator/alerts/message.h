@@ -8,6 +8,7 @@
 #ifndef PGSEAL_COORDINATOR_ALERTS_MESSAGE_H
 #define PGSEAL_COORDINATOR_ALERTS_MESSAGE_H
 
+#include "common/base/buffer.h"
 #include "coordinator/alerts/settings.h"
 #include "coordinator/ledger/ledger.h"
 
@@ -21,8 +22,12 @@ typedef struct Delivery {
   size_t size;                     /* of the body; a ping has none */
   char *headers[DELIVERY_HEADERS]; /* of HTTP */
   size_t header_count;
+  int seconds;         /* how long it may take; 0: SENDER_SECONDS */
+  size_t answer_limit; /* so much of an answer's body is kept, and a longer one is an error; 0: none is */
   /* What came of it: */
   bool letter;                /* it is no alert */
+  long code;                  /* of HTTP, or of SMTP; 0: there was no answer */
+  Buffer answer;              /* its body; owned */
   bool accepted;              /* 2xx, or what is that in SMTP */
   bool faulty;                /* it is the message that is wrong, says the receiver */
   int64_t retry_seconds;      /* as the receiver wants it; 0: not said */

@@ -23,6 +23,7 @@ typedef struct Queue {
 
 struct Sender {
   void (*done)(void *user, Delivery *delivery);
+  void (*gone)(void *user); /* or NULL */
   void *user;
   uv_async_t async;
   uv_thread_t thread;
@@ -65,10 +66,17 @@ static void queue_free(Queue *queue) {
 /* ---- one transfer, on the thread ---- */
 
 static size_t on_answer(char *data, size_t size, size_t count, void *user) {
-  (void)data;
   Transfer *transfer = user;
+  Delivery *delivery = transfer->delivery;
+  size_t limit = delivery->answer_limit ? delivery->answer_limit : ANSWER_LIMIT;
   transfer->received += size * count;
-  return transfer->received <= ANSWER_LIMIT ? size * count : 0;
+  if (transfer->received > limit)
+    return 0;
+  if (delivery->answer_limit) {
+    buffer_reserve(&delivery->answer, limit); /* at once: it may be secret, and is wiped */
+    buffer_append(&delivery->answer, data, size * count);
+  }
+  return size * count;
 }
 
 static size_t on_mail(char *out, size_t size, size_t count, void *user) {
@@ -136,7 +144,9 @@ static void set_common(CURL *curl, Transfer *transfer) {
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
   curl_easy_setopt(curl, CURLOPT_TIMEOUT,
-                   (long)SENDER_SECONDS + (long)(transfer->delivery->size / SENDER_BYTES_PER_SECOND));
+                   transfer->delivery->seconds
+                       ? (long)transfer->delivery->seconds
+                       : (long)SENDER_SECONDS + (long)(transfer->delivery->size / SENDER_BYTES_PER_SECOND));
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "pgseal");
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
@@ -179,8 +189,9 @@ static void judge(CURL *curl, CURLcode code, Delivery *delivery) {
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer);
   bool mail = delivery->route->kind == ROUTE_EMAIL;
   /* the whole answer was 2xx, or as much of it as is read */
-  delivery->accepted =
-      mail ? code == CURLE_OK : answer >= 200 && answer < 300 && (code == CURLE_OK || code == CURLE_WRITE_ERROR);
+  bool read = code == CURLE_OK || (code == CURLE_WRITE_ERROR && !delivery->answer_limit);
+  delivery->code = answer;
+  delivery->accepted = mail ? code == CURLE_OK : answer >= 200 && answer < 300 && read;
   if (delivery->accepted)
     return;
   if (!mail && curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &wait) == CURLE_OK && wait > 0)
@@ -255,6 +266,12 @@ static void run(void *argument) {
 
 /* ---- the loop ---- */
 
+static void on_closed(uv_handle_t *handle) {
+  const Sender *sender = handle->data;
+  if (sender->gone)
+    sender->gone(sender->user);
+}
+
 static void on_ended(uv_async_t *async) {
   Sender *sender = async->data;
   bool finished = atomic_load(&sender->finished); /* asked first: then nothing comes after what is taken now */
@@ -269,7 +286,7 @@ static void on_ended(uv_async_t *async) {
   if (!finished || uv_is_closing((uv_handle_t *)async))
     return;
   uv_thread_join(&sender->thread);
-  uv_close((uv_handle_t *)async, NULL);
+  uv_close((uv_handle_t *)async, on_closed);
 }
 
 Status sender_open(uv_loop_t *loop, void (*done)(void *user, Delivery *delivery), void *user, Sender **out,
@@ -303,6 +320,10 @@ void sender_submit(Sender *sender, Delivery *delivery) {
   queue_add(&sender->waiting, delivery);
   uv_mutex_unlock(&sender->mutex);
   curl_multi_wakeup(sender->multi);
+}
+
+void sender_when_gone(Sender *sender, void (*gone)(void *user)) {
+  sender->gone = gone;
 }
 
 void sender_stop(Sender *sender) {

@@ -1,7 +1,8 @@
 /*
  * Sends deliveries, by libcurl on a thread of its own: the loop never waits for a receiver. At most SENDER_LIMIT at a
  * time, each SENDER_SECONDS at most, and longer where it is large; what comes back is handed over on the loop.
- * Redirects are not followed; of an answer's body nothing is kept.
+ * Redirects are not followed; of an answer's body nothing is kept, unless the delivery asks for it (as coordinator/oidc
+ * does, with a sender of its own).
  *
  * The caller's thread is the loop's. A delivery is the sender's from sender_submit until `done` gets it back.
  */
@@ -23,6 +24,8 @@ void sender_submit(Sender *sender, Delivery *delivery);
 /* Begins nothing more. What is under way has three seconds to be answered, and is told of like before; then the loop is
  * free of it. */
 void sender_stop(Sender *sender);
-void sender_free(Sender *sender); /* after the loop has ended; NULL is fine */
+/* Called once it has stopped and the loop is free of it: it may free it then. */
+void sender_when_gone(Sender *sender, void (*gone)(void *user));
+void sender_free(Sender *sender); /* after the loop has ended, or from there; NULL is fine */
 
 #endif

@@ -59,19 +59,26 @@ unsigned auth_role(const char *name) {
   return 0;
 }
 
-static Status forbidden(const LedgerToken *token, unsigned wanted, Error *err) {
+/* "the token shop-ci", or who signed in by OpenID Connect. */
+static const char *kind_of(const Request *request) {
+  return request->token_hash[0] ? "the token " : "";
+}
+
+static Status forbidden(const Request *request, const char *role, unsigned wanted, Error *err) {
   char text[64] = "";
   for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
     size_t used = strlen(text);
     if (wanted & roles[i].role)
       snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "", roles[i].name);
   }
-  error_set(err, ERR_FORBIDDEN, "the token %s is of role %s; this takes one of: %s", token->name, token->role, text);
+  error_set(err, ERR_FORBIDDEN, "%s%s is of role %s; this takes one of: %s", kind_of(request), request->actor, role,
+            text);
   return ERR_FORBIDDEN;
 }
 
-static Status not_of_all(const LedgerToken *token, Error *err) {
-  error_set(err, ERR_FORBIDDEN, "the token %s is for some databases only; this concerns all of them", token->name);
+static Status not_of_all(const Request *request, Error *err) {
+  error_set(err, ERR_FORBIDDEN, "%s%s is for some databases only; this concerns all of them", kind_of(request),
+            request->actor);
   error_remedy(err, "Use a token that was made without --databases.");
   return ERR_FORBIDDEN;
 }
@@ -95,11 +102,20 @@ static bool is_expired(const LedgerToken *token) {
   return token->expires_us && token->expires_us <= clock_wall_us();
 }
 
-bool auth_still_good(Api *api, const char *token_hash, bool expired_is_good) {
+bool auth_still_good(Api *api, const char *token_hash, const char *session_hash, bool expired_is_good) {
   CLEANUP(ledger_token_release) LedgerToken token = {0};
   Error ignored; /* who cannot be looked up is not let in */
+  if (!*token_hash)
+    return *session_hash && session_still_good(api, session_hash);
   return ledger_token_by_hash(api->ledger, token_hash, &token, &ignored) == STATUS_OK && !token.revoked_us &&
          (expired_is_good || !is_expired(&token));
+}
+
+/* Of whoever it is: his role and scope are in the request. */
+static Status check_route(const Request *request, const char *role, const Route *route, Error *err) {
+  if (!(route->roles & request->role))
+    return forbidden(request, role, route->roles, err);
+  return route->reach != REACH_SCOPE && request->scope.text ? not_of_all(request, err) : STATUS_OK;
 }
 
 /* Of a token that is known by its hash. */
@@ -113,11 +129,7 @@ static Status check_token(Request *request, LedgerToken *token, const Route *rou
   scope_release(&request->scope);
   scope_load(&request->scope, token->databases);
   request->role = auth_role(token->role);
-  if (!(route->roles & request->role))
-    return forbidden(token, route->roles, err);
-  if (route->reach != REACH_SCOPE && request->scope.text)
-    return not_of_all(token, err);
-  return STATUS_OK;
+  return check_route(request, token->role, route, err);
 }
 
 /* Of the token whose hash is in the request. */
@@ -151,12 +163,22 @@ Status auth_check(Request *request, const Route *route, Error *err) {
   size_t length;
   if (!header) {
     Status status = session_check(request, err);
-    return status ? status : check_hash(request, route, err);
+    if (status)
+      return status;
+    return request->token_hash[0] ? check_hash(request, route, err)
+                                  : check_route(request, auth_role_name(request->role), route, err);
   }
   if (!auth_token_of(header, &text, &length))
     return unauthorized(err);
   sha256_hex(text, length, request->token_hash);
   return check_hash(request, route, err);
+}
+
+const char *auth_role_name(unsigned role) {
+  for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
+    if (roles[i].role == role)
+      return roles[i].name;
+  return "";
 }
 
 static Status has_admin(Api *api, bool *found, Error *err) {

@@ -95,7 +95,7 @@ enum MHD_Result checkpoint_create(Request *request) {
 enum MHD_Result checkpoint_answer(Request *request) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Error err;
-  if (!auth_still_good(request->api, request->token_hash, true)) {
+  if (!auth_still_good(request->api, request->token_hash, request->session_hash, true)) {
     error_set(&err, ERR_UNAUTHORIZED, "the token was revoked while the request waited; the checkpoint goes on");
     return respond_error(request, respond_status(err.status), &err, request->waiting_for);
   }

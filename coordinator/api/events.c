@@ -109,7 +109,8 @@ void events_observe(Api *api) {
 void events_heartbeat(Api *api) {
   static const char comment[] = ": still here\n\n";
   for (Stream *stream = api->streams; stream; stream = stream->next) {
-    stream->cut |= !auth_still_good(api, stream->token_hash, false) || !session_still_good(api, stream->session_hash);
+    stream->cut |= !auth_still_good(api, stream->token_hash, stream->session_hash, false) ||
+                   !session_still_good(api, stream->session_hash);
     push(stream, comment, sizeof comment - 1);
   }
 }

@@ -15,6 +15,7 @@
 #include "common/base/buffer.h"
 #include "coordinator/api/api.h"
 #include "coordinator/api/tls.h"
+#include "coordinator/oidc/oidc.h"
 #include "coordinator/report/reports.h"
 
 enum {
@@ -55,10 +56,10 @@ typedef struct Request {
   size_t body_limit;
   size_t discarded; /* bytes of a body that is too large; it is not kept */
   bool too_large, suspended;
-  char allow[48]; /* with a 405: the path's methods */
-  char actor[64]; /* the token's name */
-  unsigned role;  /* the token's */
-  char token_hash[65];
+  char allow[48];                  /* with a 405: the path's methods */
+  char actor[LEDGER_NAME_SIZE];    /* the token's name; or of who signed in by OpenID Connect */
+  unsigned role;                   /* the token's, or the grant's */
+  char token_hash[65];             /* "": by OpenID Connect */
   char session_hash[65];           /* signed in by a cookie; "": by the token itself */
   char csrf[65];                   /* what a change by that cookie has to show */
   const char *cookie;              /* of the answer: a Set-Cookie's value, or NULL; owned */
@@ -133,6 +134,7 @@ struct Api {
   Reports *reports;   /* owned */
   Alerts *alerts;     /* or NULL */
   Mailing *mailing;   /* or NULL */
+  Oidc *oidc;         /* owned; or NULL */
   struct MHD_Daemon *daemon;
   uv_poll_t poll;
   uv_timer_t timer, heartbeat, sweep;
@@ -217,8 +219,9 @@ Status auth_check(Request *request, const Route *route, Error *err) MUST_CHECK;
 /* The same for a token's text, whatever it may. */
 Status auth_check_text(Request *request, const char *text, size_t length, Error *err) MUST_CHECK;
 /* Is the token that was good once still so? What lasts (a stream, an answer to come) asks again. */
-bool auth_still_good(Api *api, const char *token_hash, bool expired_is_good);
+bool auth_still_good(Api *api, const char *token_hash, const char *session_hash, bool expired_is_good);
 unsigned auth_role(const char *name); /* 0: there is no such role */
+const char *auth_role_name(unsigned role);
 Status auth_first_token(Api *api, Error *err) MUST_CHECK;
 
 /* ---- session.c: signed in at the dashboard, by a cookie ---- */
@@ -226,6 +229,14 @@ Status auth_first_token(Api *api, Error *err) MUST_CHECK;
  * come from the dashboard's own page. */
 Status session_check(Request *request, Error *err) MUST_CHECK;
 bool session_still_good(Api *api, const char *session_hash); /* "": there is none to be asked for */
+/* More that belongs to a session's beginning, in its transaction: it may change the session and what is told of it. */
+typedef Status SessionMore(Request *request, void *user, LedgerSession *session, json_t *detail, Error *err);
+/* Opens it for request->actor, for so many seconds, and sets the request's cookie and csrf. more: or NULL. */
+Status session_open(Request *request, LedgerSession *session, int seconds, SessionMore *more, void *user,
+                    Error *err) MUST_CHECK;
+/* A browser says that another site's page sends this; *err says so. */
+bool session_is_foreign(Request *request, Error *err);
+bool session_is_secure(const Request *request); /* the browser speaks TLS: cookies are for that alone */
 
 /* ---- router.c ---- */
 /* How large its body may be: asked before that is read. */
@@ -233,6 +244,7 @@ size_t router_body_limit(Request *request);
 enum MHD_Result router_dispatch(Request *request);
 /* Answers what is not allowed: logged within bounds; failed authentications come to 429 if there are too many. */
 enum MHD_Result router_deny(Request *request, Error *err);
+void router_note_denied(Request *request, Error *err); /* the same without the answer */
 const Route *router_routes(size_t *count);
 
 /* ---- scope.c ---- */
@@ -289,9 +301,11 @@ Handler fleet_apply, fleet_show, schedule_show;
 Handler report_show, report_plans, report_send;
 Handler health_alive, health_ready, metrics_show, events_all, events_checkpoint;
 Handler web_home, web_asset, session_show, session_create, session_end;
+Handler sign_in_show, sign_in_begin, sign_in_finish;
 
 /* ---- waiting and streams ---- */
 void reports_made(void *user, const char *key); /* wakes who waits for that report; user: the Api */
+void sign_in_ended(void *user, uint64_t flow);  /* the same, of sign-ins */
 void request_suspend(Request *request);
 void request_resume(Request *request);
 void events_observe(Api *api); /* registers with dispatch */

@@ -30,7 +30,7 @@ static enum MHD_Result answer(Request *request) {
   const char *text = NULL;
   size_t size = 0;
   Error err;
-  Status status = auth_still_good(request->api, request->token_hash, false)
+  Status status = auth_still_good(request->api, request->token_hash, request->session_hash, false)
                       ? reports_get(request->api->reports, request->waiting_for, &text, &size, &err)
                       : error_set(&err, ERR_UNAUTHORIZED, "the token was revoked while the request waited");
   if (!status && !text)

@@ -72,6 +72,9 @@ static const Route routes[] = {
     {"POST", "/api/v1/session", ROLE_NONE, session_create, REACH_SCOPE, 0},
     {"GET", "/api/v1/session", ROLE_LOOKS, session_show, REACH_SCOPE, 0},
     {"DELETE", "/api/v1/session", ROLE_LOOKS, session_end, REACH_SCOPE, 0},
+    {"GET", "/api/v1/sign-in", ROLE_NONE, sign_in_show, REACH_SCOPE, 0},
+    {"POST", "/api/v1/sign-in", ROLE_NONE, sign_in_begin, REACH_SCOPE, 0},
+    {"GET", "/api/v1/sign-in/callback", ROLE_NONE, sign_in_finish, REACH_SCOPE, 0},
     {"GET", "/healthz", ROLE_NONE, health_alive, REACH_SCOPE, 0},
     {"GET", "/readyz", ROLE_NONE, health_ready, REACH_SCOPE, 0},
     {"GET", "/metrics", ROLE_READS, metrics_show, REACH_FLEET, 0},
@@ -119,7 +122,7 @@ static void too_many(const Request *request, const char *what, Error *err) {
 }
 
 /* What was not allowed is logged, but not without bound: whoever is denied can ask again, as fast as he likes. */
-enum MHD_Result router_deny(Request *request, Error *err) {
+void router_note_denied(Request *request, Error *err) {
   Api *api = request->api;
   int64_t now = clock_monotonic_us();
   if (now - api->denied_since_us > DENIED_WINDOW_US) {
@@ -141,6 +144,10 @@ enum MHD_Result router_deny(Request *request, Error *err) {
   bool failed = err->status == ERR_UNAUTHORIZED && request->peer;
   if (failed && !origin_may_fail(api, origin_find(api, &request->client), &request->retry_after))
     too_many(request, "failed authentications", err);
+}
+
+enum MHD_Result router_deny(Request *request, Error *err) {
+  router_note_denied(request, err);
   return respond_failure(request, err);
 }
 

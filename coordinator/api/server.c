@@ -232,6 +232,8 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
     status = certificate_load(api, err);
   if (!status)
     status = reports_open(loop, config, dispatch, reports_made, api, &api->reports, err);
+  if (!status && config->oidc.issuer)
+    status = oidc_open(loop, &config->oidc, sign_in_ended, api, &api->oidc, err);
   if (!status && !(api->daemon = start(api)))
     status = error_set_errno(err, errno, "cannot listen for HTTP on %s", config->http);
   if (status) {
@@ -242,6 +244,8 @@ Status api_open(uv_loop_t *loop, const CoordinatorConfig *config, Dispatch *disp
     }
     tls_release(api->credentials);
     reports_close(api->reports);
+    if (api->oidc)
+      oidc_close(api->oidc, NULL, NULL);
     origins_free(api);
     free(api);
     return status;
@@ -281,14 +285,18 @@ int api_port(const Api *api) {
   return api->port;
 }
 
-static void on_handle_closed(uv_handle_t *handle) {
-  Api *api = handle->data;
+static void on_closed(void *user) {
+  Api *api = user;
   if (--api->handles > 0)
     return;
   reports_close(api->reports);
   tls_release(api->credentials);
   origins_free(api);
   free(api);
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+  on_closed(handle->data);
 }
 
 /* Every suspended connection is woken and answered (a suspended one may not be left to MHD_stop_daemon). */
@@ -310,7 +318,9 @@ void api_close(Api *api) {
   MHD_stop_daemon(api->daemon);
   if (listener != MHD_INVALID_SOCKET)
     close(listener);
-  api->handles = 4;
+  api->handles = 4 + (api->oidc != NULL);
+  if (api->oidc)
+    oidc_close(api->oidc, on_closed, api);
   uv_close((uv_handle_t *)&api->poll, on_handle_closed);
   uv_close((uv_handle_t *)&api->timer, on_handle_closed);
   uv_close((uv_handle_t *)&api->heartbeat, on_handle_closed);

@@ -1,6 +1,7 @@
 /*
- * Signing in at the dashboard. A token is exchanged for a cookie of 256 random bits, of which the ledger keeps the
- * SHA-256 alone; with it one may what the token may, as long as that is good. A browser sends cookies by itself, so a
+ * Signed in at the dashboard. A token is exchanged for a cookie of 256 random bits, of which the ledger keeps the
+ * SHA-256 alone; with it one may what the token may, as long as that is good. (By OpenID Connect: sign_in.c; then what
+ * one may is what a grant of the configuration says, as long as it is there.) A browser sends cookies by itself, so a
  * change has to show, too, that it comes from the dashboard's own page: by a header with a text that only that page can
  * have read, made of the cookie, and by no foreign Origin. (docs/security.md)
  */
@@ -34,12 +35,12 @@ static const char *header_of(Request *request, const char *name) {
 
 /* Where the browser speaks TLS, with us or with a proxy of ours, the cookie is for that alone, and for this very host.
  */
-static bool is_secure(const Request *request) {
+bool session_is_secure(const Request *request) {
   return request->api->credentials || forwarded_by_https(request);
 }
 
 static const char *cookie_name(const Request *request) {
-  return is_secure(request) ? "__Host-" COOKIE : COOKIE;
+  return session_is_secure(request) ? "__Host-" COOKIE : COOKIE;
 }
 
 /* ---- from this page? ---- */
@@ -71,6 +72,10 @@ static Status foreign(Error *err) {
   return ERR_FORBIDDEN;
 }
 
+bool session_is_foreign(Request *request, Error *err) {
+  return is_foreign(request) && foreign(err) != STATUS_OK;
+}
+
 static void csrf_of(const char *secret, char out[SHA256_HEX_SIZE]) {
   char text[SECRET_TEXT + 16];
   snprintf(text, sizeof text, "csrf %s", secret);
@@ -87,15 +92,21 @@ static Status check_change(Request *request, Error *err) {
 
 /* ---- a session ---- */
 
-static bool is_over(const LedgerSession *session, int64_t now) {
-  return now >= session->expires_us || now - session->seen_us >= (int64_t)IDLE * SECOND_US;
+/* NULL: it came by a token; or by a grant that there is no more, and is over. */
+static const OidcGrant *grant_of(const Api *api, const LedgerSession *session) {
+  return session->grant_key[0] ? oidc_settings_grant(&api->config->oidc, session->grant_key) : NULL;
+}
+
+static bool is_over(const Api *api, const LedgerSession *session, int64_t now) {
+  return now >= session->expires_us || now - session->seen_us >= (int64_t)IDLE * SECOND_US ||
+         (session->grant_key[0] && !grant_of(api, session));
 }
 
 bool session_still_good(Api *api, const char *session_hash) {
   LedgerSession session;
   Error ignored; /* who cannot be looked up is not let in */
   return !*session_hash || (ledger_session_get(api->ledger, session_hash, &session, &ignored) == STATUS_OK &&
-                            !is_over(&session, clock_wall_us()));
+                            !is_over(api, &session, clock_wall_us()));
 }
 
 static void note_seen(Api *api, const LedgerSession *session, int64_t now) {
@@ -113,6 +124,20 @@ static void note_seen(Api *api, const LedgerSession *session, int64_t now) {
   }
 }
 
+/* By a token, what he may is asked of that; by a grant, it is said here. */
+static void identify(Request *request, const LedgerSession *session) {
+  const OidcGrant *grant = grant_of(request->api, session);
+  request->token_hash[0] = 0;
+  if (!grant) {
+    memcpy(request->token_hash, session->token_hash, sizeof request->token_hash);
+    return;
+  }
+  snprintf(request->actor, sizeof request->actor, "%s", session->name);
+  request->role = auth_role(grant->role);
+  scope_release(&request->scope);
+  scope_load(&request->scope, grant->databases);
+}
+
 Status session_check(Request *request, Error *err) {
   const char *secret = MHD_lookup_connection_value(request->connection, MHD_COOKIE_KIND, cookie_name(request));
   LedgerSession session;
@@ -127,13 +152,13 @@ Status session_check(Request *request, Error *err) {
     *err = cause;
     return status;
   }
-  if (status || is_over(&session, now)) {
+  if (status || is_over(request->api, &session, now)) {
     error_set(err, ERR_UNAUTHORIZED, "you are not signed in any more");
-    error_remedy(err, "Sign in again with a token.");
+    error_remedy(err, "Sign in again.");
     return ERR_UNAUTHORIZED;
   }
   memcpy(request->session_hash, session.hash, sizeof request->session_hash);
-  memcpy(request->token_hash, session.token_hash, sizeof request->token_hash);
+  identify(request, &session);
   csrf_of(secret, request->csrf);
   if (is_change(request) && (status = check_change(request, err)) != STATUS_OK)
     return status;
@@ -143,15 +168,11 @@ Status session_check(Request *request, Error *err) {
 
 /* ---- signing in and out ---- */
 
-static const char *role_name(unsigned role) {
-  return role == ROLE_CI ? "ci" : role == ROLE_VIEWER ? "viewer" : role == ROLE_OPERATOR ? "operator" : "admin";
-}
-
 static enum MHD_Result show(Request *request, int64_t expires_us) {
   json_t *databases = request->scope.globs ? json_incref(request->scope.globs) : json_pack("[s]", "*");
   return respond_json(request, MHD_HTTP_OK,
                       json_pack("{s:b, s:s, s:s, s:o, s:o, s:o, s:s}", "ok", 1, "name", request->actor, "role",
-                                role_name(request->role), "databases", databases, "csrf",
+                                auth_role_name(request->role), "databases", databases, "csrf",
                                 request->csrf[0] ? json_string(request->csrf) : json_null(), "expires_at",
                                 render_time(expires_us), "version", PGSEAL_VERSION));
 }
@@ -165,24 +186,25 @@ enum MHD_Result session_show(Request *request) {
   return show(request, session.expires_us);
 }
 
-static Status append_event(Request *request, const char *kind, Error *err) {
-  LedgerEvent event = {
-      .kind = (char *)kind, .actor = request->actor, .detail = json_pack("{s:s}", "address", request->address)};
-  Status status = ledger_event_append(request->api->ledger, &event, err);
-  json_decref(event.detail);
-  return status;
+static Status append_event(Request *request, const char *kind, json_t *detail, Error *err) {
+  json_object_set_new(detail, "address", json_string(request->address));
+  LedgerEvent event = {.kind = (char *)kind, .actor = request->actor, .detail = detail};
+  return ledger_event_append(request->api->ledger, &event, err);
 }
 
-static Status insert(Request *request, const LedgerSession *session, Error *err) {
+static Status insert(Request *request, LedgerSession *session, SessionMore *more, void *user, Error *err) {
   Ledger *ledger = request->api->ledger;
+  CLEANUP(free_json) json_t *detail = json_object();
   Status status = ledger_begin(ledger, err);
   if (!status)
     status = ledger_session_tidy(ledger, session->token_hash, session->created_us,
                                  session->created_us - (int64_t)IDLE * SECOND_US, MOST_OF_A_TOKEN - 1, err);
+  if (!status && more)
+    status = more(request, user, session, detail, err);
   if (!status)
     status = ledger_session_insert(ledger, session, err);
   if (!status)
-    status = append_event(request, "session.opened", err);
+    status = append_event(request, "session.opened", detail, err);
   if (!status)
     status = ledger_commit(ledger, err);
   if (status)
@@ -193,7 +215,7 @@ static Status insert(Request *request, const LedgerSession *session, Error *err)
 static void set_cookie(Request *request, const char *secret, int seconds) {
   free((char *)request->cookie);
   request->cookie = memory_format("%s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%d%s", cookie_name(request),
-                                  secret, seconds, is_secure(request) ? "; Secure" : "");
+                                  secret, seconds, session_is_secure(request) ? "; Secure" : "");
 }
 
 /* The token in the body, which is checked as any other. */
@@ -214,33 +236,40 @@ static Status read_token(Request *request, Error *err) {
   return status;
 }
 
-enum MHD_Result session_create(Request *request) {
+Status session_open(Request *request, LedgerSession *session, int seconds, SessionMore *more, void *user, Error *err) {
   uint8_t random[SECRET_BYTES];
   char secret[SECRET_TEXT];
+  if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+    return error_set(err, ERR_INTERNAL, "no random bytes to be had");
+  text_hex(random, sizeof random, secret);
+  session->created_us = session->seen_us = clock_wall_us();
+  session->expires_us = session->created_us + (int64_t)seconds * SECOND_US;
+  sha256_hex(secret, strlen(secret), session->hash);
+  Status status = insert(request, session, more, user, err);
+  if (!status) {
+    csrf_of(secret, request->csrf);
+    set_cookie(request, secret, seconds);
+  }
+  explicit_bzero(secret, sizeof secret);
+  return status;
+}
+
+enum MHD_Result session_create(Request *request) {
+  LedgerSession session = {0};
   Error err;
   Status status = is_foreign(request) ? foreign(&err) : read_token(request, &err);
   if (status == ERR_UNAUTHORIZED || status == ERR_FORBIDDEN)
     return router_deny(request, &err);
-  if (!status && getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-    status = error_set(&err, ERR_INTERNAL, "no random bytes to be had");
-  if (status)
-    return respond_failure(request, &err);
-  text_hex(random, sizeof random, secret);
-  LedgerSession session = {.created_us = clock_wall_us()};
-  session.seen_us = session.created_us;
-  session.expires_us = session.created_us + (int64_t)LIFE * SECOND_US;
-  sha256_hex(secret, strlen(secret), session.hash);
   memcpy(session.token_hash, request->token_hash, sizeof session.token_hash);
-  if (insert(request, &session, &err) != STATUS_OK)
-    return respond_failure(request, &err);
-  csrf_of(secret, request->csrf);
-  set_cookie(request, secret, LIFE);
-  explicit_bzero(secret, sizeof secret);
-  return show(request, session.expires_us);
+  if (!status)
+    status = session_open(request, &session, LIFE, NULL, NULL, &err);
+  return status ? respond_failure(request, &err) : show(request, session.expires_us);
 }
 
 enum MHD_Result session_end(Request *request) {
   Ledger *ledger = request->api->ledger;
+  CLEANUP(free_json) json_t *detail = json_object();
+  CLEANUP_FREE char *leave = NULL;
   Error err;
   if (!request->session_hash[0]) {
     error_set(&err, ERR_NOT_FOUND, "there is no session: the request has a token of its own");
@@ -251,7 +280,7 @@ enum MHD_Result session_end(Request *request) {
   if (!status)
     status = ledger_session_remove(ledger, request->session_hash, &err);
   if (!status)
-    status = append_event(request, "session.closed", &err);
+    status = append_event(request, "session.closed", detail, &err);
   if (!status)
     status = ledger_commit(ledger, &err);
   if (status) {
@@ -260,5 +289,7 @@ enum MHD_Result session_end(Request *request) {
   }
   events_signed_out(request->api, request->session_hash);
   set_cookie(request, "", 0);
-  return respond_json(request, MHD_HTTP_OK, json_pack("{s:b}", "ok", 1));
+  if (!request->token_hash[0] && request->api->oidc)
+    leave = oidc_leave(request->api->oidc);
+  return respond_json(request, MHD_HTTP_OK, json_pack("{s:b, s:o}", "ok", 1, "sign_out_at", render_text(leave)));
 }

@@ -57,7 +57,7 @@ enum MHD_Result jobs_tunnel(Request *request) {
 
 enum MHD_Result tunnel_answer(Request *request) {
   Error err;
-  if (auth_still_good(request->api, request->token_hash, true))
+  if (auth_still_good(request->api, request->token_hash, request->session_hash, true))
     return reply(request, request->waiting_for, true);
   error_set(&err, ERR_UNAUTHORIZED, "the token was revoked while the request waited");
   return respond_failure(request, &err);

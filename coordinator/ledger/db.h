@@ -12,7 +12,7 @@
  *   shared.c      what several coordinators on one ledger know of each other
  *   transfer.c    all of a ledger as lines of JSON, and back
  *   checkpoint.c  newest.c  tables.c  job.c  event.c  people.c (tokens and agents)  session.c  enrollment.c  fleet.c
- *   schedule.c
+ *   schedule.c  sign_in.c
  *   the statements
  *
  * How statements are written: in the SQL that SQLite and PostgreSQL share. Parameters are ? in their order or ?1, ?2

@@ -102,9 +102,12 @@ typedef struct LedgerToken {
   int64_t replaced_us; /* when a newer one took over its name; it may still be valid until expires_us */
 } LedgerToken;
 
-/* Somebody signed in at the dashboard, with a token: what he may, and until when at most, is the token's. */
+/* Somebody signed in at the dashboard. With a token: what he may, and until when at most, is the token's. By OpenID
+ * Connect: what he may is a grant's of the configuration (coordinator/oidc/settings.h). */
+enum { LEDGER_NAME_SIZE = 128 };
 typedef struct LedgerSession {
-  char hash[65], token_hash[65]; /* of the cookie's text; of the token's */
+  char hash[65], token_hash[65];              /* of the cookie's text; of the token's, or of who he is to the issuer */
+  char name[LEDGER_NAME_SIZE], grant_key[65]; /* "": with a token */
   int64_t created_us, seen_us, expires_us;
 } LedgerSession;
 

@@ -352,6 +352,20 @@ static const char migration_0015[] = "CREATE TABLE silence ("
                                      "  ended_by TEXT"
                                      ") STRICT;";
 
+/* Who is signed in by OpenID Connect. A person keeps the name that he had first, so that nobody is two people by
+ * another address; and a sign-in that was used up is known until it would be too old anyway. */
+static const char migration_0016[] = "ALTER TABLE session ADD COLUMN name TEXT;"
+                                     "ALTER TABLE session ADD COLUMN grant_key TEXT;"
+                                     "CREATE TABLE person ("
+                                     "  subject TEXT PRIMARY KEY,"
+                                     "  name TEXT NOT NULL,"
+                                     "  first_seen_us INTEGER NOT NULL"
+                                     ") STRICT;"
+                                     "CREATE TABLE sign_in ("
+                                     "  hash TEXT PRIMARY KEY,"
+                                     "  expires_us INTEGER NOT NULL"
+                                     ") STRICT;";
+
 static const struct Migration {
   const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
 } migrations[] = {
@@ -370,6 +384,7 @@ static const struct Migration {
     BOTH(migration_0013),
     BOTH(migration_0014),
     BOTH(migration_0015),
+    BOTH(migration_0016),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

@@ -6,11 +6,11 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
-#define COLUMNS "hash, token_hash, created_us, seen_us, expires_us"
+#define COLUMNS "hash, token_hash, created_us, seen_us, expires_us, name, grant_key"
 
 Status ledger_session_insert(Ledger *ledger, const LedgerSession *session, Error *err) {
   STATEMENT(s);
-  Status status = db_statement(ledger, "INSERT INTO session (" COLUMNS ") VALUES (?, ?, ?, ?, ?)", &s, err);
+  Status status = db_statement(ledger, "INSERT INTO session (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?)", &s, err);
   if (status != STATUS_OK)
     return status;
   int at = 1;
@@ -19,7 +19,14 @@ Status ledger_session_insert(Ledger *ledger, const LedgerSession *session, Error
   db_bind_integer(s, &at, session->created_us);
   db_bind_integer(s, &at, session->seen_us);
   db_bind_integer(s, &at, session->expires_us);
+  db_bind_text(s, &at, session->name[0] ? session->name : NULL);
+  db_bind_text(s, &at, session->grant_key[0] ? session->grant_key : NULL);
   return db_change(ledger, s, "session", "", err);
+}
+
+static void read_into(DbStatement *s, int *at, char *out, size_t size) {
+  CLEANUP_FREE char *text = db_read_text(s, at);
+  snprintf(out, size, "%s", text ? text : "");
 }
 
 Status ledger_session_get(Ledger *ledger, const char *hash, LedgerSession *out, Error *err) {
@@ -35,11 +42,12 @@ Status ledger_session_get(Ledger *ledger, const char *hash, LedgerSession *out, 
   *out = (LedgerSession){0};
   snprintf(out->hash, sizeof out->hash, "%s", hash);
   at = 1;
-  CLEANUP_FREE char *token_hash = db_read_text(s, &at);
-  snprintf(out->token_hash, sizeof out->token_hash, "%s", token_hash ? token_hash : "");
+  read_into(s, &at, out->token_hash, sizeof out->token_hash);
   out->created_us = db_read_integer(s, &at);
   out->seen_us = db_read_integer(s, &at);
   out->expires_us = db_read_integer(s, &at);
+  read_into(s, &at, out->name, sizeof out->name);
+  read_into(s, &at, out->grant_key, sizeof out->grant_key);
   return STATUS_OK;
 }
 

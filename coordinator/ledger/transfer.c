@@ -11,7 +11,8 @@
 enum { FORMAT = 1, PAGE = 500, LINE_LIMIT = 64 << 20, COLUMNS_LIMIT = 60 };
 
 /* In the order in which they refer to each other. key: what they are read by, in pages; NULL: at once. What
- * coordinators tell each other (the table `coordinator`) and who is signed in (`session`) is not worth keeping. */
+ * coordinators tell each other (the table `coordinator`) and who is signed in (`session`, `sign_in`) is not worth
+ * keeping. */
 static const struct Table {
   const char *name, *key;
 } tables[] = {
@@ -33,6 +34,7 @@ static const struct Table {
     {"alert", NULL},
     {"notification", NULL},
     {"silence", NULL},
+    {"person", NULL},
 };
 
 /* A statement that is not a literal: prepared for once. */

@@ -162,7 +162,7 @@ def answers(stack, identity):
         if path.endswith("/reports"):
             path += "?from=2026-01-01&to=2027-01-01"
         status, body, headers = stack.api("GET", path)
-        assert status == 200, (path, status, body)
+        assert status == (404 if path.endswith("/callback") else 200), (path, status, body)  # there is no issuer here
         yield path, f"{headers}{body}"
 
 

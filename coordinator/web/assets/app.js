@@ -67,7 +67,25 @@ async function route() {
 
 // ---- signed in, and not ----
 
-function signIn(message) {
+// "Sign in with ...", if there is more than tokens. What it answers with is the issuer's page: the way back is a page of
+// the coordinator's that goes on to here.
+function otherWay(oidc, problem) {
+  const go = button(`Sign in with ${oidc.name}`, async () => {
+    if (location.origin !== oidc.at)
+      return location.assign(`${oidc.at}/`);
+    go.disabled = true;
+    try {
+      location.assign((await post("/api/v1/sign-in")).location);
+    } catch (error) {
+      replace(problem, failure(error));
+    } finally {
+      go.disabled = false;
+    }
+  }, {class: "main"});
+  return h("div", {class: "other-way"}, go, h("p", {class: "or dim"}, "or with a token"));
+}
+
+async function signIn(message) {
   stopEvents?.();
   stopEvents = null;
   current.leave?.();
@@ -80,10 +98,13 @@ function signIn(message) {
     append(problem, [h("p", {class: "notice"}, message)]);
   const token = h("input", {id: "token", name: "token", type: "password", required: true, autocomplete: "current-password",
     spellcheck: "false", "aria-describedby": "token-help"});
+  const mine = turn, {oidc} = await get("/api/v1/sign-in").catch(() => ({}));
+  if (mine !== turn)
+    return;
   const form = h("form", {class: "sign-in"}, h("img", {src: "/ui/seal.svg", alt: "", width: 44, height: 44}),
-    h("h1", {}, "pgseal"), problem, h("label", {for: "token"}, "Token"), token,
+    h("h1", {}, "pgseal"), problem, oidc && otherWay(oidc, problem), h("label", {for: "token"}, "Token"), token,
     h("p", {id: "token-help", class: "dim"}, "What you may see and do is what the token may. `pgseal token create` makes one."),
-    h("button", {type: "submit", class: "main"}, "Sign in"));
+    h("button", {type: "submit", class: oidc ? null : "main"}, oidc ? "Sign in with the token" : "Sign in"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
@@ -96,7 +117,7 @@ function signIn(message) {
     }
   });
   replace(byId("content"), form);
-  token.focus();
+  (form.querySelector(".other-way button") || token).focus();
 }
 
 function start() {
@@ -121,12 +142,15 @@ byId("skip").addEventListener("click", (event) => {
   byId("content").focus();
 });
 byId("sign-out").addEventListener("click", async () => {
+  let leave = null;
   try {
-    await remove("/api/v1/session");
+    leave = (await remove("/api/v1/session")).sign_out_at;
   } catch {
     // it was over anyway, or will be
   }
   session.role = null;
+  if (leave) // the issuer's own session ends there
+    location.assign(leave);
   signIn("You are signed out.");
 });
 onSignedOut(() => {

@@ -103,7 +103,7 @@ class Stack:
             "admin_token_file": "token",
             **{k: o[k] for k in ("fleet", "signing_key") if k in o},
             **({"http_limits": o["http_limits"]} if "http_limits" in o else {}),
-            **{k: o[k] for k in ("alerts", "reports") if k in o},
+            **{k: o[k] for k in ("alerts", "reports", "oidc") if k in o},
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
             "databases": [self._database(n) for n in names],

@@ -79,6 +79,7 @@ static const Told told[] = {
     {13, "SELECT summary FROM alert WHERE database = 'shop'", "shop: fewer rows\n"},
     {13, "SELECT error FROM notification WHERE attempts = 2", "refused\n"},
     {14, "SELECT packed FROM table_list WHERE checkpoint = 1", "packed14\n"},
+    {15, "SELECT reason FROM silence WHERE database = 'shop'", "maintenance\n"},
 };
 
 static void check(Fixture *f, int64_t version, const char *schema) {

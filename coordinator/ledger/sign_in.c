@@ -1,0 +1,67 @@
+/* Sign-ins by OpenID Connect: what people are called, and which sign-ins have been used up. */
+#include "coordinator/ledger/sign_in.h"
+
+#include <stdio.h>
+
+#include "common/base/cleanup.h"
+#include "coordinator/ledger/db.h"
+
+Status ledger_person_name(Ledger *ledger, const char *subject, int64_t now_us, char name[LEDGER_NAME_SIZE],
+                          Error *err) {
+  STATEMENT(insert);
+  STATEMENT(select);
+  bool row;
+  int at = 1;
+  Status status = db_statement(
+      ledger, "INSERT INTO person (subject, name, first_seen_us) VALUES (?, ?, ?) ON CONFLICT (subject) DO NOTHING",
+      &insert, err);
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(insert, &at, subject);
+  db_bind_text(insert, &at, name);
+  db_bind_integer(insert, &at, now_us);
+  status = db_step(ledger, insert, &row, err);
+  if (status == STATUS_OK)
+    status = db_statement(ledger, "SELECT name FROM person WHERE subject = ?", &select, err);
+  if (status != STATUS_OK)
+    return status;
+  at = 1;
+  db_bind_text(select, &at, subject);
+  status = db_row(ledger, select, err, "there is no such person");
+  if (status != STATUS_OK)
+    return status;
+  at = 0;
+  CLEANUP_FREE char *kept = db_read_text(select, &at);
+  snprintf(name, LEDGER_NAME_SIZE, "%s", kept ? kept : "");
+  return STATUS_OK;
+}
+
+Status ledger_sign_in_used(Ledger *ledger, const char *hash, bool *used, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, "SELECT 1 FROM sign_in WHERE hash = ?", &s, err);
+  int at = 1;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, hash);
+  return db_step(ledger, s, used, err);
+}
+
+Status ledger_sign_in_insert(Ledger *ledger, const char *hash, int64_t now_us, int64_t expires_us, Error *err) {
+  STATEMENT(tidy);
+  STATEMENT(insert);
+  bool row;
+  int at = 1;
+  Status status = db_statement(ledger, "DELETE FROM sign_in WHERE expires_us <= ?", &tidy, err);
+  if (status != STATUS_OK)
+    return status;
+  db_bind_integer(tidy, &at, now_us);
+  status = db_step(ledger, tidy, &row, err);
+  if (status == STATUS_OK)
+    status = db_statement(ledger, "INSERT INTO sign_in (hash, expires_us) VALUES (?, ?)", &insert, err);
+  if (status != STATUS_OK)
+    return status;
+  at = 1;
+  db_bind_text(insert, &at, hash);
+  db_bind_integer(insert, &at, expires_us);
+  return db_change(ledger, insert, "sign_in", "", err);
+}

@@ -1,0 +1,17 @@
+/* What the ledger keeps of sign-ins by OpenID Connect, besides sessions. Errors and threads as in ledger.h. */
+#ifndef PGSEAL_COORDINATOR_LEDGER_SIGN_IN_H
+#define PGSEAL_COORDINATOR_LEDGER_SIGN_IN_H
+
+#include "coordinator/ledger/ledger.h"
+
+/* Of a person, the name that he had first: `name` is written at his first time, and read from then on. Inside a
+ * transaction. */
+Status ledger_person_name(Ledger *ledger, const char *subject, int64_t now_us, char name[LEDGER_NAME_SIZE],
+                          Error *err) MUST_CHECK;
+/* Sign-ins that came to their end. */
+Status ledger_sign_in_used(Ledger *ledger, const char *hash, bool *used, Error *err) MUST_CHECK;
+/* ERR_CONFLICT: it was there. Those that are over by now go. */
+Status ledger_sign_in_insert(Ledger *ledger, const char *hash, int64_t now_us, int64_t expires_us,
+                             Error *err) MUST_CHECK;
+
+#endif
