@@ -7,6 +7,7 @@
 
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
+#include "common/base/loopback.h"
 #include "common/base/memory.h"
 
 enum { REPLY_LIMIT = 1 << 20, CONNECT_SECONDS = 10, TIMEOUT_SECONDS = 30 };
@@ -19,11 +20,6 @@ static void free_url(CURLU **url) {
 }
 static void free_list(struct curl_slist **list) {
   curl_slist_free_all(*list);
-}
-
-static bool loopback(const char *host) {
-  return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-         (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host));
 }
 
 static Status url_wrong(const char *url, Error *err) {
@@ -43,7 +39,7 @@ Status enroll_url_check(const char *url, char **host, Error *err) {
   } else {
     size_t size = strlen(name);
     char *bare = *name == '[' && size > 2 ? memory_strndup(name + 1, size - 2) : memory_strdup(name);
-    if (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && loopback(bare))) {
+    if (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && loopback_host(bare))) {
       *host = bare;
     } else {
       status = error_set(err, ERR_INVALID_ARGUMENT, "the invitation is not shown over plain HTTP to another machine");

@@ -8,6 +8,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
+#include "common/base/loopback.h"
 #include "common/base/memory.h"
 
 enum { HTTP_REPLY_LIMIT = 64 << 20, HTTP_TIMEOUT_SECONDS = 30, HTTP_CONNECT_SECONDS = 10, HTTP_PATIENCE_SECONDS = 120 };
@@ -16,6 +17,7 @@ struct Http {
   CURL *curl;
   char *url, *token, *ca_file;
   bool watch_signals, interrupted;
+  bool direct; /* past any proxy: none could reach this machine's loopback, and none is to read what is not encrypted */
   const atomic_bool *stop; /* or NULL */
 };
 
@@ -23,12 +25,14 @@ static void http_free_list(struct curl_slist **list) {
   curl_slist_free_all(*list);
 }
 
-static bool http_loopback(const char *url) {
-  static const char *const hosts[] = {"http://127.", "http://localhost", "http://[::1]", "https://"};
-  for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
-    if (strncmp(url, hosts[i], strlen(hosts[i])) == 0)
-      return true;
-  return false;
+static bool http_is_direct(const char *url) {
+  CURLU *parsed = curl_url();
+  char *host = NULL;
+  bool direct = strncmp(url, "http://", 7) == 0 && parsed && !curl_url_set(parsed, CURLUPART_URL, url, 0) &&
+                !curl_url_get(parsed, CURLUPART_HOST, &host, 0) && loopback_host(host);
+  curl_free(host);
+  curl_url_cleanup(parsed);
+  return direct;
 }
 
 Status http_open(const char *url, const char *token, const char *ca_file, Http **out, Error *err) {
@@ -47,6 +51,7 @@ Status http_open(const char *url, const char *token, const char *ca_file, Http *
   while (length > 0 && url[length - 1] == '/')
     length--;
   http->url = memory_strndup(url, length);
+  http->direct = http_is_direct(http->url);
   http->token = token ? memory_strdup(token) : NULL;
   http->ca_file = ca_file ? memory_strdup(ca_file) : NULL;
   if (!http->curl) {
@@ -216,8 +221,8 @@ static void http_set_up(Http *http, const HttpRequest *request, const char *url,
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, http_watch);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http);
-  if (http_loopback(http->url) && strncmp(http->url, "https", 5) != 0)
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*"); /* a proxy cannot reach this machine's loopback */
+  if (http->direct)
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 
 static struct curl_slist *http_headers(const Http *http, const HttpRequest *request) {

@@ -6,6 +6,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/base/loopback.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/bus/address.h"
@@ -77,7 +78,8 @@ static Status check_address(const Loaded *loaded, const char *http, Error *err) 
 }
 
 static bool is_loopback(const char *http) {
-  return strncmp(http, "127.", 4) == 0 || strncmp(http, "[::1]:", 6) == 0;
+  CLEANUP_FREE char *host = memory_strndup(http, (size_t)(strrchr(http, ':') - http)); /* check_address: it has one */
+  return loopback_address(host);
 }
 
 /* Tokens and everything else would travel for all to read: only whoever says so gets that. */

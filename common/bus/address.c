@@ -1,17 +1,10 @@
 #include "common/bus/address.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool loopback(const char *host) {
-  struct in_addr four;
-  struct in6_addr six;
-  if (inet_pton(AF_INET, host, &four) == 1)
-    return (ntohl(four.s_addr) >> 24) == 127;
-  return inet_pton(AF_INET6, host, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
-}
+#include "common/base/loopback.h"
 
 /* Splits "127.0.0.1:8421" or "[::1]:8421". */
 static bool split(const char *address, char *host, size_t size, long *port) {
@@ -48,7 +41,7 @@ Status bus_address_check(const char *url, Error *err) {
     error_remedy(err, "Write it as tls+tcp://HOST:8421, or on one machine as tcp://127.0.0.1:8421.");
     return err->status;
   }
-  if (plain && !loopback(host)) {
+  if (plain && !loopback_address(host)) {
     error_set(err, ERR_CONFIG, "plain tcp:// is for loopback only, not %s", host);
     error_remedy(err,
                  "Use tls+tcp://%s:%ld: `pgseal-coordinator init` makes the certificates, and agents get theirs by "

@@ -8,6 +8,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/loopback.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/config/yaml.h"
@@ -50,10 +51,6 @@ static void curl_text_release(char **text) {
   curl_free(*text);
 }
 
-static bool is_loopback(const char *host) {
-  return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 || strncmp(host, "127.", 4) == 0;
-}
-
 /* What is wrong with it, without saying what it is; NULL: nothing. */
 static const char *url_problem(RouteKind kind, const char *text, bool unencrypted) {
   CLEANUP(url_release) CURLU *url = curl_url();
@@ -79,7 +76,7 @@ static const char *url_problem(RouteKind kind, const char *text, bool unencrypte
     return NULL;
   if (strcmp(scheme, "http") != 0)
     return "it must begin with https://";
-  return unencrypted || is_loopback(host) ? NULL : "it is not encrypted; use https://, or say `unencrypted: true`";
+  return unencrypted || loopback_host(host) ? NULL : "it is not encrypted; use https://, or say `unencrypted: true`";
 }
 
 /* ---- one route ---- */

@@ -8,13 +8,13 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/loopback.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/config/yaml.h"
 #include "common/crypto/authority.h"
 #include "common/crypto/digest.h"
 #include "coordinator/config_schema.h"
-#include "coordinator/network.h"
 
 enum { URL_LIMIT = 2000, SECRET_LIMIT = 4096, WORD_LIMIT = 200, GLOB_LIMIT = 63, OTHERS = 077 };
 
@@ -26,17 +26,6 @@ static void url_release(CURLU **url) {
 
 static void curl_text_release(char **text) {
   curl_free(*text);
-}
-
-static bool is_loopback(const char *host) {
-  static const uint8_t six[16] = {[15] = 1};
-  size_t length = strlen(host);
-  Address address;
-  if (strcmp(host, "localhost") == 0)
-    return true;
-  if (host[0] == '[' && length > 2)
-    return address_parse(host + 1, length - 2, &address) && memcmp(address.bytes, six, sizeof six) == 0;
-  return address_parse(host, length, &address) && address_is_four(&address) && address.bytes[12] == 127;
 }
 
 bool oidc_url_valid(const char *text, bool *loopback) {
@@ -54,7 +43,7 @@ bool oidc_url_valid(const char *text, bool *loopback) {
       curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host ||
       curl_url_get(url, CURLUPART_USER, &user, 0) == CURLUE_OK)
     return false;
-  bool local = is_loopback(host);
+  bool local = loopback_host(host);
   if (loopback)
     *loopback = local;
   return strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && local);

@@ -96,6 +96,7 @@ static void test_refused(void **state) {
   refuse(f, "{name: a, type: webhook, key_file: k}", "url or url_file is missing");
   refuse(f, "{name: a, type: webhook, key_file: k, url: 'https://a/', url_file: u}", "one of them");
   refuse(f, "{name: a, type: webhook, key_file: k, url: 'http://a/'}", "not encrypted");
+  refuse(f, "{name: a, type: webhook, key_file: k, url: 'http://127.example.com/'}", "not encrypted");
   refuse(f, "{name: a, type: webhook, key_file: k, url: 'file:///etc/passwd'}", "it is no URL");
   refuse(f, "{name: a, type: webhook, key_file: k, url: 'https://u:secret@a/'}", "user's name");
   refuse(f, "{name: a, type: webhook, key_file: k, url: 'a b'}", "spaces or control");

@@ -171,6 +171,7 @@ static void test_checks(void **state) {
   refuse(f, "http: 0.0.0.0:8420\n", "there is no TLS");
   refuse(f, "http: '[::]:8420'\n", "there is no TLS");
   refuse(f, "http: 10.0.0.1:8420\nhttp_unencrypted: false\n", "there is no TLS");
+  refuse(f, "http: 127.example.com:8420\n", "there is no TLS");
   refuse(f, "tls: {certificate: a.crt}\n", "no key");
   refuse(f, "tls: {key: a.key}\n", "no certificate");
   refuse(f, "http_limits: {connections: 0}\n", "http_limits.connections");
