@@ -65,9 +65,12 @@ bool plan_covers_object(const Plan *plan, const ArchiveChange *change) {
   return plan_covers_then(plan, archive_index_relation(plan->run.then, relation->schema, relation->tag));
 }
 
-static Status take_request(Plan *plan, Error *err) {
+static void take_request(Plan *plan) {
   const json_t *threshold = json_object_get(plan->run.request, "threshold_percent");
   plan->threshold_percent = json_is_number(threshold) ? json_number_value(threshold) : PLAN_THRESHOLD_PERCENT;
+}
+
+static Status take_tables(Plan *plan, Error *err) {
   size_t count;
   CLEANUP_FREE const char **patterns = recovery_patterns(&plan->run, "tables", &count);
   return count ? archive_select(plan->run.then, patterns, count, &plan->selection, err) : STATUS_OK;
@@ -80,6 +83,8 @@ static Status look(Plan *plan, Error *err) {
   CLEANUP(dump_counts_stop) DumpCounts *counts = NULL;
   recovery_phase(run, "preflight");
   Status status = recovery_target_open(run, true, err);
+  if (status == STATUS_OK)
+    status = take_tables(plan, err);
   if (status == STATUS_OK)
     status = recovery_target_snapshot(run, err);
   if (status != STATUS_OK)
@@ -141,8 +146,7 @@ Status plan_of_copy(Plan *plan, const JobContext *context, Conninfo *conninfo, c
                     json_t *request, Error *err) {
   plan->all = true;
   Status status = recovery_open_copy(&plan->run, context, "pgseal rehearse", conninfo, before, request, err);
-  if (status == STATUS_OK)
-    status = take_request(plan, err);
+  take_request(plan);
   if (status == STATUS_OK)
     status = look(plan, err);
   return status == STATUS_OK ? compare(plan, err) : status;
@@ -156,8 +160,7 @@ Status plan_job_run(const JobContext *context, Pgseal__JobResult *result, Error 
   CLEANUP(plan_release) Plan plan = {0};
   CLEANUP_FREE char *application = memory_format("pgseal-%s", context->job->id);
   Status status = recovery_open(&plan.run, context, application, err);
-  if (status == STATUS_OK)
-    status = take_request(&plan, err);
+  take_request(&plan);
   if (status == STATUS_OK) /* from the repository, so before anything is locked */
     recovery_pace(&plan.run, &plan.pace);
   double opened = recovery_seconds(&plan.run);

@@ -3,6 +3,7 @@
  * For agent/recovery/ only; the public entries are plan_job_run and restore_job_run in agent/jobs/job.h.
  *
  *   run.c      what the job was asked for, what it needs of the agent's own, progress
+ *   texts.c    names, from the request's UTF-8 into the database's own encoding, and into reports' UTF-8
  *   source.c   the archive by position: only the segments that are wanted, a few ahead, each held against the manifest
  *   target.c   the database as it is: session, facts, a snapshot with every table locked against changes of its form
  *   live.c     its schema as pg_dump sees it, and its rows
@@ -44,11 +45,18 @@ typedef struct RecoveryTarget {
   char *last_write;            /* as precisely as the server knows it; NULL if it does not */
 } RecoveryTarget;
 
+typedef struct RecoveryName { /* of the request */
+  const char *utf8;           /* the request's */
+  char *own;                  /* in the archive's encoding */
+} RecoveryName;
+
 typedef struct RecoveryRun {
   const JobContext *context;
   const Pgseal__RecoverySpec *spec;
-  json_t *request;    /* the members of docs/api.md, checked there; an object */
-  int64_t started_us; /* monotonic */
+  json_t *request;     /* the members of docs/api.md, checked there; an object */
+  int64_t started_us;  /* monotonic */
+  RecoveryName *names; /* those that are other bytes in the archive's encoding */
+  size_t name_count;
 
   StoredPlace place; /* its members are the next two */
   Repository *repository;
@@ -80,8 +88,12 @@ Status recovery_check_hook(void *run, Error *err) MUST_CHECK;
 void recovery_phase(RecoveryRun *run, const char *phase); /* literal */
 /* A progress report: what is done of how many tables, and which one is at hand. */
 void recovery_progress(RecoveryRun *run, size_t done, size_t total, const char *schema, const char *table);
-/* Patterns of the request's member, an array of strings; NULL and 0 if it has none. The array is freed by the caller,
- * its strings are the request's. */
+/* recovery_target_open does it: how the request's patterns are written in the archive's encoding. Before any
+ * transaction, since what cannot be converted would end it. */
+void recovery_patterns_learn(RecoveryRun *run);
+void recovery_names_release(RecoveryRun *run);
+/* Patterns of the request's member, an array of strings in the archive's encoding; NULL and 0 if it has none. The array
+ * is freed by the caller, its strings are the run's. After recovery_target_open. */
 const char **recovery_patterns(const RecoveryRun *run, const char *member, size_t *count);
 /* A new string: text of the database (its names, definitions) as UTF-8. What cannot be converted is shown with '?'. */
 json_t *recovery_text(RecoveryRun *run, const char *text);

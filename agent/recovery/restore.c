@@ -144,6 +144,10 @@ static Status take_request(Restore *restore, Error *err) {
   restore->not_valid = keys && strcmp(keys, "not_valid") == 0;
   restore->replace = json_is_true(json_object_get(request, "replace"));
   restore->roles = json_is_true(json_object_get(request, "roles"));
+  return STATUS_OK;
+}
+
+static Status take_tables(Restore *restore, Error *err) {
   if (restore->mode != RESTORE_IN_PLACE && restore->mode != RESTORE_BESIDE)
     return STATUS_OK;
   size_t count;
@@ -252,6 +256,8 @@ static Status run(Restore *restore, Error *err) {
     return status;
   recovery_phase(&restore->run, "preflight");
   status = recovery_target_open(&restore->run, false, err);
+  if (status == STATUS_OK)
+    status = take_tables(restore, err);
   if (status == STATUS_OK)
     status = restore_check_target(restore, err);
   return status == STATUS_OK ? modes[restore->mode].run(restore, err) : status;

@@ -139,6 +139,7 @@ void recovery_release(RecoveryRun *run) {
   manifest_release(&run->manifest);
   repository_close(run->repository);
   decryption_key_free(run->key);
+  recovery_names_release(run);
   json_decref(run->request);
 }
 
@@ -162,57 +163,6 @@ void recovery_progress(RecoveryRun *run, size_t done, size_t total, const char *
   run->live.progress.tables_total = (int64_t)total;
   pthread_mutex_unlock(&run->live.lock);
   dump_run_report(&run->live, false);
-}
-
-const char **recovery_patterns(const RecoveryRun *run, const char *member, size_t *count) {
-  const json_t *list = json_object_get(run->request, member), *item;
-  const char **patterns = NULL;
-  size_t index;
-  *count = 0;
-  json_array_foreach(list, index, item) {
-    const char *text = json_string_value(item);
-    if (text)
-      ARRAY_PUSH(patterns, *count, text);
-  }
-  return patterns;
-}
-
-/* The server converts between its encodings; a database that has none (SQL_ASCII) has no UTF-8 either. */
-static json_t *convert(RecoveryRun *run, const char *text) {
-  if (run->live.session_count == 0 || !run->live.source.encoding)
-    return NULL;
-  CLEANUP_FREE char *hex = memory_alloc(2 * strlen(text) + 1);
-  text_hex((const uint8_t *)text, strlen(text), hex);
-  const char *values[] = {hex, run->live.source.encoding};
-  CLEANUP(postgres_clear) PGresult *result = NULL;
-  Error ignored;
-  if (postgres_query_params(run->live.sessions[0], &result, &ignored,
-                            "SELECT pg_catalog.encode(pg_catalog.convert(pg_catalog.decode($1, 'hex'), $2::name,"
-                            " 'UTF8'), 'hex')",
-                            2, values) != STATUS_OK)
-    return NULL;
-  const char *got = PQgetvalue(result, 0, 0);
-  size_t size = strlen(got) / 2;
-  CLEANUP_FREE char *utf8 = memory_alloc(size + 1);
-  return text_unhex(got, (uint8_t *)utf8, size) ? json_string(utf8) : NULL;
-}
-
-json_t *recovery_text(RecoveryRun *run, const char *text) {
-  json_t *json = json_string(text);
-  if (!json)
-    json = convert(run, text);
-  if (json)
-    return json;
-  size_t size = 3 * strlen(text) + 1;
-  CLEANUP_FREE char *clean = memory_alloc(size);
-  return json_string(text_clean(text, clean, size));
-}
-
-json_t *recovery_texts(RecoveryRun *run, const StatementList *list) {
-  json_t *array = json_array();
-  for (size_t i = 0; i < list->count; i++)
-    json_array_append_new(array, recovery_text(run, list->items[i]));
-  return array;
 }
 
 double recovery_seconds(const RecoveryRun *run) {

@@ -54,7 +54,11 @@ Status recovery_target_open(RecoveryRun *run, bool reads, Error *err) {
   if (reads)
     limit_time(run);
   Status status = dump_preflight(&run->live, err);
-  return status == STATUS_OK ? learn_facts(run, err) : status;
+  if (status == STATUS_OK)
+    status = learn_facts(run, err);
+  if (status == STATUS_OK)
+    recovery_patterns_learn(run);
+  return status;
 }
 
 Status recovery_target_snapshot(RecoveryRun *run, Error *err) {

@@ -58,8 +58,10 @@ def test_encodings(make_stack, server, encoding, locale):
     server.create("enc", template="template0", encoding=f"'{encoding}'", lc_collate=f"'{locale}'", lc_ctype=f"'{locale}'")
     server.sql("enc", "SET client_encoding = 'LATIN1'; CREATE TABLE t (a text); INSERT INTO t VALUES (convert_from('\\xe4f6fc'::bytea, 'LATIN1'))"
                if encoding == "LATIN1" else "CREATE TABLE t (a text); INSERT INTO t SELECT E'\\xe4\\xf6'")
+    if encoding == "LATIN1":
+        server.sql("enc", 'CREATE TABLE U&"caf\\00E9" (U&"\\00E9" int); INSERT INTO U&"caf\\00E9" VALUES (1), (2)')
     stack = make_stack({"enc": server.conninfo("enc")})
-    assert stack.seal("enc")["rows"] == 1
+    assert stack.seal("enc")["rows"] == (3 if encoding == "LATIN1" else 1)
 
 
 def test_settings_of_roles_and_databases(make_stack, server):

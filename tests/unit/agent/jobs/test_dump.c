@@ -271,12 +271,13 @@ static void test_unprivileged(void **state) {
 static void test_latin1(void **state) {
   Fixture *fixture = *state;
   sql(fixture, "latin",
-      "CREATE TABLE \"caf\303\251\" (\"\303\251\" text); INSERT INTO \"caf\303\251\" VALUES ('\303\250')");
+      "CREATE TABLE U&\"caf\\00E9\" (U&\"\\00E9\" text); INSERT INTO U&\"caf\\00E9\" VALUES (U&'\\00E8')");
   sql(fixture, "latin", "CREATE TABLE plain (a text); INSERT INTO plain VALUES ('\303\250')");
   Pgseal__JobResult *result = NULL;
   CLEANUP(manifest_release) Manifest manifest = {0};
   dump_ok(fixture, "user=postgres dbname=latin", &result, &manifest);
   expect_rows(&manifest, "public", "plain", 1);
+  expect_rows(&manifest, "public", "caf\351", 1);
   assert_int_equal(result->dump->rows, 2);
   assert_string_equal(manifest.encoding, "LATIN1");
   pgseal__job_result__free_unpacked(result, NULL);

@@ -370,14 +370,14 @@ static void names_in_latin1(void **state) {
   const Shop *shop = *state;
   sql(shop->fixture, "postgres", "CREATE DATABASE latin TEMPLATE template0 ENCODING LATIN1");
   sql(shop->fixture, "latin",
-      "CREATE TABLE \"caf\303\251s\" (id int PRIMARY KEY, \"pr\303\251nom\" text);"
-      "INSERT INTO \"caf\303\251s\" SELECT g, 'na\303\257f' FROM generate_series(1, 20) g;"
-      "CREATE INDEX \"ind\303\251x\" ON \"caf\303\251s\" (\"pr\303\251nom\")");
+      "CREATE TABLE U&\"caf\\00E9s\" (id int PRIMARY KEY, U&\"pr\\00E9nom\" text);"
+      "INSERT INTO U&\"caf\\00E9s\" SELECT g, U&'na\\00EFf' FROM generate_series(1, 20) g;"
+      "CREATE INDEX U&\"ind\\00E9x\" ON U&\"caf\\00E9s\" (U&\"pr\\00E9nom\")");
   CLEANUP(sealed_release) Sealed sealed = seal(shop->fixture, "latin");
-  sql(shop->fixture, "latin", "DROP INDEX \"ind\303\251x\"; DELETE FROM \"caf\303\251s\" WHERE id < 5");
+  sql(shop->fixture, "latin", "DROP INDEX U&\"ind\\00E9x\"; DELETE FROM U&\"caf\\00E9s\" WHERE id < 5");
   json_t *report = NULL;
   Error err = {0};
-  static const char request[] = "{\"rows\": [\"*\"], \"tables\": [\"*\"]}";
+  static const char request[] = "{\"rows\": [\"caf\303\251s\"], \"tables\": [\"public.caf*\", \"caf\303\251s\"]}";
   if (try_plan(shop, &sealed, "user=postgres dbname=latin", request, &report, &err) != STATUS_OK)
     fail_msg("%s", err.message);
   assert_int_equal(number_of(table_of(report, "caf\303\251s"), "rows_missing"), 4);

@@ -117,6 +117,31 @@ static void test_missing(void **state) {
   expect_shop(fixture, "INSERT INTO audit.history (what) VALUES ('x') RETURNING id", "301");
 }
 
+/* A request is UTF-8, names are what the database's own encoding makes of them. */
+static void test_names_in_latin1(void **state) {
+  Fixture *fixture = *state;
+  sql(fixture, "postgres", "DROP DATABASE IF EXISTS shop WITH (FORCE)");
+  sql(fixture, "postgres", "CREATE DATABASE shop TEMPLATE template0 ENCODING LATIN1");
+  run_sql(fixture, "CREATE TABLE U&\"caf\\00E9s\" (id int PRIMARY KEY, U&\"pr\\00E9nom\" text);"
+                   "INSERT INTO U&\"caf\\00E9s\" SELECT g, U&'na\\00EFf' FROM generate_series(1, 20) g");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "UPDATE U&\"caf\\00E9s\" SET U&\"pr\\00E9nom\" = '' WHERE id < 4");
+  json_t *report = restored(fixture, &sealed,
+                            "{\"mode\":\"beside\",\"tables\":[\"caf\303\251s\"],"
+                            "\"columns\":[\"caf\303\251s.pr\303\251nom\"]}");
+  const json_t *table = json_array_get(json_object_get(report, "tables"), 0);
+  assert_string_equal(json_string_value(json_object_get(table, "name")), "caf\303\251s");
+  json_decref(report);
+  run_sql(fixture, "DROP TABLE U&\"caf\\00E9s\"");
+  report = restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"public.caf\303\251s\"]}");
+  expect_flag(report, "verified", true);
+  json_decref(report);
+  expect_shop(fixture, "SELECT count(*) FROM U&\"caf\\00E9s\" WHERE U&\"pr\\00E9nom\" = U&'na\\00EFf'", "20");
+  Error err;
+  expect_refused(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"caf\342\202\254\"]}", ERR_NOT_FOUND, "caf",
+                 &err);
+}
+
 /* Payments written since the checkpoint point at orders that it has not. */
 static void test_orphans(void **state) {
   Fixture *fixture = *state;
@@ -192,8 +217,9 @@ static void test_renamed(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_friday),          cmocka_unit_test(test_missing),           cmocka_unit_test(test_orphans),
-      cmocka_unit_test(test_replace_refused), cmocka_unit_test(test_sequences_forward), cmocka_unit_test(test_renamed),
+      cmocka_unit_test(test_friday),  cmocka_unit_test(test_missing),         cmocka_unit_test(test_names_in_latin1),
+      cmocka_unit_test(test_orphans), cmocka_unit_test(test_replace_refused), cmocka_unit_test(test_sequences_forward),
+      cmocka_unit_test(test_renamed),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }

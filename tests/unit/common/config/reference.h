@@ -107,8 +107,8 @@ static inline bool is_of_type(const char *value, enum cyaml_type type) {
   case CYAML_SEQUENCE:
     return starts(value, "list of ");
   case CYAML_STRING:
-    return strcmp(value, "text") == 0 || strcmp(value, "path") == 0 || strcmp(value, "duration") == 0 ||
-           starts(value, "one of `");
+    return strcmp(value, "text") == 0 || strcmp(value, "path") == 0 || strcmp(value, "URL") == 0 ||
+           strcmp(value, "duration") == 0 || starts(value, "one of `");
   default:
     return false;
   }

@@ -25,7 +25,7 @@ static void test_bodies_of_plans(void **state) {
       "{\"database\": \"shop\", \"tables\": []}",
       "{\"database\": \"shop\", \"tables\": [\"\"]}",
       "{\"database\": \"shop\", \"tables\": [5]}",
-      "{\"database\": \"shop\", \"tables\": [\"a\\nb\"]}",
+      "{\"database\": \"shop\", \"tables\": [\"a\\u0000b\"]}",
       "{\"database\": \"shop\", \"rows\": {\"a\": 1}}",
       "{\"database\": \"shop\", \"digests\": null}",
       "{\"database\": \"shop\", \"checkpoint\": \"\"}",
@@ -45,6 +45,7 @@ static void test_bodies_of_plans(void **state) {
   REFUSED(ask(s, "POST", "/api/v1/plans", buffer_text(&many)), 400, "invalid_argument");
   static const char *const good[] = {
       "{\"database\": \"shop\"}",
+      "{\"database\": \"shop\", \"tables\": [\"\\\"a\\nb\\\"\"]}",
       "{\"database\": \"shop\", \"checkpoint\": \"t\", \"tables\": [\"audit.*\", \"\\\"Odd\\\".\\\"n*me\\\"\"]}",
       "{\"database\": \"shop\", \"digests\": [\"a\"], \"rows\": [\"b\"], \"purpose\": \"guard\", "
       "\"threshold_percent\": 5}",

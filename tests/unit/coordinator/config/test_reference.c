@@ -69,6 +69,7 @@ static char *of_coordinator(void *user, const char *key) {
                  {"alerts.table_fallen_rows", c->alerts.table_rows},
                  {"alerts.disk_free_percent", c->alerts.disk_free_percent},
                  {"alerts.routes[].every_seconds", c->alerts.routes[0].every_seconds},
+                 {"oidc.session_hours", c->oidc.session_hours},
                  {"reports[].attach_megabytes", (int)(c->reports.items[0].attached_limit / 1000000)},
                  {"dispatch.lease_seconds", c->lease_seconds},
                  {"dispatch.poll_seconds", c->poll_seconds},
@@ -85,6 +86,9 @@ static char *of_coordinator(void *user, const char *key) {
                {"admin_token_file", name_of(c->admin_token_file)},
                {"alerts.routes[].unencrypted", c->alerts.routes[0].unencrypted ? "true" : "false"},
                {"reports[].period", report_period_name(c->reports.items[0].period)},
+               {"oidc.scopes", c->oidc.scope},
+               {"oidc.groups_claim", c->oidc.groups_claim},
+               {"oidc.name_claim", c->oidc.name_claim},
                {"reports[].time_zone", c->reports.items[0].time_zone},
                {"log.level", c->log_level},
                {"log.format", c->log_format},
@@ -107,6 +111,8 @@ static void test_coordinator(void **state) {
           "{\"alerts\": {\"routes\": [{\"name\": \"r\", \"type\": \"ping\", \"url\": \"https://a/\"},"
           " {\"name\": \"x\", \"type\": \"email\", \"url\": \"smtp://a\", \"from\": \"a@b\", \"to\": [\"a@b\"]}]},"
           " \"reports\": [{\"name\": \"x\", \"to\": \"x\"}],"
+          " \"oidc\": {\"issuer\": \"https://a\", \"client_id\": \"x\", \"public_url\": \"https://b\","
+          "  \"grants\": [{\"value\": \"v\", \"role\": \"viewer\"}]},"
           " \"bus_tls\": {\"ca\": \"x\", \"certificate\": \"x\", \"key\": \"x\"}, \"databases\": [{\"name\": \"a\","
           " \"assertions\": [{\"name\": \"n\", \"sql\": \"s\"}], \"lock\": {\"mode\": \"governance\", \"days\": 7}}],"
           " \"agents\": [{\"name\": \"x\", \"public_key\": \"a.pub\", \"capabilities\": [\"dump\"]}],"

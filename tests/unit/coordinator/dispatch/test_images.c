@@ -105,7 +105,8 @@ static void test_why_it_waits(void **state) {
   tell(f, 0, "image-15", "postgres:15");
   tell(f, 2, "image-15", "postgres:15");
   apply(f, "policies: [{name: gis, drill: {image: '" IMAGE "'}}]\n", notes, sizeof notes);
-  must_get(f, 1, DUMP);
+  JOB *dump = must_get(f, 1, DUMP);
+  assert_string_equal(dump->checkpoint_id, id);
   waits(f, id, LEDGER_JOB_DUMP, NULL);
   waits(f, id, LEDGER_JOB_DRILL, "an agent that offers the image " IMAGE ": none that is known does");
 }
