@@ -220,7 +220,9 @@ def test_tables_beside_those_before(page, shop, server):
     page.js(f"location.hash = '#/checkpoint/{sealed['id']}'")
     page.wait_text("2 new, 1 gone, 1 changed")
     first = page.js(rows)
-    assert first[0][0] == "public.orders" and first[0][3] == "−200,000", first
+    orders = next(row for row in first if row[0] == "public.orders")
+    assert orders[3] == "−200,000", first
+    assert first[0][0] == "public.orders" or first[0][0].startswith("pgseal_rescue_"), first  # the largest; a test before may have put its rows beside
     assert ["public.gone", "had 1", "2 B", "gone"] in first and ["public.zz<b>bold</b>", "0", "0 B", "new"] in first, first
     shoot(page, "tables", whole=True)
     page.js("(() => { const w = document.querySelector('.tables select'); w.value = 'fewer'; w.dispatchEvent(new Event('change')); })()")
