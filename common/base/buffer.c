@@ -57,6 +57,21 @@ void buffer_append_text(Buffer *buffer, const char *text) {
   buffer_text(buffer);
 }
 
+void buffer_append_html(Buffer *buffer, const char *text) {
+  for (; *text; text++) {
+    const char *word = *text == '<'    ? "&lt;"
+                       : *text == '>'  ? "&gt;"
+                       : *text == '&'  ? "&amp;"
+                       : *text == '"'  ? "&quot;"
+                       : *text == '\'' ? "&#39;"
+                                       : NULL;
+    if (word)
+      buffer_append_text(buffer, word);
+    else
+      buffer_append_byte(buffer, (uint8_t)*text);
+  }
+}
+
 void buffer_append_format(Buffer *buffer, const char *format, ...) {
   va_list args, again;
   va_start(args, format);

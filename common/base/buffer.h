@@ -23,6 +23,8 @@ void buffer_reserve(Buffer *buffer, size_t capacity);
 void buffer_append(Buffer *buffer, const void *data, size_t size);
 void buffer_append_byte(Buffer *buffer, uint8_t byte);
 void buffer_append_text(Buffer *buffer, const char *text);
+/* As text of an HTML element, or of an attribute in quotes: nothing of it is markup. */
+void buffer_append_html(Buffer *buffer, const char *text);
 void buffer_append_format(Buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
 const char *buffer_text(Buffer *buffer); /* NUL-terminated view, owned by the buffer */
 char *buffer_steal_text(Buffer *buffer); /* NUL-terminated, caller frees; buffer is empty afterwards */

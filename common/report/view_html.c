@@ -38,29 +38,6 @@ static const char style[] =
     "@media print { body { margin: 0; padding: 0; max-width: none } .code { font-size: 6pt } }\n"
     "</style>\n</head>\n<body>\n<main>\n";
 
-static void escape(Buffer *out, const char *text) {
-  for (; *text; text++)
-    switch (*text) {
-    case '<':
-      buffer_append_text(out, "&lt;");
-      break;
-    case '>':
-      buffer_append_text(out, "&gt;");
-      break;
-    case '&':
-      buffer_append_text(out, "&amp;");
-      break;
-    case '"':
-      buffer_append_text(out, "&quot;");
-      break;
-    case '\'':
-      buffer_append_text(out, "&#39;");
-      break;
-    default:
-      buffer_append_byte(out, (uint8_t)*text);
-    }
-}
-
 static void element(Buffer *out, const char *name, const char *type, const char *more, ViewTone tone,
                     const char *text) {
   buffer_append_format(out, "<%s", name);
@@ -68,7 +45,7 @@ static void element(Buffer *out, const char *name, const char *type, const char 
     buffer_append_format(out, " class=\"%s%s%s%s%s\"", type, *type && *more ? " " : "", more,
                          (*type || *more) && *tones[tone] ? " " : "", tones[tone]);
   buffer_append_text(out, ">");
-  escape(out, text); /* bidirectional names do not reorder what is beside them */
+  buffer_append_html(out, text); /* bidirectional names do not reorder what is beside them */
   buffer_append_format(out, "</%s>", name);
 }
 
@@ -84,7 +61,7 @@ static void table(Buffer *out, const ViewItem *item) {
   for (size_t i = 0; !facts && i < item->column_count; i++) {
     buffer_append_text(out, i ? "" : "<thead><tr>");
     buffer_append_format(out, "<th scope=\"col\"%s>", item->columns[i].number ? " class=\"number\"" : "");
-    escape(out, item->columns[i].name);
+    buffer_append_html(out, item->columns[i].name);
     buffer_append_text(out, i + 1 < item->column_count ? "</th>" : "</th></tr></thead>\n");
   }
   buffer_append_text(out, "<tbody>\n");
@@ -101,7 +78,7 @@ static void table(Buffer *out, const ViewItem *item) {
 
 void view_html(const View *view, Buffer *out) {
   buffer_append_text(out, head);
-  escape(out, view->title);
+  buffer_append_html(out, view->title);
   buffer_append_text(out, style);
   for (size_t i = 0; i < view->count; i++) {
     const ViewItem *item = &view->items[i];
@@ -113,6 +90,6 @@ void view_html(const View *view, Buffer *out) {
     buffer_append_text(out, "\n");
   }
   buffer_append_text(out, "</main>\n<footer>");
-  escape(out, view->footer);
+  buffer_append_html(out, view->footer);
   buffer_append_text(out, "</footer>\n</body>\n</html>\n");
 }

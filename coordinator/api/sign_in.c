@@ -53,16 +53,6 @@ static Status not_configured(Error *err) {
 
 /* ---- the page that the callback answers with ---- */
 
-static void add_text(Buffer *out, const char *text) {
-  for (const char *p = text; *p; p++) {
-    const char *word = *p == '<' ? "&lt;" : *p == '>' ? "&gt;" : *p == '&' ? "&amp;" : *p == '"' ? "&quot;" : NULL;
-    if (word)
-      buffer_append_text(out, word);
-    else
-      buffer_append_byte(out, (uint8_t)*p);
-  }
-}
-
 static void add_page(Buffer *out, const Error *err) {
   buffer_append_text(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
@@ -75,9 +65,9 @@ static void add_page(Buffer *out, const Error *err) {
                      "<img src=\"/ui/seal.svg\" alt=\"\" width=\"44\" height=\"44\"><h1>pgseal</h1>");
   if (err) {
     buffer_append_text(out, "<div class=\"notice bad\" role=\"alert\"><p><strong>");
-    add_text(out, err->message);
+    buffer_append_html(out, err->message);
     buffer_append_text(out, "</strong></p><p>");
-    add_text(out, err->remedy);
+    buffer_append_html(out, err->remedy);
     buffer_append_format(out, "</p><p class=\"dim\">%s</p></div>", error_code(err->status));
   } else {
     buffer_append_text(out, "<p>You are signed in.</p>");

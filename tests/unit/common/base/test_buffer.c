@@ -19,6 +19,13 @@ static void test_empty_is_text(void **state) {
   assert_int_equal(b.size, 0);
 }
 
+static void test_html(void **state) {
+  (void)state;
+  CLEANUP(buffer_release) Buffer b = {0};
+  buffer_append_html(&b, "<a href=\"x\" title='y'>caf\303\251 & co</a>");
+  assert_string_equal(buffer_text(&b), "&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;caf\303\251 &amp; co&lt;/a&gt;");
+}
+
 static void test_appends(void **state) {
   (void)state;
   CLEANUP(buffer_release) Buffer b = {0};
@@ -69,10 +76,8 @@ static void test_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_empty_is_text),
-      cmocka_unit_test(test_appends),
-      cmocka_unit_test(test_reserve_then_text),
-      cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_empty_is_text),     cmocka_unit_test(test_html),   cmocka_unit_test(test_appends),
+      cmocka_unit_test(test_reserve_then_text), cmocka_unit_test(test_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
