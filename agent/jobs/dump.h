@@ -185,7 +185,9 @@ Status dump_manifest_put(DumpRun *run, DumpStream *stream, const ManifestSegment
 Pgseal__DumpResult *dump_result_of(const Manifest *manifest, const char *manifest_sha256);
 char *dump_stages_json(const DumpStages *stages); /* caller frees */
 
-/* dump_tables.c: as common/manifest/table_list.h has them, of no more than so many bytes. Allocated, see job.h. */
-Pgseal__TableList *dump_table_list(const Fingerprint *fingerprint, size_t bytes);
+/* dump_tables.c: as common/manifest/table_list.h has them, of no more than so many bytes. Allocated, see job.h. Names
+ * that are not UTF-8 are converted by the run's main session, whose transaction that ends: after all else. run NULL: no
+ * database is at hand. */
+Pgseal__TableList *dump_table_list(DumpRun *run, const Fingerprint *fingerprint, size_t bytes);
 
 #endif

@@ -140,6 +140,6 @@ Status dump_manifest_put(DumpRun *run, DumpStream *stream, const ManifestSegment
   if (status != STATUS_OK)
     return error_prefix(err, "the manifest");
   *result = dump_result_of(&manifest, sha256_hex_text);
-  (*result)->table_list = dump_table_list(&manifest.fingerprint, TABLE_LIST_BYTES);
+  (*result)->table_list = dump_table_list(run, &manifest.fingerprint, TABLE_LIST_BYTES);
   return STATUS_OK;
 }

@@ -88,7 +88,7 @@ static size_t take_facts(const Manifest *from, Pgseal__InventoryManifest *to) {
 static size_t take_tables(const InventoryRoom *room, const Manifest *from, Pgseal__DumpResult *to) {
   if (room->used + TABLES_LIMIT > room->bounds->enough)
     return 0;
-  to->table_list = dump_table_list(&from->fingerprint, TABLES_LIMIT);
+  to->table_list = dump_table_list(NULL, &from->fingerprint, TABLES_LIMIT);
   size_t cost = 0;
   for (size_t i = 0; i < to->table_list->n_tables; i++)
     cost += table_list_cost(to->table_list->tables[i]->schema, to->table_list->tables[i]->name);

@@ -1,5 +1,4 @@
-/* Names and statements are in the database's own encoding; requests and reports are UTF-8. The server converts: only it
- * knows all of its encodings. A database that has none (SQL_ASCII) has no UTF-8 either. */
+/* Names and statements are in the database's own encoding; requests and reports are UTF-8. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,40 +6,19 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
-
-/* Bytes of another encoding may be UTF-8 by chance, of other letters: what they look like decides nothing. */
-static bool is_utf8(const char *text, const char *encoding) {
-  while (*text && (unsigned char)*text < 128)
-    text++;
-  return !*text || !encoding || strcmp(encoding, "UTF8") == 0;
-}
+#include "common/postgres/convert.h"
 
 /* New; NULL: it cannot be said in the other encoding. */
 static char *convert(RecoveryRun *run, const char *text, const char *from, const char *to) {
-  if (run->live.session_count == 0)
-    return NULL;
-  CLEANUP_FREE char *hex = memory_alloc(2 * strlen(text) + 1);
-  text_hex((const uint8_t *)text, strlen(text), hex);
-  const char *values[] = {hex, from, to};
-  CLEANUP(postgres_clear) PGresult *result = NULL;
-  Error ignored;
-  if (postgres_query_params(run->live.sessions[0], &result, &ignored,
-                            "SELECT pg_catalog.encode(pg_catalog.convert(pg_catalog.decode($1, 'hex'), $2::name,"
-                            " $3::name), 'hex')",
-                            3, values) != STATUS_OK)
-    return NULL;
-  const char *got = PQgetvalue(result, 0, 0);
-  size_t size = strlen(got) / 2;
-  char *converted = memory_alloc(size + 1); /* zeroed */
-  if (text_unhex(got, (uint8_t *)converted, size))
-    return converted;
-  free(converted);
-  return NULL;
+  char *converted = NULL;
+  if (run->live.session_count > 0)
+    postgres_convert(run->live.sessions[0], from, to, &text, 1, &(PostgresWatch){recovery_check_hook, run}, &converted);
+  return converted;
 }
 
 json_t *recovery_text(RecoveryRun *run, const char *text) {
   const char *encoding = run->live.source.encoding;
-  CLEANUP_FREE char *utf8 = is_utf8(text, encoding) ? NULL : convert(run, text, encoding, "UTF8");
+  CLEANUP_FREE char *utf8 = postgres_text_is_utf8(text, encoding) ? NULL : convert(run, text, encoding, "UTF8");
   json_t *json = json_string(utf8 ? utf8 : text);
   if (json)
     return json;
@@ -68,7 +46,7 @@ void recovery_patterns_learn(RecoveryRun *run) {
   for (size_t i = 0; i < ARRAY_SIZE(members); i++)
     json_array_foreach(json_object_get(run->request, members[i]), index, item) {
       const char *text = json_string_value(item);
-      char *converted = text && !is_utf8(text, own) ? convert(run, text, "UTF8", own) : NULL;
+      char *converted = text && !postgres_text_is_utf8(text, own) ? convert(run, text, "UTF8", own) : NULL;
       RecoveryName name = {text, converted};
       if (converted)
         ARRAY_PUSH(run->names, run->name_count, name);

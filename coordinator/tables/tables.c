@@ -176,9 +176,48 @@ const char *table_change_name(TableChange change) {
   return names[change];
 }
 
-static TablePair pair_of(const Table *before, const Table *now, const Tables *all_before, const Tables *all_now) {
+/* How a list tells names that are not ASCII. */
+typedef struct Names {
+  bool bytes, letters;
+} Names;
+
+static bool is_ascii(const char *name) {
+  while (*name && (unsigned char)*name < 128)
+    name++;
+  return !*name;
+}
+
+static bool has_bytes(const Table *table) {
+  return table_list_is_bytes(table->schema) || table_list_is_bytes(table->name);
+}
+
+static bool has_letters(const Table *table) {
+  return !is_ascii(table->schema) || !is_ascii(table->name);
+}
+
+static Names names_of(const Tables *tables) {
+  Names names = {0};
+  for (size_t i = 0; i < tables->count; i++) {
+    names.bytes = names.bytes || has_bytes(&tables->items[i]);
+    names.letters = names.letters || has_letters(&tables->items[i]);
+  }
+  return names;
+}
+
+/* One list has such names in letters and the other, of a ledger made anew or of an older agent, as bytes: which is
+ * which cannot be known. */
+static bool told_otherwise(const Tables *before, const Tables *now) {
+  Names left = names_of(before), right = names_of(now);
+  return (left.bytes && !right.bytes && right.letters) || (right.bytes && !left.bytes && left.letters);
+}
+
+static TablePair pair_of(const Table *before, const Table *now, const Tables *all_before, const Tables *all_now,
+                         bool otherwise) {
   TableChange change = TABLE_SAME;
-  if (!before)
+  const Table *table = before ? before : now;
+  if ((!before || !now) && otherwise && (has_bytes(table) || has_letters(table)))
+    change = TABLE_UNLISTED;
+  else if (!before)
     change = all_before->more ? TABLE_UNLISTED : TABLE_ADDED;
   else if (!now)
     change = all_now->more ? TABLE_UNLISTED : TABLE_REMOVED;
@@ -190,10 +229,11 @@ static TablePair pair_of(const Table *before, const Table *now, const Tables *al
 void tables_compare(const Tables *before, const Tables *now, TablePair **pairs, size_t *count) {
   TablePair *list = memory_alloc((before->count + now->count + 1) * sizeof *list);
   size_t used = 0;
+  bool otherwise = told_otherwise(before, now);
   for (size_t i = 0, j = 0; i < before->count || j < now->count;) {
     int order = i == before->count ? 1 : j == now->count ? -1 : by_name(&before->items[i], &now->items[j]);
     const Table *left = order <= 0 ? &before->items[i++] : NULL, *right = order >= 0 ? &now->items[j++] : NULL;
-    list[used++] = pair_of(left, right, before, now);
+    list[used++] = pair_of(left, right, before, now, otherwise);
   }
   *pairs = list;
   *count = used;
@@ -208,5 +248,7 @@ bool table_fallen(const TablePair *pair, const Tables *now, const TableLimits *l
     return false;
   if (pair->now)
     return lost(pair->before->rows, pair->now->rows, limits->percent);
+  if (pair->change == TABLE_UNLISTED && (now->more == 0 || has_bytes(pair->before)))
+    return false; /* it may be there, by a name told otherwise */
   return pair->change == TABLE_REMOVED || lost(pair->before->bytes, now->least, limits->percent);
 }

@@ -42,7 +42,7 @@ typedef enum TableChange {
   TABLE_CHANGED,
   TABLE_ADDED,
   TABLE_REMOVED,
-  TABLE_UNLISTED /* in one of the lists, and the other is not whole: it may be there */
+  TABLE_UNLISTED /* in one of the lists, and the other is not whole, or tells such names otherwise: it may be there */
 } TableChange;
 const char *table_change_name(TableChange change);
 

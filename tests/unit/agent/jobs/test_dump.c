@@ -267,19 +267,58 @@ static void test_unprivileged(void **state) {
   pgseal__job_result__free_unpacked(result, NULL);
 }
 
-/* Names come from catalog and archive in the database's own encoding, and so match. */
+/* Of the tables as the coordinator is told them. */
+static void expect_told(const Pgseal__TableList *list, const char *schema, const char *name, int64_t rows) {
+  for (size_t i = 0; i < list->n_tables; i++)
+    if (strcmp(list->tables[i]->schema, schema) == 0 && strcmp(list->tables[i]->name, name) == 0) {
+      assert_int_equal(list->tables[i]->rows, rows);
+      return;
+    }
+  fail_msg("%s.%s is not told", schema, name);
+}
+
+/* Names come from catalog and archive in the database's own encoding, and so match; they are told in UTF-8. Those whose
+ * bytes would be UTF-8, of other letters, are no exception. */
 static void test_latin1(void **state) {
   Fixture *fixture = *state;
   sql(fixture, "latin",
       "CREATE TABLE U&\"caf\\00E9\" (U&\"\\00E9\" text); INSERT INTO U&\"caf\\00E9\" VALUES (U&'\\00E8')");
   sql(fixture, "latin", "CREATE TABLE plain (a text); INSERT INTO plain VALUES ('\303\250')");
+  sql(fixture, "latin",
+      "CREATE SCHEMA U&\"\\00C3\\00A9\"; CREATE TABLE U&\"\\00C3\\00A9\".U&\"\\\\x\\00F6\" AS SELECT 1 a;"
+      "CREATE TABLE U&\"\\00C3\\00A9\".U&\"\\00E4\"\"\n\" AS SELECT 1 a");
   Pgseal__JobResult *result = NULL;
   CLEANUP(manifest_release) Manifest manifest = {0};
   dump_ok(fixture, "user=postgres dbname=latin", &result, &manifest);
   expect_rows(&manifest, "public", "plain", 1);
   expect_rows(&manifest, "public", "caf\351", 1);
-  assert_int_equal(result->dump->rows, 2);
+  assert_int_equal(result->dump->rows, 4);
   assert_string_equal(manifest.encoding, "LATIN1");
+  const Pgseal__TableList *told = result->dump->table_list;
+  assert_int_equal(told->n_tables, 4);
+  expect_told(told, "public", "plain", 1);
+  expect_told(told, "public", "caf\303\251", 1);
+  expect_told(told, "\303\203\302\251", "\\x5c78c3b6", 1); /* it begins with \x */
+  expect_told(told, "\303\203\302\251", "\303\244\"\n", 1);
+  pgseal__job_result__free_unpacked(result, NULL);
+}
+
+/* What has no letter in UTF-8 is told as its bytes; the others are none the worse for it. */
+static void test_without_utf8(void **state) {
+  Fixture *fixture = *state;
+  sql(fixture, "postgres", "CREATE DATABASE win TEMPLATE template0 ENCODING WIN1252 LC_COLLATE 'C' LC_CTYPE 'C'");
+  sql(fixture, "win", "CREATE TABLE \"caf\351\" AS SELECT 1 a; CREATE TABLE \"no\201\" AS SELECT 1 a");
+  sql(fixture, "win",
+      "CREATE TABLE \"\200\" AS SELECT 1 a; CREATE SCHEMA s\201; CREATE TABLE s\201.t\353 AS SELECT 1 a");
+  Pgseal__JobResult *result = NULL;
+  CLEANUP(manifest_release) Manifest manifest = {0};
+  dump_ok(fixture, "user=postgres dbname=win", &result, &manifest);
+  const Pgseal__TableList *told = result->dump->table_list;
+  assert_int_equal(told->n_tables, 4);
+  expect_told(told, "public", "caf\303\251", 1);
+  expect_told(told, "public", "\\x6e6f81", 1);
+  expect_told(told, "public", "\342\202\254", 1); /* the euro sign */
+  expect_told(told, "\\x7381", "t\303\253", 1);
   pgseal__job_result__free_unpacked(result, NULL);
 }
 
@@ -308,6 +347,7 @@ int main(void) {
       cmocka_unit_test(test_empty_without_roles),
       cmocka_unit_test(test_unprivileged),
       cmocka_unit_test(test_latin1),
+      cmocka_unit_test(test_without_utf8),
       cmocka_unit_test(test_corrupt_index),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);

@@ -32,7 +32,7 @@ static Fingerprint many(size_t count) {
 static void test_most_bytes(void **state) {
   (void)state;
   CLEANUP(fingerprint_release) Fingerprint f = many(TABLE_LIST_COUNT + 5);
-  LIST *list = dump_table_list(&f, TABLE_LIST_BYTES);
+  LIST *list = dump_table_list(NULL, &f, TABLE_LIST_BYTES);
   assert_int_equal(list->n_tables, TABLE_LIST_COUNT);
   assert_int_equal(list->more, 5);
   for (size_t i = 0; i < list->n_tables; i++)
@@ -43,7 +43,7 @@ static void test_room(void **state) {
   (void)state;
   CLEANUP(fingerprint_release) Fingerprint f = many(100);
   size_t each = table_list_cost("public", "t000000");
-  LIST *list = dump_table_list(&f, 10 * each), *nothing = dump_table_list(&f, each - 1);
+  LIST *list = dump_table_list(NULL, &f, 10 * each), *nothing = dump_table_list(NULL, &f, each - 1);
   assert_true(list->n_tables == 10 && list->more == 90 && list->tables[9]->bytes == 90);
   assert_true(nothing->n_tables == 0 && nothing->more == 100);
 }
@@ -59,7 +59,7 @@ static void test_names(void **state) {
     FingerprintTable table = {memory_strdup("s"), memory_strdup(names[i]), .rows = 1, .bytes = 2};
     ARRAY_PUSH(f.tables, f.table_count, table);
   }
-  LIST *list = dump_table_list(&f, TABLE_LIST_BYTES);
+  LIST *list = dump_table_list(NULL, &f, TABLE_LIST_BYTES);
   assert_int_equal(list->n_tables, 4);
   assert_int_equal(list->more, 1);
   assert_string_equal(list->tables[0]->name, "\\x5c783632"); /* no two names look the same */
