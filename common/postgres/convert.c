@@ -44,10 +44,11 @@ static char *statement(const Conversion *conversion, const char *const *texts, s
     text_hex((const uint8_t *)texts[i], strlen(texts[i]), hex);
     buffer_append_format(&list, "%s\"%s\"", i ? "," : "", hex);
   }
-  return memory_format("SELECT pg_catalog.encode(pg_catalog.convert(pg_catalog.decode(t.hex, 'hex'), %s::name, %s::name),"
-                       " 'hex') FROM pg_catalog.unnest('{%s}'::text[]) WITH ORDINALITY AS t (hex, number)"
-                       " ORDER BY t.number",
-                       from, to, buffer_text(&list));
+  return memory_format(
+      "SELECT pg_catalog.encode(pg_catalog.convert(pg_catalog.decode(t.hex, 'hex'), %s::name, %s::name),"
+      " 'hex') FROM pg_catalog.unnest('{%s}'::text[]) WITH ORDINALITY AS t (hex, number)"
+      " ORDER BY t.number",
+      from, to, buffer_text(&list));
 }
 
 /* One that cannot be converted fails the statement for all: then each half by itself. */
