@@ -82,6 +82,8 @@ const char *finding_span(int64_t seconds, char out[FINDING_SPAN]) {
     int64_t seconds, from;
     const char *name;
   } units[] = {{86400, 2 * 86400, "day"}, {3600, 2 * 3600, "hour"}, {60, 120, "minute"}, {1, 0, "second"}};
+  if (seconds < 0) /* a clock was set back */
+    seconds = 0;
   for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
     if (seconds < units[i].from)
       continue;
@@ -345,9 +347,9 @@ const DatabaseRule database_rules[] = {
 const size_t database_rule_count = ARRAY_SIZE(database_rules);
 
 /* Of what is no database: as evaluate.c names them. */
-static const char *const others[] = {
-    "agent_lost",     "agent_certificate_expiring", "repository_unlocked", "repository_removable",
-    "token_expiring", "certificate_expiring",       "chain_broken",        "fleet_unusable"};
+static const char *const others[] = {"agent_lost",           "agent_disk_low",       "agent_certificate_expiring",
+                                     "repository_unlocked",  "repository_removable", "token_expiring",
+                                     "certificate_expiring", "chain_broken",         "fleet_unusable"};
 
 bool condition_known(const char *name, bool of_database) {
   for (size_t i = 0; i < database_rule_count; i++)

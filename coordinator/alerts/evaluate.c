@@ -178,7 +178,7 @@ static Status wrong_step(const LedgerAlert *row, Error *err) {
 static Status fire(Turn *turn, LedgerAlert *row, Error *err) {
   if (!alert_walk(&row->state, ALERT_EVENT_RIPE))
     return wrong_step(row, err);
-  bool quiet = silence_quiet(turn->alerts, row);
+  bool quiet = silence_quiet(turn->alerts, row, turn->now_us);
   row->fired_us = turn->now_us;
   row->notified_us = quiet ? 0 : turn->now_us; /* 0: it is told when nobody silences it any more */
   json_decref(row->routes);
@@ -256,6 +256,12 @@ static OpenAlert *append(Alerts *alerts, const Held *held, const char *key, int6
   return &alerts->open[alerts->open_count - 1];
 }
 
+/* A clock that ran ahead was set back: what comes is counted from now. */
+static void not_ahead(int64_t *wall_us, int64_t now_us) {
+  if (*wall_us > now_us)
+    *wall_us = now_us;
+}
+
 /* known: how many there were before this turn. */
 static Status take_held(Turn *turn, const Held *held, size_t known, Error *err) {
   Alerts *alerts = turn->alerts;
@@ -266,13 +272,16 @@ static Status take_held(Turn *turn, const Held *held, size_t known, Error *err) 
     open = append(alerts, held, key, turn->now_us);
   LedgerAlert *row = &open->row;
   open->held = true;
+  not_ahead(&row->since_us, turn->now_us);
+  not_ahead(&row->notified_us, turn->now_us);
+  not_ahead(&row->fired_us, turn->now_us);
   set_text(&row->summary, held->finding.summary);
   set_text(&row->remedy, held->finding.remedy);
   if (row->state == ALERT_PENDING && turn->now_us - row->since_us >= held->finding.hold_us)
     return fire(turn, row, err);
   int64_t repeat_us = alerts->settings->repeat_hours * 3600 * SECOND_US;
   bool untold = row->state == ALERT_FIRING && !row->notified_us;
-  if ((untold || repeat_us) && row->state == ALERT_FIRING && silence_quiet(alerts, row))
+  if ((untold || repeat_us) && row->state == ALERT_FIRING && silence_quiet(alerts, row, turn->now_us))
     return STATUS_OK;
   if (untold)
     return remind(turn, row, err);

@@ -102,8 +102,8 @@ Status evaluate(Alerts *alerts, Error *err) MUST_CHECK; /* of what is due; then 
 Status evaluate_apply(Alerts *alerts, const HeldList *held, int64_t now_us, Error *err) MUST_CHECK;
 
 /* ---- silence.c ---- */
-Status silence_load(Alerts *alerts, int64_t now_us, Error *err) MUST_CHECK; /* what is in force */
-bool silence_quiet(const Alerts *alerts, const LedgerAlert *alert);         /* nobody is told of it now */
+Status silence_load(Alerts *alerts, int64_t now_us, Error *err) MUST_CHECK;         /* what is in force */
+bool silence_quiet(const Alerts *alerts, const LedgerAlert *alert, int64_t now_us); /* nobody is told of it now */
 /* Which of them is of that alert; NULL: none. */
 const LedgerSilence *silence_of(const LedgerSilence *items, size_t count, const LedgerAlert *alert, bool acknowledged);
 json_t *silence_show(const LedgerSilence *silence); /* new reference */

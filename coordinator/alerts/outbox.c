@@ -10,7 +10,7 @@
 #include "coordinator/alerts/internal.h"
 
 #define SECOND_US ((int64_t)1000000)
-enum { LOAD_LIMIT = 100000, BACKOFF_MOST_SECONDS = 300, FAULTY_ATTEMPTS = 5 };
+enum { LOAD_LIMIT = 100000, BACKOFF_MOST_SECONDS = 300, WAIT_MOST_SECONDS = 3600, FAULTY_ATTEMPTS = 5 };
 
 static size_t number_of(const Alerts *alerts, const AlertRoute *route) {
   return (size_t)(route - alerts->settings->routes);
@@ -336,6 +336,12 @@ static Status try(Alerts *alerts, LedgerNotification *row, const AlertRoute *rou
   return retry(alerts, row, &record, now_us, err);
 }
 
+/* Nothing waits for longer than group_seconds or a Retry-After may say: else the clock was set back meanwhile, and
+ * those behind it would wait, too. */
+static bool is_due(const LedgerNotification *row, int64_t now_us) {
+  return row->not_before_us <= now_us || row->not_before_us - now_us > WAIT_MOST_SECONDS * SECOND_US;
+}
+
 typedef struct Round {
   Delivery *list[SENDER_LIMIT];
   size_t count, room;
@@ -351,12 +357,11 @@ static Status try_one(Alerts *alerts, size_t index, int64_t now_us, Round *round
   Status status = STATUS_OK;
   if (!route || route->kind == ROUTE_PING) {
     status = give_up(alerts, row, "the route is not in coordinator.yaml any more", now_us, err);
-  } else if (letter_is(row) ? row->not_before_us <= now_us && !round->letter
-                            : !round->passed[number_of(alerts, route)]) {
+  } else if (letter_is(row) ? is_due(row, now_us) && !round->letter : !round->passed[number_of(alerts, route)]) {
     *(letter_is(row) ? &round->letter : &round->passed[number_of(alerts, route)]) = true;
     if (now_us - row->created_us > ALERTS_GIVE_UP_SECONDS * SECOND_US)
       status = give_up(alerts, row, row->error ? NULL : "it is too old", now_us, err);
-    else if (row->not_before_us <= now_us && round->count < round->room && !is_recorded(alerts, row->id)) {
+    else if (is_due(row, now_us) && round->count < round->room && !is_recorded(alerts, row->id)) {
       status = try(alerts, row, route, now_us, &round->list[round->count], err);
       round->count += round->list[round->count] != NULL;
     }
@@ -378,7 +383,7 @@ static Status try_all(Alerts *alerts, bool tests, int64_t now_us, Round *round, 
 
 static bool anything(const Alerts *alerts, int64_t now_us) {
   for (size_t i = 0; i < alerts->waiting_count; i++)
-    if (alerts->waiting[i].not_before_us <= now_us ||
+    if (is_due(&alerts->waiting[i], now_us) ||
         now_us - alerts->waiting[i].created_us > ALERTS_GIVE_UP_SECONDS * SECOND_US)
       return true;
   return false;

@@ -11,6 +11,7 @@
 #include "coordinator/alerts/internal.h"
 
 #define SECOND_US ((int64_t)1000000)
+#define CHAIN_BROKEN "chain_broken"
 enum { SILENCE_LEAST = 60, REASON_SIZE = 201 };
 
 static bool is(const char *text, const char *other) {
@@ -42,7 +43,15 @@ Status silence_load(Alerts *alerts, int64_t now_us, Error *err) {
   return STATUS_OK;
 }
 
-bool silence_quiet(const Alerts *alerts, const LedgerAlert *alert) {
+/* Silences can be made one after the other, and nobody need have been told of what is acknowledged. */
+static bool has_to_be_told(const LedgerAlert *alert, int64_t now_us) {
+  return strcmp(alert->condition, CHAIN_BROKEN) == 0 && alert->fired_us && !alert->notified_us &&
+         now_us - alert->fired_us >= SILENCE_CHAIN_SECONDS * SECOND_US;
+}
+
+bool silence_quiet(const Alerts *alerts, const LedgerAlert *alert, int64_t now_us) {
+  if (has_to_be_told(alert, now_us))
+    return false;
   return silence_of(alerts->silences, alerts->silence_count, alert, false) ||
          silence_of(alerts->silences, alerts->silence_count, alert, true);
 }
@@ -106,10 +115,20 @@ static Status take_names(const Alerts *alerts, const SilenceWish *wish, const Re
 
 /* That the record was changed must not be kept from people for long. */
 static int64_t most_seconds(const SilenceWish *wish) {
-  static const char chain[] = "chain_broken";
-  bool of_chain =
-      is(wish->condition, chain) || (wish->key && strncmp(wish->key, "chain_broken/", sizeof "chain_broken/" - 1) == 0);
+  bool of_chain = is(wish->condition, CHAIN_BROKEN) ||
+                  (wish->key && strncmp(wish->key, CHAIN_BROKEN "/", sizeof CHAIN_BROKEN "/" - 1) == 0);
   return of_chain ? SILENCE_CHAIN_SECONDS : SILENCE_SECONDS;
+}
+
+/* As the ledger has them: only who leads loads them, and only once in a turn. */
+static Status check_room(const Alerts *alerts, Error *err) {
+  LedgerSilence *items = NULL;
+  size_t count = 0;
+  Status status = ledger_silence_list(alerts->ledger, dispatch_wall_us(alerts->dispatch), false, &items, &count, err);
+  ledger_silence_list_free(items, count);
+  if (status == STATUS_OK && count >= LEDGER_SILENCES)
+    return error_set(err, ERR_CONFLICT, "there are %d silences; end some first", LEDGER_SILENCES);
+  return status;
 }
 
 static Status check(const Alerts *alerts, const SilenceWish *wish, Error *err) {
@@ -122,9 +141,7 @@ static Status check(const Alerts *alerts, const SilenceWish *wish, Error *err) {
   if (!wish->acknowledge && (wish->seconds < SILENCE_LEAST || wish->seconds > most))
     return error_set(err, ERR_INVALID_ARGUMENT, "a silence lasts %d to %lld seconds%s", SILENCE_LEAST, (long long)most,
                      most == SILENCE_CHAIN_SECONDS ? " where it is about a chain that is not whole" : "");
-  if (alerts->silence_count >= LEDGER_SILENCES)
-    return error_set(err, ERR_CONFLICT, "there are %d silences; end some first", LEDGER_SILENCES);
-  return STATUS_OK;
+  return check_room(alerts, err);
 }
 
 static Status note(Alerts *alerts, const char *kind, const LedgerSilence *one, const Requester *who, Error *err) {

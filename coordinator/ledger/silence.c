@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+/* A silence that was made later than this from now was made by a clock that has been set back since: until then it
+ * would last for longer than anybody asked for. Clocks of several coordinators differ by less. */
+#define AHEAD_US ((int64_t)600 * 1000000)
 #define COLUMNS "id, key, alert_id, database, condition, actor, reason, created_us, until_us, ended_us, ended_by"
 
 Status ledger_silence_insert(Ledger *ledger, const LedgerSilence *silence, Error *err) {
@@ -75,13 +78,14 @@ DB_LIST(read_silences, LedgerSilence, read_silence, ledger_silence_list_free);
 Status ledger_silence_list(Ledger *ledger, int64_t now_us, bool all, LedgerSilence **items, size_t *count, Error *err) {
   STATEMENT(s);
   static const char sql[] = "SELECT " COLUMNS " FROM silence WHERE ?1 = 1 OR (ended_us = 0 AND (until_us = 0 OR "
-                            "until_us > ?2)) ORDER BY created_us DESC, id DESC LIMIT ?3";
+                            "(until_us > ?2 AND created_us <= ?3))) ORDER BY created_us DESC, id DESC LIMIT ?4";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;
   int at = 1;
   db_bind_integer(s, &at, all);
   db_bind_integer(s, &at, now_us);
+  db_bind_integer(s, &at, now_us + AHEAD_US);
   db_bind_integer(s, &at, LEDGER_SILENCES);
   return read_silences(ledger, s, items, count, err);
 }

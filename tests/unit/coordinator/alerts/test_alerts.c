@@ -319,6 +319,54 @@ static void test_a_large_fleet(void **state) {
   assert_int_equal(t->alerts->open_count, 0);
 }
 
+/* While the clock ran ahead, an alert began to hold, and a message was to be sent again later. */
+static void test_the_clock_was_set_back(void **state) {
+  Test *t = *state;
+  int port = t->receiver.port;
+  HeldList held = {0};
+  int64_t now_us = dispatch_wall_us(t->f->dispatch);
+  receiver_close(&t->receiver);
+  clock_set_us = (int64_t)400 * 86400 * 1000000;
+  seconds(t, 3);
+  checkpoint(t, "shop", false);
+  pass_time(t, 20);
+  assert_true(t->alerts->waiting_count == 1 && t->alerts->waiting[0].attempts > 0);
+  clock_set_us = 0;
+  receiver_open(&t->receiver, port);
+  checkpoint(t, "prod-api", false);
+  pass_time(t, 30);
+  assert_int_equal(received(t), 2);
+  TOLD(t, 0, "fired checkpoint_failed shop");
+  TOLD(t, 1, "fired checkpoint_failed prod-api");
+  clock_moved_us += (int64_t)86400 * 1000000; /* and it is told again, too */
+  pass_time(t, 30);
+  assert_int_equal(received(t), 3);
+  TOLD(t, 2, "still_firing checkpoint_failed prod-api, still_firing checkpoint_failed shop");
+  hold(&held, "x", "s", 60000000);
+  OK(evaluate_apply(t->alerts, &held, now_us + (int64_t)400 * 86400 * 1000000, &t->f->err));
+  OK(evaluate_apply(t->alerts, &held, now_us, &t->f->err));
+  OK(evaluate_apply(t->alerts, &held, now_us + 59999999, &t->f->err));
+  OpenAlert *open = &t->alerts->open[t->alerts->open_count - 1];
+  assert_string_equal(open->row.key, "x/s");
+  assert_int_equal(open->row.state, ALERT_PENDING);
+  OK(evaluate_apply(t->alerts, &held, now_us + 60000000, &t->f->err));
+  assert_int_equal(open->row.state, ALERT_FIRING);
+  free(held.items);
+  held = (HeldList){0};
+  hold(&held, "over", "s", 0);
+  OK(evaluate_apply(t->alerts, &held, now_us + (int64_t)400 * 86400 * 1000000, &t->f->err));
+  held.count = 0;
+  OK(evaluate_apply(t->alerts, &held, now_us, &t->f->err));
+  free(held.items);
+  LedgerAlert *rows;
+  size_t count, found = 0;
+  OK(ledger_alert_list(t->f->ledger, NULL, true, &rows, &count, &t->f->err));
+  for (size_t i = 0; i < count; i++)
+    found += strcmp(rows[i].summary, "over after 0 seconds; it was: s") == 0;
+  ledger_alert_list_free(rows, count);
+  assert_int_equal(found, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_test, teardown_test)
 
 int main(void) {
@@ -336,6 +384,7 @@ int main(void) {
       TEST(test_no_secrets),
       TEST(test_a_broken_chain),
       TEST(test_a_large_fleet),
+      TEST(test_the_clock_was_set_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,6 +171,81 @@ static void test_refused(void **state) {
   OK(silence(t, &(SilenceWish){.database = "shop", .seconds = 300, .reason = "x"}, &shopkeeper, id));
 }
 
+/* Whatever is silenced or acknowledged: that somebody changed the record is told within an hour, once. */
+static void test_a_broken_chain_is_told(void **state) {
+  Test *t = *state;
+  char id[ID_SIZE];
+  seconds(t, 3);
+  SILENCE(t, id, .condition = "chain_broken", .seconds = 3600, .reason = "before anybody looks");
+  snprintf(t->alerts->coordinator.chain_problem, FACTS_TEXT, "the ledger's chain is broken at event 2");
+  pass_time(t, 30);
+  assert_int_equal(received(t), 0);
+  SILENCE(t, id, .key = "chain_broken/ledger", .reason = "it is mine", .acknowledge = true);
+  clock_moved_us += (int64_t)3500 * 1000000;
+  pass_time(t, 5);
+  SILENCE(t, id, .condition = "chain_broken", .seconds = 3600, .reason = "and again");
+  pass_time(t, 20);
+  assert_int_equal(received(t), 0);
+  clock_moved_us += (int64_t)100 * 1000000;
+  pass_time(t, 30);
+  assert_int_equal(received(t), 1);
+  TOLD(t, 0, "fired chain_broken ledger");
+  clock_moved_us += (int64_t)25 * 3600 * 1000000;
+  pass_time(t, 30);
+  assert_int_equal(received(t), 1); /* it was told, and is acknowledged */
+}
+
+/* Whatever can fire can be silenced by its name. */
+static void test_all_conditions(void **state) {
+  (void)state;
+  static const char up[] = "tests/unit/coordinator/alerts/";
+  CLEANUP(buffer_release) Buffer text = {0};
+  Error err;
+  int found = 0;
+  const char *here = strstr(__FILE__, up);
+  CLEANUP_FREE char *path = memory_format("%.*sdocs/alerts.md", (int)(here - __FILE__), __FILE__);
+  assert_int_equal(file_read(path, 1 << 20, &text, &err), STATUS_OK);
+  for (const char *at = buffer_text(&text); (at = strstr(at, "\n| `")); found++) {
+    char name[FACTS_NAME], of[FACTS_NAME];
+    at += 4;
+    if (sscanf(at, "%63[a-z_]` | %*[a-z] | %63[^|]|", name, of) != 2)
+      break; /* another table */
+    bool of_database = strcmp(of, "a database ") == 0;
+    if (!condition_known(name, false) || condition_known(name, true) != of_database)
+      fail_msg("%s, of %s", name, of);
+  }
+  assert_true(found > 20);
+}
+
+/* The clock ran ahead when it was silenced, and was set right. */
+static void test_the_clock_was_set_back(void **state) {
+  Test *t = *state;
+  char id[ID_SIZE];
+  seconds(t, 3);
+  clock_set_us = (int64_t)400 * 86400 * 1000000;
+  SILENCE(t, id, .database = "shop", .seconds = 300, .reason = "moved");
+  clock_set_us = 0;
+  checkpoint(t, "shop", false);
+  pass_time(t, 30);
+  assert_int_equal(received(t), 1);
+  SILENCE(t, id, .database = "shop", .seconds = 300, .reason = "moved"); /* and by some minutes: it holds */
+  clock_set_us = -(int64_t)300 * 1000000;
+  checkpoint(t, "shop", true);
+  checkpoint(t, "shop", false);
+  pass_time(t, 30);
+  assert_int_equal(received(t), 1);
+}
+
+static void test_there_are_no_more_than_so_many(void **state) {
+  Test *t = *state;
+  char id[ID_SIZE];
+  for (int i = 0; i < LEDGER_SILENCES; i++)
+    SILENCE(t, id, .database = "shop", .seconds = 300, .reason = "x");
+  REFUSED(t, &ann, ERR_CONFLICT, .database = "shop", .seconds = 300, .reason = "x");
+  OK(alerts_silence_end(t->alerts, id, &ann, &t->f->err));
+  SILENCE(t, id, .database = "shop", .seconds = 300, .reason = "x");
+}
+
 /* Not found out now is neither well nor bad. */
 static void test_repository_unknown(void **state) {
   Test *t = *state;
@@ -202,6 +277,10 @@ int main(void) {
       TEST(test_acknowledged),
       TEST(test_refused),
       TEST(test_repository_unknown),
+      TEST(test_a_broken_chain_is_told),
+      cmocka_unit_test(test_all_conditions),
+      TEST(test_the_clock_was_set_back),
+      TEST(test_there_are_no_more_than_so_many),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
