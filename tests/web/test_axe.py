@@ -39,13 +39,16 @@ class Looks:
         self.go(hash, ready)
         self.at(what)
 
-    def dialog(self, hash, ready, what, *buttons, label=None):
-        """Opened by its button, closed by Escape: where the focus was, it is again."""
+    def dialog(self, hash, ready, what, *buttons, label=None, full=None):
+        """Opened by its button, closed by Escape: where the focus was, it is again. full: script that fills it."""
         page = self.page
         self.go(hash, ready)
         page.click(f"button[aria-label={json.dumps(label)}]" if label else ".page button", None if label else buttons[0])
         page.wait("document.querySelector('dialog[open]')")
         self.at(what)
+        if full:
+            page.wait(full)
+            self.at(f"{what} full")
         for radio in page.js("[...document.querySelectorAll('dialog input[type=radio]')].map((r) => r.id)")[1:]:
             page.click(f"#{radio}")
             self.at(f"{what} {radio}")
@@ -77,15 +80,21 @@ def pages(looks, shown, role):
             looks.place(f"job/{shown[job]}", f"job {job}", "document.querySelector('h1 .state')")
 
 
+TICKED = """(() => { const summary = document.querySelector('dialog summary'), boxes = document.querySelectorAll('.pick-list input');
+    if (summary && !summary.parentElement.open) summary.click();
+    if (boxes.length > 1 && !boxes[1].checked) { boxes[0].click(); boxes[1].click(); }
+    return document.querySelectorAll('.picked button.chip').length > 1; })()"""
+
+
 def dialogs(looks, shown, role):
     database, sealed = HEADS % "'prod-shop'", f"checkpoint/{shown['sealed']}"
     if "-390" not in looks.name:  # a phone's rows have no room for it: the database's page has it
         looks.dialog("", "document.querySelector('.fleet tbody th a')", "back up from fleet", label="Back up prod-shop now")
     looks.dialog("database/prod-shop", database, "back up", "Back up now")
     looks.dialog("database/prod-shop", database, "plan of database", "Plan")
-    looks.dialog(sealed, "document.querySelector('.timeline')", "plan of checkpoint", "Plan")
+    looks.dialog(sealed, "document.querySelector('.timeline')", "plan of checkpoint", "Plan", full=TICKED)
     if role in ("operator", "admin"):
-        looks.dialog("database/prod-shop", database, "restore", "Restore")
+        looks.dialog("database/prod-shop", database, "restore", "Restore", full=TICKED)
         looks.dialog("database/guarded", HEADS % "'guarded'", "restore that waits", "Restore")
         looks.dialog("agents", "document.querySelector('tbody th')", "drain", label="Drain dump-drill")
     if role == "operator":  # an admin asked for it

@@ -235,7 +235,7 @@ def test_tables_beside_those_before(page, shop, server):
     server.sql("web_shop", 'DROP TABLE fresh, "zz<b>bold</b>"')
     # As many as are told at most: drawn in parts, and quickly so.
     page.js("""import('/ui/tables.js').then(({tableList}) => {
-      const list = Array.from({length: 10000}, (_, i) => ({schema: `tenant_${i % 200}`, name: `<img src=x onerror=alert(1)>_${i}`, rows: i, bytes: 10 * i, change: i % 7 ? 'same' : 'changed', rows_change: i % 7 ? 0 : -i, bytes_change: 0}));
+      const list = Array.from({length: window.most || 10000}, (_, i) => ({schema: `tenant_${i % 200}`, name: `<img src=x onerror=alert(1)>_${i}`, rows: i, bytes: 10 * i, change: i % 7 ? 'same' : 'changed', rows_change: i % 7 ? 0 : -i, bytes_change: 0}));
       const begun = performance.now();
       const element = tableList({state: 'sealed', list, missing: [], more: 123, previous: {id: 'x', tag: '<i>y</i>'}, changes: {added: 0, removed: 0, changed: 1429, unlisted: 3}});
       document.querySelector('main').replaceChildren(element);
@@ -254,6 +254,117 @@ def test_tables_beside_those_before(page, shop, server):
     assert page.complaints() == []
 
 
+PICK = "[...document.querySelectorAll('.pick-list li')].map((li) => [li.querySelector('code').textContent, li.querySelector('input').checked])"
+
+
+def test_tables_are_picked(page, shop, server):
+    """By mouse and by keyboard; whatever their names are, what is asked for is those tables and no others."""
+    odd = ['we"ird', "New\nline", "<b>bold</b>", "a*", "a,b", r"\x62", "B", "sp ace"]
+    quoted = ['"' + n.replace('"', '""') + '"' for n in odd]
+    server.sql("web_shop", "CREATE SCHEMA picked; " + "".join(f"CREATE TABLE picked.{q} AS SELECT 1 AS a; " for q in quoted)
+               + "CREATE TABLE picked.b AS SELECT 1 AS a; CREATE TABLE picked.ab AS SELECT 1 AS a")
+    shop.seal("prod-shop", "to-pick-from")
+    page.sign_in(shop.url, shop.token)
+    page.js("location.hash = '#/database/prod-shop'")
+    page.click("button", "Restore")
+    page.wait("document.querySelectorAll('.pick-list li').length > 10")
+    ready = "![...document.querySelectorAll('dialog button')].find((b) => b.textContent === 'Restore').disabled"
+    page.js("document.querySelector('[id^=f-type-the-name]').focus()")
+    page.type("prod-shop")
+    page.wait_text("No table is chosen yet.")
+    assert not page.js(ready)
+    # From the search down into the list and back, by keys alone; Enter ticks and sends nothing.
+    page.js("document.querySelector('.pick input[type=search]').focus()")
+    page.type("PICKED.")
+    assert len(page.js(PICK)) == 10, page.js(PICK)
+    assert "10 fit." in page.js("document.querySelector('.pick [role=status]').textContent")
+    page.key("ArrowDown", number=40)
+    page.key(" ", code="Space", number=32, text=" ")
+    page.key("ArrowDown", number=40)
+    page.key("Enter", number=13, text="\r")
+    page.key("ArrowUp", number=38)
+    page.key("ArrowUp", number=38)
+    assert [ticked for _, ticked in page.js(PICK)] == [True, True] + 8 * [False] and page.js("document.activeElement.type") == "search"
+    assert page.js(ready)
+    tree = {(n["role"]["value"], n.get("name", {}).get("value")) for n in page.call("Accessibility.getFullAXTree")["nodes"] if not n.get("ignored")}
+    assert ("checkbox", "picked.<b>bold</b> 1 row, 2 B") in tree and ("group", "Which tables") in tree and ("button", "Untick picked.<b>bold</b>") in tree, sorted(map(str, tree))
+    page.click(".pick-rest button", "Tick all 10 that fit")
+    shoot(page, "pick")
+    # What is not wanted is taken back, from the list and from what is ticked; the focus stays among them.
+    for name in ("b", "ab"):
+        page.click(f".picked button[aria-label='Untick picked.{name}']")
+        assert page.js("document.activeElement.matches('.picked button')")
+    assert page.js("document.querySelectorAll('dialog img, dialog b:not(p > b)').length") == 0
+    page.click("dialog button", "Restore")
+    page.wait("location.hash.startsWith('#/job/')")
+    page.wait("['done', 'failed', 'errored'].includes(document.querySelector('h1 .state')?.textContent)", 60)
+    asked = shop.api("GET", f"/api/v1/jobs/{page.js('location.hash').rsplit('/', 1)[1]}")[1]
+    assert sorted(asked["request"]["tables"]) == sorted(f"picked.{'b' if n == 'b' else q}" for n, q in zip(odd, quoted)), asked
+    assert asked["state"] == "done" and {t["name"] for t in asked["report"]["differences"]} == set(odd), asked
+    # A plan of some of them.
+    page.js("location.hash = '#/database/prod-shop'")
+    page.click(".page button", "Plan")
+    page.click("dialog summary")
+    page.wait("document.querySelectorAll('.pick-list li').length > 10")
+    page.js("document.querySelector('.pick input[type=search]').focus()")
+    page.type('we"')
+    page.key("Enter", number=13, text="\r")
+    page.click("dialog button", "Compare now")
+    page.wait("location.hash.startsWith('#/job/')")
+    page.wait("document.querySelector('h1 .state')?.textContent === 'done'", 60)
+    asked = shop.api("GET", f"/api/v1/jobs/{page.js('location.hash').rsplit('/', 1)[1]}")[1]
+    assert asked["request"]["tables"] == ['picked."we""ird"'] and [t["name"] for t in asked["report"]["tables"]] == ['we"ird'], asked
+    server.sql("web_shop", "DROP SCHEMA picked CASCADE")
+    assert page.complaints() == []
+
+
+def test_picking_of_ten_thousand(page, shop):
+    """As many as are told at most: a hundred are drawn, quickly, and each of them is found."""
+    page.sign_in(shop.url, shop.token)
+    page.js("""(() => { const was = window.fetch; window.fetch = (at, ...rest) => !String(at).endsWith('/tables') ? was(at, ...rest) : Promise.resolve(Response.json({known: true, more: 123,
+        list: Array.from({length: window.most || 10000}, (_, i) => ({schema: `tenant_${i % 200}`, name: i === 7777 ? String.raw`\\xff00` : `<img src=x onerror=alert(1)>_${i}`, rows: i, bytes: 10 * i}))})); })()""")
+    page.js("""import('/ui/pick.js').then(async ({tablePicker}) => { const dialog = document.createElement('dialog'); document.body.append(dialog); dialog.showModal();
+        window.picker = tablePicker('Which tables', () => {}); dialog.append(picker.element); const begun = performance.now(); await picker.load('x'); document.body.offsetHeight;
+        window.took = performance.now() - begun; })""")
+    page.wait("window.took")
+    assert page.js("document.querySelectorAll('.pick-list li').length") == 100 and page.js("took") < 3000, page.js("took")
+    page.wait_text("The first 100 of 10,000")
+    page.wait_text("123 tables more, the smallest, are not in this list")
+    page.js("document.querySelector('.pick input').focus()")
+    slowest = page.js("""(async () => { let most = 0; const find = document.querySelector('.pick input[type=search]');
+        for (const words of ['t', 'te', '_9', '_99', '_999', '']) { const begun = performance.now(); find.value = words; find.dispatchEvent(new Event('input', {bubbles: true})); document.body.offsetHeight;
+          most = Math.max(most, performance.now() - begun); } return most; })()""")
+    assert slowest < 1000, slowest
+    page.type("_9999")
+    assert [name for name, _ in page.js(PICK)] == ["tenant_199.<img src=x onerror=alert(1)>_9999"]
+    page.key("Enter", number=13, text="\r")
+    assert page.js("picker.values()") == ['tenant_199."<img src=x onerror=alert(1)>_9999"']
+    page.js("document.querySelector('.pick input').select()")
+    page.type(r"tenant_177.\xff")  # nobody can say its name
+    assert page.js("document.querySelector('.pick-list input').disabled")
+    page.js("document.querySelector('.pick input').select()")
+    page.type("tenant_1")
+    assert not page.js("!!document.querySelector('.pick-rest button')")  # more than one request takes
+    page.js("document.querySelector('.pick input').select()")
+    page.type("tenant_19.")
+    page.click(".pick-rest button", "Tick all 50 that fit")
+    assert page.js("picker.values().length") == 51 and page.js("document.querySelectorAll('.picked li').length") == 14
+    assert "and 39 more" in page.text() and not page.js("!!document.querySelector('dialog img')")
+    shoot(page, "pick-many")
+    # Of a checkpoint that has less, what it lacks is ticked no more, and that is said.
+    page.js("window.most = 100; picker.load('y')")
+    page.wait_text("50 that were ticked are not in this checkpoint.")
+    assert page.js("picker.values()") == ['tenant_19."<img src=x onerror=alert(1)>_19"']
+    page.js("window.most = 200; picker.load('z')")
+    page.wait_text("1 of 200 tables ticked.")
+    page.js("document.querySelector('.pick input').select()")
+    page.type("tenant_2")
+    page.click(".pick-rest button", "Tick all 11 that fit")
+    page.click(".picked button", "Untick all")
+    assert page.js("picker.values()") == [] and page.js("picker.problem()") == "No table is chosen yet."
+    assert page.complaints() == []
+
+
 def test_restore_wants_the_name(page, shop, server):
     shop.seal("prod-shop", "before-the-loss")
     server.sql("web_shop", "DELETE FROM orders WHERE id BETWEEN 101 AND 110")
@@ -263,8 +374,13 @@ def test_restore_wants_the_name(page, shop, server):
     page.wait("document.querySelector('dialog input[name=mode]')")
     disabled = "[...document.querySelectorAll('dialog button')].find((b) => b.textContent === 'Restore').disabled"
     assert page.js(disabled)
-    page.js("document.getElementById('f-tables').focus()")
-    page.type(r'orders, U&"li,ne\000A"')
+    page.wait("document.querySelector('dialog .pick-list input')")
+    page.js("document.querySelector('dialog .pick input[type=search]').focus()")
+    page.type("li,ne")
+    page.key("Enter", number=13, text="\r")  # the only one that fits is ticked, and nothing is sent
+    page.wait("document.querySelector('.picked').textContent.includes('li,ne')")
+    page.js("document.getElementById('f-names').focus()")
+    page.type("orders")
     page.js("document.querySelector('[id^=f-type-the-name]').focus()")
     page.type("prod-sho")
     assert page.js(disabled)

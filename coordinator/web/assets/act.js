@@ -1,6 +1,6 @@
 // What a person does from here: back up now, plan, restore, drain. Each asks first what it needs to know, and says what
 // will happen.
-import {append, button, dialog, h, replace, shout} from "/ui/dom.js";
+import {append, button, dialog, h, replace} from "/ui/dom.js";
 import {ask, get, part, post, query} from "/ui/api.js";
 import * as f from "/ui/format.js";
 
@@ -14,7 +14,7 @@ function field(label, input, help) {
 
 // A form in a dialog: on("submit") does it, says what was refused and why, and is not done twice by two clicks.
 function form(close, action, label, look, ...content) {
-  const problem = h("div", {}), go = h("button", {type: "submit", class: look}, label);
+  const problem = h("div", {role: "alert"}), go = h("button", {type: "submit", class: look}, label);
   const element = h("form", {method: "dialog"}, content, problem,
     h("div", {class: "buttons"}, button("Cancel", close), go));
   element.addEventListener("submit", async (event) => {
@@ -26,7 +26,6 @@ function form(close, action, label, look, ...content) {
       close();
     } catch (error) {
       replace(problem, h("div", {class: "notice bad"}, h("p", {}, h("strong", {}, error.message)), error.remedy && h("p", {}, error.remedy)));
-      shout(`${error.message} ${error.remedy || ""}`);
       go.disabled = false;
     }
   });
@@ -51,12 +50,26 @@ export async function drillAgain(checkpoint) {
   await post(`/api/v1/checkpoints/${part(checkpoint.id)}/drills`, {});
 }
 
+const pickTables = async (...args) => (await import("/ui/pick.js")).tablePicker(...args);
+
 export function plan(database, checkpoint) {
+  let of = checkpoint?.id, picker = null;
+  const some = h("details", {}, h("summary", {}, "Only some tables")), place = h("div", {});
+  append(some, [place]);
+  async function list() {
+    of = of || (await get(`/api/v1/checkpoints${query({database, state: "sealed", limit: 1})}`)).checkpoints[0]?.id;
+    const made = await pickTables("Which tables", () => {});
+    await made.load(of);
+    if (!picker)
+      replace(place, (picker = made).element);
+  }
+  some.addEventListener("toggle", () => some.open && !picker && list().catch((error) => replace(place, h("p", {class: "dim"}, error.message))));
   dialog(`Plan for ${database}`, (close) => form(close, async () => {
-    const job = await ask("/api/v1/plans", {database, ...(checkpoint ? {checkpoint: checkpoint.id} : {})});
+    const tables = some.open && picker ? picker.values() : [];
+    const job = await ask("/api/v1/plans", {database, ...(checkpoint || tables.length ? {checkpoint: of} : {}), ...(tables.length ? {tables} : {})});
     go(`#/job/${part(job.id)}`);
   }, "Compare now", "main", h("p", {}, "Compares ", checkpoint ? h("b", {}, checkpoint.tag) : "the newest sealed checkpoint",
-    " with the live database: what is gone, and the ways back. It only reads.")));
+    " with the live database: what is gone, and the ways back. It only reads."), some));
 }
 
 const MODES = {
@@ -70,13 +83,14 @@ export async function restore(database, chosen) {
   const usable = checkpoints.filter((c) => !c.pruned_at && !c.pruning_at);
   const production = database.environment === "production";
   const which = h("select", {required: true}, usable.map((c) => h("option", {value: c.id, selected: chosen === c.id}, `${f.stamp(c.created_at)}  ${c.tag}`)));
-  const tables = h("input", {type: "text", autocomplete: "off", spellcheck: "false", placeholder: "orders, audit.*"});
+  let check = () => {};
+  const picker = await pickTables("Which tables", () => check());
   const target = h("input", {type: "text", autocomplete: "off", spellcheck: "false", maxlength: 63});
   const swap = h("input", {type: "checkbox"});
   const typed = h("input", {type: "text", autocomplete: "off", spellcheck: "false"});
   const modes = Object.keys(MODES).map((m, i) => h("input", {type: "radio", name: "mode", value: m, checked: i === 0, id: `mode-${m}`}));
   const mode = () => modes.find((m) => m.checked).value;
-  const ofTables = field("Tables", tables, "Names or globs as in psql, separated by commas.");
+  const ofTables = picker.element, missing = h("p", {class: "dim", role: "status"});
   const ofTarget = field("Name of the new database", target);
   const ofSwap = h("div", {class: "check"}, h("label", {}, swap, h("span", {})));
   const warning = h("div", {class: "notice warn"});
@@ -86,7 +100,7 @@ export async function restore(database, chosen) {
       if (mode() === "new_database")
         body.target_name = target.value.trim();
       else
-        body.tables = f.list(tables.value);
+        body.tables = picker.values();
       if (swap.checked)
         body.replace = true;
       body.confirm = typed.value;
@@ -98,20 +112,24 @@ export async function restore(database, chosen) {
     h("fieldset", {}, h("legend", {}, "How"), modes.map((m) => h("div", {class: "check"}, h("label", {}, m, h("span", {}, MODES[m.value]))))),
     ofTables, ofTarget, ofSwap, warning,
     field(`Type the name of the database${production ? ", which is production," : ""} to confirm`, typed, `It is ${database.name}.`),
-    database.restore_approval && h("p", {class: "notice"}, "Somebody else with the role operator has to approve it before it begins."));
-    const check = () => {
+    database.restore_approval && h("p", {class: "notice"}, "Somebody else with the role operator has to approve it before it begins."), missing);
+    check = () => {
       const m = mode();
       ofTables.hidden = m === "new_database";
-      tables.required = m !== "new_database";
       ofTarget.hidden = m !== "new_database";
       target.required = m === "new_database";
       ofSwap.querySelector("span").textContent = m === "in_place" ? "Move what stands in the way aside, whole, with all that was written to it since; nothing is dropped"
         : m === "beside" ? "Make the tables of an earlier restore of this checkpoint anew" : "It may exist already, if it is empty";
       warning.hidden = !(m === "in_place" && swap.checked);
       warning.textContent = "What was written to these tables since the checkpoint is not in what comes back: it stays in the displaced schema.";
-      element.allow(typed.value === database.name && usable.length > 0);
+      const problem = m === "new_database" ? "" : picker.problem();
+      missing.textContent = typed.value === database.name ? problem : "";
+      element.allow(typed.value === database.name && usable.length > 0 && !problem);
     };
     element.addEventListener("input", check);
+    which.addEventListener("change", () => picker.load(which.value));
+    if (usable.length)
+      picker.load(which.value);
     check();
     return element;
   });

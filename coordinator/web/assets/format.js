@@ -90,6 +90,24 @@ export function name(...parts) {
     ? `\\${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}` : c === '"' || c === "\\" ? c + c : c).join("")}"`).join(".");
 }
 
+// A name as lists of tables tell it: "\\x" and hexadecimal digits are the bytes of one that begins so itself, or (null) of
+// one that nobody could say in UTF-8.
+export function told(name) {
+  const hex = /^\\x((?:[0-9a-f]{2})+)$/.exec(name);
+  if (!hex)
+    return name;
+  try {
+    const text = new TextDecoder("utf-8", {fatal: true, ignoreBOM: true}).decode(Uint8Array.from(hex[1].match(/../g), (b) => parseInt(b, 16)));
+    return text.startsWith("\\x") ? text : null;
+  } catch {
+    return null;
+  }
+}
+
+// The pattern that means this table and no other.
+const exact = (name) => /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
+export const selector = (schema, name) => `${exact(schema)}.${exact(name)}`;
+
 // What is written between commas; those in double quotes part nothing.
 export const list = (text) => (text.match(/(?:"[^"]*"|[^",])+/g) || []).map((t) => t.trim()).filter(Boolean);
 

@@ -47,7 +47,7 @@ function summary(held) {
 
 // held: what the API says of them.
 export function tableList(held) {
-  const all = [...held.missing.map((t) => ({...t, missing: true})), ...held.list].map((t) => ({...t, text: f.name(t.schema, t.name)}));
+  const all = [...held.missing.map((t) => ({...t, missing: true})), ...held.list].map((t) => ({...t, text: f.name(f.told(t.schema) ?? t.schema, f.told(t.name) ?? t.name)}));
   const find = h("input", {type: "search", "aria-label": "Find a table", placeholder: "Find a table", spellcheck: "false", autocomplete: "off"});
   const which = h("select", {"aria-label": "Which tables"}, Object.entries(WHICH).map(([key, [label]]) => h("option", {value: key}, label)));
   const table = sortable("Tables", held.changes ? COLUMNS : COLUMNS.slice(0, 3), all, 2, AT_ONCE);
