@@ -123,6 +123,7 @@ static Status check_token(Request *request, LedgerToken *token, const Route *rou
   if (token->revoked_us)
     return unauthorized(err);
   snprintf(request->actor, sizeof request->actor, "%s", token->name);
+  snprintf(request->person, sizeof request->person, "%s", token->person ? token->person : "");
   if (is_expired(token))
     return expired(token, err);
   note_use(request->api, token);

@@ -58,6 +58,7 @@ typedef struct Request {
   bool too_large, suspended;
   char allow[48];                  /* with a 405: the path's methods */
   char actor[LEDGER_NAME_SIZE];    /* the token's name; or of who signed in by OpenID Connect */
+  char person[LEDGER_NAME_SIZE];   /* who signed in by OpenID Connect, here or to make the token; "": not known */
   unsigned role;                   /* the token's, or the grant's */
   char token_hash[65];             /* "": by OpenID Connect */
   char session_hash[65];           /* signed in by a cookie; "": by the token itself */

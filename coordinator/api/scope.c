@@ -71,5 +71,9 @@ Status scope_from_wish(const json_t *given, char **text, Error *err) {
 }
 
 Requester scope_requester(const Request *request) {
-  return (Requester){.name = request->actor, .address = request->address, .sees = scope_sees, .user = &request->scope};
+  return (Requester){.name = request->actor,
+                     .person = *request->person ? request->person : NULL,
+                     .address = request->address,
+                     .sees = scope_sees,
+                     .user = &request->scope};
 }

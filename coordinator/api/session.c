@@ -133,6 +133,7 @@ static void identify(Request *request, const LedgerSession *session) {
     return;
   }
   snprintf(request->actor, sizeof request->actor, "%s", session->name);
+  snprintf(request->person, sizeof request->person, "%s", session->name);
   request->role = auth_role(grant->role);
   scope_release(&request->scope);
   scope_load(&request->scope, grant->databases);

@@ -241,7 +241,8 @@ static Status note_arrival(Request *request, void *user, LedgerSession *session,
   if (status == ERR_CONFLICT)
     return fail(err, "this sign-in has been used already");
   if (!status)
-    status = ledger_person_name(ledger, arrived->person->key, session->created_us, session->name, err);
+    status = ledger_person_name(ledger, arrived->person->key, arrived->person->other, session->created_us,
+                                session->name, err);
   if (status)
     return status;
   snprintf(request->actor, sizeof request->actor, "%s", session->name);

@@ -29,10 +29,11 @@ static json_t *render_databases(const char *databases) {
 }
 
 static json_t *render(const LedgerToken *token) {
-  return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", token->name, "role", token->role, "databases",
-                   render_databases(token->databases), "created_at", render_time(token->created_us), "expires_at",
-                   render_time(token->expires_us), "last_used_at", render_time(token->last_used_us), "replaced_at",
-                   render_time(token->replaced_us), "revoked_at", render_time(token->revoked_us));
+  return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", token->name, "role", token->role,
+                   "databases", render_databases(token->databases), "created_at", render_time(token->created_us),
+                   "expires_at", render_time(token->expires_us), "last_used_at", render_time(token->last_used_us),
+                   "replaced_at", render_time(token->replaced_us), "revoked_at", render_time(token->revoked_us),
+                   "person", render_text(token->person));
 }
 
 enum MHD_Result token_list(Request *request) {
@@ -125,6 +126,11 @@ static Status read_wish(const json_t *body, LedgerToken *token, Error *err) {
 
 /* ---- making one ---- */
 
+/* Who sees the secret: of a token that makes another, whoever has seen its own. */
+static char *person_of(Request *request) {
+  return *request->person ? request->person : NULL;
+}
+
 static Status insert(Request *request, const LedgerToken *token, Error *err) {
   Ledger *ledger = request->api->ledger;
   Status status = ledger_begin(ledger, err);
@@ -144,7 +150,7 @@ enum MHD_Result token_create(Request *request) {
   char text[TOKEN_TEXT];
   Error err;
   Id id = id_new();
-  LedgerToken token = {.id = id.text, .created_us = clock_wall_us()};
+  LedgerToken token = {.id = id.text, .created_us = clock_wall_us(), .person = person_of(request)};
   Status status = query_body(request, &body, &err);
   if (!status)
     status = read_wish(body, &token, &err);
@@ -248,6 +254,7 @@ enum MHD_Result token_rotate(Request *request) {
   const LedgerToken *old = tokens.current;
   LedgerToken next = *old;
   next.id = id.text;
+  next.person = person_of(request);
   next.created_us = clock_wall_us();
   next.last_used_us = 0;
   sha256_hex(text, strlen(text), next.hash);

@@ -50,6 +50,7 @@ typedef struct Dispatch Dispatch;
 /* Who asks, for the ledger, and what there is for him: databases that he may not see do not exist. */
 typedef struct Requester {
   const char *name;                                     /* of his token; NULL: nobody's */
+  const char *person;                                   /* who has that token, or is it; NULL: not known */
   const char *address;                                  /* of the client; NULL: none */
   bool (*sees)(const void *user, const char *database); /* NULL: all */
   const void *user;

@@ -5,6 +5,7 @@
 
 #include "common/base/id.h"
 #include "common/base/memory.h"
+#include "coordinator/ledger/sign_in.h"
 
 enum { RECOVERY_OPEN_LIMIT = 16 };
 
@@ -269,15 +270,26 @@ static Status load(Dispatch *dispatch, const char *job_id, const Requester *requ
   return status;
 }
 
-static Status check_approver(const LedgerJob *job, const Requester *requester, Error *err) {
+/* Is it the same person, as far as that can be known: by name, or by who has seen the tokens' secrets? */
+static Status is_same(Dispatch *dispatch, const LedgerJob *job, const Requester *requester, bool *same, Error *err) {
+  *same = !requester->name || strcmp(requester->name, job->requested_by) == 0 ||
+          (requester->person && strcmp(requester->person, job->requested_by) == 0);
+  return *same || !requester->person
+             ? STATUS_OK
+             : ledger_person_has_token(dispatch->ledger, requester->person, job->requested_by, same, err);
+}
+
+static Status check_approver(Dispatch *dispatch, const LedgerJob *job, const Requester *requester, Error *err) {
+  bool same = true;
   if (!job->approval || strcmp(job->approval, "needed") != 0)
     return error_set(err, ERR_CONFLICT, "the %s needs no approval%s", recovery_noun(job->kind),
                      job->approval ? " any more" : "");
-  if (requester->name && strcmp(requester->name, job->requested_by) != 0)
-    return STATUS_OK;
-  error_set(err, ERR_FORBIDDEN, "the restore was asked for with the token %s: somebody else has to approve it",
-            job->requested_by);
-  error_remedy(err, "Ask a second person with the role operator, who has a token of his own.");
+  Status status = is_same(dispatch, job, requester, &same, err);
+  if (status != STATUS_OK || !same)
+    return status;
+  error_set(err, ERR_FORBIDDEN, "the restore was asked for by %s: somebody else has to approve it", job->requested_by);
+  error_remedy(err, "Ask a second person with the role operator, who signs in himself or has a token that the first "
+                    "has not seen.");
   return ERR_FORBIDDEN;
 }
 
@@ -289,7 +301,7 @@ Status dispatch_approve(Dispatch *dispatch, const char *job_id, const Requester 
   if (status == STATUS_OK)
     status = load(dispatch, job_id, requester, &work, &job, err);
   if (status == STATUS_OK)
-    status = check_approver(job, requester, err);
+    status = check_approver(dispatch, job, requester, err);
   if (status != STATUS_OK)
     return status;
   text_set(&job->approval, "given");

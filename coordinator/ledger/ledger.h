@@ -94,8 +94,8 @@ typedef struct LedgerEvent {
 } LedgerEvent;
 
 typedef struct LedgerToken {
-  char *id, *name, *role; /* ci, viewer, operator, admin */
-  char *databases;        /* a scope; NULL: all */
+  char *id, *name, *role, *person; /* role: ci, viewer, operator, admin; person: sign_in.h; or NULL */
+  char *databases;                 /* a scope; NULL: all */
   char hash[65];
   int64_t created_us, last_used_us, revoked_us;
   int64_t expires_us;  /* 0: never */

@@ -1,7 +1,8 @@
 /* Tokens and agents. */
 #include "coordinator/ledger/db.h"
 
-#define TOKEN_COLUMNS "id, name, role, hash, created_us, last_used_us, revoked_us, databases, expires_us, replaced_us"
+#define TOKEN_COLUMNS                                                                                                  \
+  "id, name, role, hash, created_us, last_used_us, revoked_us, databases, expires_us, replaced_us, person"
 
 static Status read_token(DbStatement *s, LedgerToken *out, Error *err) {
   (void)err;
@@ -18,12 +19,13 @@ static Status read_token(DbStatement *s, LedgerToken *out, Error *err) {
   out->databases = db_read_text(s, &at);
   out->expires_us = db_read_integer(s, &at);
   out->replaced_us = db_read_integer(s, &at);
+  out->person = db_read_text(s, &at);
   return STATUS_OK;
 }
 
 Status ledger_token_insert(Ledger *ledger, const LedgerToken *token, Error *err) {
   STATEMENT(s);
-  static const char sql[] = "INSERT INTO token (" TOKEN_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+  static const char sql[] = "INSERT INTO token (" TOKEN_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
   Status status = db_statement(ledger, sql, &s, err);
   if (status != STATUS_OK)
     return status;
@@ -38,6 +40,7 @@ Status ledger_token_insert(Ledger *ledger, const LedgerToken *token, Error *err)
   db_bind_text(s, &at, token->databases);
   db_bind_integer(s, &at, token->expires_us);
   db_bind_integer(s, &at, token->replaced_us);
+  db_bind_text(s, &at, token->person);
   Error cause;
   status = db_change(ledger, s, "token", token->name, &cause);
   if (status == ERR_CONFLICT) {

@@ -91,6 +91,7 @@ void ledger_token_release(LedgerToken *token) {
   free(token->name);
   free(token->role);
   free(token->databases);
+  free(token->person);
   memset(token, 0, sizeof *token);
 }
 

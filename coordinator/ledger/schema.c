@@ -366,6 +366,9 @@ static const char migration_0016[] = "ALTER TABLE session ADD COLUMN name TEXT;"
                                      "  expires_us INTEGER NOT NULL"
                                      ") STRICT;";
 
+/* A token that a person made, or gave a new secret, is that person's second name: he has seen it. */
+static const char migration_0017[] = "ALTER TABLE token ADD COLUMN person TEXT;";
+
 static const struct Migration {
   const char *sqlite, *postgres; /* NULL: PostgreSQL's schema begins later */
 } migrations[] = {
@@ -385,6 +388,7 @@ static const struct Migration {
     BOTH(migration_0014),
     BOTH(migration_0015),
     BOTH(migration_0016),
+    BOTH(migration_0017),
 };
 
 static Status read_version(Ledger *ledger, int64_t *version, Error *err) {

@@ -6,19 +6,33 @@
 #include "common/base/cleanup.h"
 #include "coordinator/ledger/db.h"
 
-Status ledger_person_name(Ledger *ledger, const char *subject, int64_t now_us, char name[LEDGER_NAME_SIZE],
-                          Error *err) {
+static Status is_taken(Ledger *ledger, const char *subject, const char *name, bool *taken, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, "SELECT 1 FROM person WHERE name = ? AND subject <> ?", &s, err);
+  int at = 1;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, name);
+  db_bind_text(s, &at, subject);
+  return db_step(ledger, s, taken, err);
+}
+
+Status ledger_person_name(Ledger *ledger, const char *subject, const char *other, int64_t now_us,
+                          char name[LEDGER_NAME_SIZE], Error *err) {
   STATEMENT(insert);
   STATEMENT(select);
-  bool row;
+  bool row, taken = false;
   int at = 1;
-  Status status = db_statement(
+  Status status = is_taken(ledger, subject, name, &taken, err);
+  if (status != STATUS_OK)
+    return status;
+  status = db_statement(
       ledger, "INSERT INTO person (subject, name, first_seen_us) VALUES (?, ?, ?) ON CONFLICT (subject) DO NOTHING",
       &insert, err);
   if (status != STATUS_OK)
     return status;
   db_bind_text(insert, &at, subject);
-  db_bind_text(insert, &at, name);
+  db_bind_text(insert, &at, taken ? other : name);
   db_bind_integer(insert, &at, now_us);
   status = db_step(ledger, insert, &row, err);
   if (status == STATUS_OK)
@@ -64,4 +78,15 @@ Status ledger_sign_in_insert(Ledger *ledger, const char *hash, int64_t now_us, i
   db_bind_text(insert, &at, hash);
   db_bind_integer(insert, &at, expires_us);
   return db_change(ledger, insert, "sign_in", "", err);
+}
+
+Status ledger_person_has_token(Ledger *ledger, const char *person, const char *token, bool *has, Error *err) {
+  STATEMENT(s);
+  Status status = db_statement(ledger, "SELECT 1 FROM token WHERE name = ? AND person = ?", &s, err);
+  int at = 1;
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(s, &at, token);
+  db_bind_text(s, &at, person);
+  return db_step(ledger, s, has, err);
 }

@@ -306,11 +306,12 @@ static const char *wished_name(const OidcSettings *settings, const json_t *claim
 static void make_name(const OidcSettings *settings, const json_t *claims, OidcPerson *person) {
   const char *wished = wished_name(settings, claims);
   char host[PLAIN_SUBJECT], digest[SHA256_HEX_SIZE];
+  host_of(settings->issuer, host, sizeof host);
+  snprintf(person->other, sizeof person->other, "%.32s@%s", person->key, host);
   if (wished && strchr(wished, '@')) {
     snprintf(person->name, sizeof person->name, "%s", wished);
     return;
   }
-  host_of(settings->issuer, host, sizeof host);
   const char *plain = wished ? wished : person->subject;
   if (!name_valid(plain) || strlen(plain) > PLAIN_SUBJECT || strchr(plain, '@')) {
     sha256_hex(plain, strlen(plain), digest);

@@ -31,6 +31,7 @@ Status oidc_identity_check(const OidcExpected *expected, const char *id_token, j
 
 typedef struct OidcPerson {
   char name[OIDC_NAME_SIZE];       /* as the ledger calls who signed in: always with an '@', as no token's name is */
+  char other[OIDC_NAME_SIZE];      /* and if that is another person's name: nobody else's ever */
   char subject[OIDC_SUBJECT_SIZE]; /* as the issuer calls him */
   char key[65];                    /* of issuer and subject: the same person, whatever his name */
   const OidcGrant *grant;          /* of the settings */

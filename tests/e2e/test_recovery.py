@@ -15,8 +15,10 @@ import time
 import psycopg2
 import pytest
 
+from support.issuer import Issuer
 from support.shell import BIN, run, wait_for
 from support.stack import Stack
+from test_sign_in import Guest
 
 SCHEMA = """
     CREATE TABLE orders (id serial PRIMARY KEY, total numeric NOT NULL CHECK (total >= 0), note text DEFAULT 'none');
@@ -32,13 +34,18 @@ SCHEMA = """
 
 @pytest.fixture(scope="module")
 def stack(base):
-    """`shop` and `lost` are production; a restore of `team` needs a second person."""
+    """`shop`, `lost` and `team` are production; a restore of `team` needs a second person."""
     s = Stack(pathlib.Path(tempfile.mkdtemp(prefix="s.", dir=base)) / "p",
               {n: f"host=/nowhere dbname={n}" for n in ("shop", "lost", "team", "odd", "names")}, agents=("dump+drill+restore",),
-              each={"shop": {"environment": "production"}, "lost": {"environment": "production", "lock_timeout_seconds": 120}, "team": {"restore_approval": True}}).start()
+              each={"shop": {"environment": "production"}, "lost": {"environment": "production", "lock_timeout_seconds": 120}, "team": {"environment": "production", "restore_approval": True}})
+    s.issuer = Issuer()
+    s.options["oidc"] = s.issuer.config(s.dir, s.url)
+    s.write_coordinator()
+    s.start()
     for name, role in (("pipeline", "ci"), ("eyes", "viewer"), ("second", "operator")):
         s.cli("token", "create", "--name", name, "--role", role, "--output", s.dir / name)
     yield s
+    s.issuer.server.shutdown()
     s.remove()
 
 
@@ -369,7 +376,7 @@ def test_second_person(stack, server):
     env = {**os.environ, "PGSEAL_URL": stack.url, "PGSEAL_TOKEN": stack.token}
 
     def ask():
-        process = subprocess.Popen([BIN / "pgseal", "restore", "team", "--checkpoint", sealed, "--table", "prices"], env=env, text=True,
+        process = subprocess.Popen([BIN / "pgseal", "restore", "team", "--checkpoint", sealed, "--table", "prices", "--yes-i-mean", "team"], env=env, text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         waits = lambda: [line.split()[0] for line in stack.cli("jobs", "--database", "team").stdout.splitlines() if "needs approval" in line]
         return process, wait_for("the job to wait", waits, every=0.3)[0]
@@ -390,6 +397,44 @@ def test_second_person(stack, server):
     assert "is being canceled" in stack.cli("job", "cancel", job).stdout
     process.communicate(timeout=60)
     assert process.returncode == 4
+
+    # People who sign in by OpenID Connect: one is one, whatever he calls himself, and with whatever token he made.
+    def person(sub, email):
+        stack.issuer.person = {"sub": sub, "email": email, "email_verified": True, "groups": ["dba"]}
+        guest = Guest(stack)
+        assert guest.sign_in_by(stack.issuer)[2]
+        return guest
+
+    def change(guest, path, body):
+        status, answer, _ = guest.ask("POST", path, body, X_Pgseal_CSRF=guest.who()["csrf"])
+        return status, json.loads(answer)
+
+    ann, ben = person("u-ann", "ann@example.com"), person("u-ben", "ben@example.com")
+    own = change(ann, "/api/v1/tokens", {"name": "anns", "role": "operator"})[1]["token"]
+    change(ann, "/api/v1/tokens", {"name": "maker", "role": "admin"})
+    maker = change(ann, "/api/v1/tokens/maker/rotate", {"overlap": 0})[1]["token"]
+    by_own = stack.api("POST", "/api/v1/tokens", {"name": "grandchild", "role": "operator"}, token=maker)[1]
+    seen = change(ann, "/api/v1/tokens/second/rotate", {})[1]["token"]
+    assert by_own["person"] == "ann@example.com" and stack.api("POST", "/api/v1/tokens", {"name": "nobodys"})[1]["person"] is None
+    team("DROP TABLE prices")
+    status, job = change(ann, "/api/v1/restores", {"database": "team", "checkpoint": sealed, "mode": "in_place", "tables": ["prices"], "confirm": "team"})
+    assert status == 202 and job["approval"] == "needed" and job["requested_by"] == "ann@example.com", job
+    approve = f"/api/v1/jobs/{job['id']}/approve"
+    for who in (ann, person("u-ann", "ann@example.com"), person("u-ann", "second.ann@example.com")):
+        status, answer = change(who, approve, {})
+        assert status == 403 and answer["error"]["code"] == "forbidden" and "asked for by ann@example.com" in answer["error"]["message"], answer
+    for token in (own, maker, by_own["token"], seen):
+        status, answer, _ = stack.api("POST", approve, token=token)
+        assert status == 403 and answer["error"]["code"] == "forbidden", answer
+    assert stack.api("GET", f"/api/v1/jobs/{job['id']}")[1]["approval"] == "needed"
+    # Somebody else whom the issuer now gives that address is somebody else, and by another name.
+    heir = person("u-heir", "ann@example.com")
+    assert heir.who()["name"].endswith(f"@127.0.0.1:{stack.issuer.server.server_port}")
+    status, job = change(ben, approve, {})
+    assert status == 200 and job["approved_by"] == "ben@example.com", job
+    done = lambda: (lambda j: j if j["state"] in ("done", "failed", "errored") else None)(stack.api("GET", f"/api/v1/jobs/{job['id']}")[1])
+    assert wait_for("the restore", done, every=0.3)["state"] == "done"
+    assert rows(server, "SELECT id FROM prices", "team_live") == [(1,)]
 
 
 @pytest.mark.long

@@ -105,6 +105,41 @@ static void test_second_person(void **state) {
   assert_int_equal(dispatch_approve(f->dispatch, late, &second, &f->err), ERR_CONFLICT);
 }
 
+/* A person, and the tokens that he made: ann made `own` and `old`, which has been rotated since. */
+static void test_same_person(void **state) {
+  Fixture *f = *state;
+  f->databases[1].restore_approval = true;
+  restart(f);
+  const LedgerToken tokens[] = {
+      {.id = "1", .name = "own", .role = "operator", .person = "ann@x", .hash = "1"},
+      {.id = "2", .name = "old", .role = "operator", .person = "ann@x", .hash = "2", .replaced_us = 1},
+      {.id = "3", .name = "old", .role = "operator", .hash = "3"},
+      {.id = "4", .name = "bare", .role = "operator", .hash = "4"}};
+  for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
+    OK(ledger_token_insert(f->ledger, &tokens[i], &f->err));
+  CLEANUP_FREE char *id = sealed_of(f, "shop");
+  const Requester ann = {.name = "ann@x", .person = "ann@x"}, own = {.name = "own", .person = "ann@x"},
+                  old = {.name = "old", .person = "ann@x"}, bare = {.name = "bare"},
+                  ben = {.name = "ben@x", .person = "ben@x"};
+  const struct {
+    const char *who;
+    const Requester *approver;
+    bool good;
+  } cases[] = {{"ann@x", &ann, false}, {"ann@x", &own, false}, {"ann@x", &old, false}, {"ann@x", &bare, true},
+               {"ann@x", &ben, true},  {"own", &ann, false},   {"own", &old, false},   {"own", &ben, true},
+               {"old", &ann, false},   {"old", &own, false},   {"bare", &bare, false}, {"bare", &ann, true}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    CLEANUP(ledger_job_release) LedgerJob job = {0};
+    CLEANUP_FREE char *body = memory_format(RESTORE, "");
+    bool joined;
+    OK(ask_for(f, LEDGER_JOB_RESTORE, body, cases[i].who, NULL, &job, &joined));
+    Status status = dispatch_approve(f->dispatch, job.id, cases[i].approver, &f->err);
+    if (status != (cases[i].good ? STATUS_OK : ERR_FORBIDDEN))
+      fail_msg("%s by %s: %d", cases[i].who, cases[i].approver->name, status);
+    OK(dispatch_cancel_recovery(f->dispatch, job.id, &bare, &f->err));
+  }
+}
+
 static void test_idempotency(void **state) {
   Fixture *f = *state;
   CLEANUP_FREE char *id = sealed_of(f, "shop");
@@ -159,8 +194,8 @@ static void test_script(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-      T(test_which_checkpoint), T(test_condemned_meanwhile), T(test_confirmation),
-      T(test_second_person),    T(test_idempotency),         T(test_script),
+      T(test_which_checkpoint), T(test_condemned_meanwhile), T(test_confirmation), T(test_second_person),
+      T(test_same_person),      T(test_idempotency),         T(test_script),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,7 @@ static inline bool raw(Fixture *f, const char *sql) {
 /* For tests that make a ledger of an earlier schema of one of this. */
 #define UNDO_10                                                                                                        \
   "DROP TABLE table_list; DROP TABLE silence; DROP TABLE person; DROP TABLE sign_in;"                                  \
+  "ALTER TABLE token DROP COLUMN person;"                                                                              \
   "DROP TABLE alert; DROP TABLE notification; DROP TABLE session;"                                                     \
   "DROP TABLE schedule; DROP INDEX job_open_database; ALTER TABLE job DROP COLUMN priority;"
 #define UNDO_9                                                                                                         \

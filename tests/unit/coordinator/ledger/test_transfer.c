@@ -57,7 +57,7 @@ static void fill(Fixture *f) {
   LedgerSilence silence = {.id = (char *)"1", .reason = (char *)"moved", .created_us = 1, .until_us = INT64_MAX};
   OK(ledger_silence_insert(f->ledger, &silence, &f->err));
   char name[LEDGER_NAME_SIZE] = "ann@example.com";
-  OK(ledger_person_name(f->ledger, "subject", 1, name, &f->err));
+  OK(ledger_person_name(f->ledger, "subject", "other", 1, name, &f->err));
   json_decref(alerts);
   json_decref(detail);
   json_decref(request);

@@ -80,6 +80,9 @@ static const Told told[] = {
     {13, "SELECT error FROM notification WHERE attempts = 2", "refused\n"},
     {14, "SELECT packed FROM table_list WHERE checkpoint = 1", "packed14\n"},
     {15, "SELECT reason FROM silence WHERE database = 'shop'", "maintenance\n"},
+    {16, "SELECT name FROM person WHERE subject = '16161616'", "ann@example.com\n"},
+    {16, "SELECT grant_key FROM session WHERE seen_us = 8", "17171717\n"},
+    {16, "SELECT hash FROM sign_in WHERE expires_us = 6", "51616\n"},
 };
 
 static void check(Fixture *f, int64_t version, const char *schema) {
