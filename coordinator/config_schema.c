@@ -181,6 +181,7 @@ static const cyaml_schema_field_t oidc_fields[] = {
     OPTIONAL_TEXT("groups_claim", RawOidc, groups_claim),
     OPTIONAL_TEXT("name_claim", RawOidc, name_claim),
     OPTIONAL_INT("session_hours", RawOidc, session_hours),
+    CONFIG_FIELD_BOOL("id_token_only", RawOidc, id_token_only),
     CYAML_FIELD_SEQUENCE("grants", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawOidc, grants, &grant_schema, 0,
                          GRANTS_LIMIT),
     CYAML_FIELD_END,

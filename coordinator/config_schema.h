@@ -95,6 +95,7 @@ typedef struct RawOidc {
   char **scopes;
   unsigned scopes_count;
   int *session_hours;
+  bool id_token_only;
   RawOidcGrant *grants;
   unsigned grants_count;
 } RawOidc;

@@ -307,6 +307,7 @@ Handler sign_in_show, sign_in_begin, sign_in_finish;
 /* ---- waiting and streams ---- */
 void reports_made(void *user, const char *key); /* wakes who waits for that report; user: the Api */
 void sign_in_ended(void *user, uint64_t flow);  /* the same, of sign-ins */
+void sign_in_left(Request *request);            /* it is over, answered or not; if it was one */
 void request_suspend(Request *request);
 void request_resume(Request *request);
 void events_observe(Api *api); /* registers with dispatch */

@@ -113,6 +113,12 @@ static enum MHD_Result refuse(Request *request, Error *err) {
 
 /* ---- waiting for the issuer ---- */
 
+static Status start(Request *request, const OidcAsked *asked, uint64_t *flow, Error *err) {
+  OidcAsked of = *asked;
+  of.origin = origin_find(request->api, &request->client)->key;
+  return oidc_start(request->api->oidc, &of, flow, err);
+}
+
 static enum MHD_Result await(Request *request, uint64_t flow, enum MHD_Result (*answer)(Request *)) {
   request->waiting_for = memory_format("%llu", (unsigned long long)flow);
   request->answer = answer;
@@ -166,7 +172,7 @@ enum MHD_Result sign_in_begin(Request *request) {
   if (!status && !oidc_cookie_read(cookie, now_s(), &secrets))
     status = error_set(&err, ERR_INTERNAL, "a sign-in cannot be begun");
   if (!status)
-    status = oidc_begin(request->api->oidc, &secrets, &flow, &err);
+    status = start(request, &(OidcAsked){.secrets = &secrets}, &flow, &err);
   if (!status)
     request->cookie = cookie_line(request, cookie, OIDC_SECONDS);
   explicit_bzero(cookie, sizeof cookie);
@@ -264,13 +270,9 @@ static Status open_for(Request *request, const OidcSecrets *secrets, const OidcP
 static enum MHD_Result finish_answer(Request *request) {
   OidcOutcome outcome = {0};
   OidcSecrets secrets;
-  Given given = {0};
   Error err;
   Status status = take(request, &outcome, &err);
   free(outcome.url);
-  MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &given);
-  if (!status && oidc_tells_issuer(request->api->oidc) && !given.issuer)
-    status = fail(&err, "this answer does not say which issuer it is of");
   if (!status && !read_cookie(request, &secrets))
     status = fail(&err, "this sign-in took too long");
   if (!status)
@@ -292,7 +294,8 @@ enum MHD_Result sign_in_finish(Request *request) {
                       ? check_given(request, &secrets, &given, &err)
                       : fail(&err, "this sign-in was not begun in this browser, or more than 10 minutes ago");
   if (!status)
-    status = oidc_finish(request->api->oidc, &secrets, given.code, &flow, &err);
+    status = start(request, &(OidcAsked){.secrets = &secrets, .code = given.code, .names_issuer = given.issuer}, &flow,
+                   &err);
   explicit_bzero(&secrets, sizeof secrets);
   return status ? refuse(request, &err) : await(request, flow, finish_answer);
 }
@@ -308,4 +311,10 @@ void sign_in_ended(void *user, uint64_t flow) {
       return;
     }
   oidc_forget(api->oidc, flow); /* who asked has left */
+}
+
+/* Whatever became of it: what is left of its flow would take another's place. */
+void sign_in_left(Request *request) {
+  if (request->answer == begin_answer || request->answer == finish_answer)
+    oidc_forget(request->api->oidc, strtoull(request->waiting_for, NULL, 10));
 }

@@ -92,6 +92,8 @@ Status oidc_metadata_read(const OidcSettings *settings, const void *data, size_t
     status = take_url(json, "token_endpoint", local, true, &read.token_endpoint, err);
   if (status == STATUS_OK)
     status = take_url(json, "jwks_uri", local, true, &read.jwks_uri, err);
+  if (status == STATUS_OK && !settings->id_token_only)
+    status = take_url(json, "userinfo_endpoint", local, false, &read.userinfo_endpoint, err);
   if (status == STATUS_OK)
     status = take_url(json, "end_session_endpoint", local, false, &read.end_session_endpoint, err);
   read.tells_issuer = json_is_true(json_object_get(json, "authorization_response_iss_parameter_supported"));
@@ -106,6 +108,7 @@ void oidc_metadata_release(OidcMetadata *metadata) {
   free(metadata->authorization_endpoint);
   free(metadata->token_endpoint);
   free(metadata->jwks_uri);
+  free(metadata->userinfo_endpoint);
   free(metadata->end_session_endpoint);
   *metadata = (OidcMetadata){0};
 }
@@ -164,4 +167,24 @@ Status oidc_tokens_read(long code, const void *data, size_t size, OidcTokens *ou
 void oidc_tokens_release(OidcTokens *tokens) {
   secret_text_free(&tokens->id_token);
   secret_text_free(&tokens->access_token);
+}
+
+Status oidc_userinfo_read(long code, const void *data, size_t size, const char *subject, json_t **out, Error *err) {
+  json_t *json = code == 200 ? parse(data, size) : NULL;
+  const char *whose = json_string_value(json_object_get(json, "sub"));
+  if (whose && strcmp(whose, subject) == 0) {
+    *out = json;
+    return STATUS_OK;
+  }
+  if (json) {
+    error_set(err, ERR_UNAUTHORIZED, "what the issuer's userinfo endpoint says is not of who signed in (sub)");
+    error_remedy(err, "Sign in again; if that does not help, see the settings of the issuer for this client.");
+  } else {
+    error_set(err, ERR_UNAVAILABLE, "the issuer's userinfo endpoint answered %ld%s", code,
+              code == 200 ? ", and no JSON object" : "");
+    error_remedy(err, "It is asked for the claims that the ID token does not have. Have the issuer put them there, or "
+                      "set `oidc.id_token_only` in coordinator.yaml.");
+  }
+  json_decref(json);
+  return err->status;
 }

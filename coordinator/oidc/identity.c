@@ -260,12 +260,12 @@ Status oidc_identity_check(const OidcExpected *expected, const char *id_token, j
 
 /* ---- who it is ---- */
 
-/* By its name as it is (issuers have URLs as names); else "a.b" is the member b of a. */
+/* By its name as it is (issuers have URLs as names); else "a.b" is the member b of a. null is none. */
 static const json_t *claim_of(const json_t *claims, const char *name) {
   const json_t *found = json_object_get(claims, name);
   const char *dot = strchr(name, '.');
   if (found || !dot)
-    return found;
+    return json_is_null(found) ? NULL : found;
   CLEANUP_FREE char *head = memory_strndup(name, (size_t)(dot - name));
   const json_t *inner = json_object_get(claims, head);
   return inner ? claim_of(inner, dot + 1) : NULL;
@@ -296,9 +296,22 @@ static void host_of(const char *issuer, char *out, size_t size) {
   snprintf(out, size, "%.*s", (int)strcspn(host, "/"), host);
 }
 
+static bool by_address(const OidcSettings *settings) {
+  return strcmp(settings->name_claim, "email") == 0;
+}
+
+/* The claim, and whether it is vouched for: both of the same answer. */
+static bool has_name(const OidcSettings *settings, const json_t *claims) {
+  return claim_of(claims, settings->name_claim) && (!by_address(settings) || claim_of(claims, "email_verified"));
+}
+
+bool oidc_claims_lack(const OidcSettings *settings, const json_t *claims) {
+  return !claim_of(claims, settings->groups_claim) || !has_name(settings, claims);
+}
+
 /* An address counts only where the issuer vouches for it: else anybody could take another's name. */
 static const char *wished_name(const OidcSettings *settings, const json_t *claims) {
-  bool vouched = strcmp(settings->name_claim, "email") != 0 || json_is_true(json_object_get(claims, "email_verified"));
+  bool vouched = !by_address(settings) || json_is_true(json_object_get(claims, "email_verified"));
   const char *name = vouched ? json_string_value(claim_of(claims, settings->name_claim)) : NULL;
   return name && name_valid(name) ? name : NULL;
 }
@@ -321,9 +334,12 @@ static void make_name(const OidcSettings *settings, const json_t *claims, OidcPe
   snprintf(person->name, sizeof person->name, "%.*s@%s", PLAIN_SUBJECT, plain, host);
 }
 
-Status oidc_person(const OidcSettings *settings, const json_t *claims, OidcPerson *out, Error *err) {
+Status oidc_person(const OidcSettings *settings, const json_t *claims, const json_t *userinfo, OidcPerson *out,
+                   Error *err) {
   const json_t *groups = claim_of(claims, settings->groups_claim);
   *out = (OidcPerson){0};
+  if (!groups)
+    groups = claim_of(userinfo, settings->groups_claim);
   for (size_t i = 0; !out->grant && i < settings->grant_count; i++)
     if (has_value(groups, settings->grants[i].value))
       out->grant = &settings->grants[i];
@@ -337,6 +353,6 @@ Status oidc_person(const OidcSettings *settings, const json_t *claims, OidcPerso
   snprintf(out->subject, sizeof out->subject, "%s", text_of(claims, "sub"));
   CLEANUP_FREE char *whole = memory_format("%s\n%s", settings->issuer, out->subject);
   sha256_hex(whole, strlen(whole), out->key);
-  make_name(settings, claims, out);
+  make_name(settings, has_name(settings, claims) || !userinfo ? claims : userinfo, out);
   return STATUS_OK;
 }

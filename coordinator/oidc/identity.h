@@ -37,7 +37,11 @@ typedef struct OidcPerson {
   const OidcGrant *grant;          /* of the settings */
 } OidcPerson;
 
-/* Of claims that were checked. ERR_FORBIDDEN: no grant fits. */
-Status oidc_person(const OidcSettings *settings, const json_t *claims, OidcPerson *out, Error *err) MUST_CHECK;
+/* Do the ID token's claims leave out whose group or what name it is? Then the userinfo endpoint may have it. */
+bool oidc_claims_lack(const OidcSettings *settings, const json_t *claims);
+/* Of claims that were checked; what they have counts, what they leave out is taken of userinfo (of oidc_userinfo_read;
+ * or NULL). ERR_FORBIDDEN: no grant fits. */
+Status oidc_person(const OidcSettings *settings, const json_t *claims, const json_t *userinfo, OidcPerson *out,
+                   Error *err) MUST_CHECK;
 
 #endif

@@ -13,18 +13,21 @@
 enum { ANSWER_SECONDS = 10, SECOND_US = 1000 * 1000 };
 #define KEPT_US ((int64_t)3600 * SECOND_US)
 #define REKEY_US ((int64_t)30 * SECOND_US)
+#define FAILED_US ((int64_t)2 * SECOND_US)
 #define DISCOVERY "/.well-known/openid-configuration"
 
 typedef enum Known { UNKNOWN, DESCRIBING, FETCHING, KNOWN } Known;
-typedef enum Step { WAITING, EXCHANGING, REKEYING, ENDED } Step;
+typedef enum Step { WAITING, EXCHANGING, REKEYING, ASKING, ENDED } Step;
 
 typedef struct Flow {
   uint64_t number;
   Step step;
-  bool forgotten; /* ... while it was under way */
+  bool forgotten, names_issuer; /* forgotten: while it was under way */
+  uint8_t origin[OIDC_ORIGIN];
   OidcSecrets secrets;
   char *code; /* NULL: it begins */
   OidcTokens tokens;
+  json_t *claims; /* of the ID token, checked */
   OidcOutcome outcome;
   struct Flow *next;
 } Flow;
@@ -39,7 +42,8 @@ struct Oidc {
   Known known;
   OidcMetadata metadata;
   json_t *keys;
-  int64_t described_us, rekeyed_us; /* monotonic; 0: never */
+  int64_t described_us, rekeyed_us, failed_us; /* monotonic; 0: never */
+  Error failure;                               /* the last */
   Flow *flows;
   size_t flow_count;
   uint64_t last;
@@ -51,6 +55,7 @@ static void flow_free(Flow *flow) {
   explicit_bzero(&flow->secrets, sizeof flow->secrets);
   secret_text_free(&flow->code);
   oidc_tokens_release(&flow->tokens);
+  json_decref(flow->claims);
   free(flow->outcome.url);
   free(flow);
 }
@@ -71,11 +76,27 @@ static void drop(Oidc *oidc, Flow *flow) {
   flow_free(flow);
 }
 
-static Status add(Oidc *oidc, const OidcSecrets *secrets, const char *code, uint64_t *number, Error *err) {
-  if (oidc->flow_count >= OIDC_FLOWS)
-    return error_set(err, ERR_TOO_MANY, "too many sign-ins are under way");
+/* Whoever begins sign-ins that he does not end leaves room for others. */
+static bool has_room(const Oidc *oidc, const uint8_t *origin) {
+  size_t own = 0;
+  for (const Flow *flow = oidc->flows; flow && origin; flow = flow->next)
+    own += memcmp(flow->origin, origin, OIDC_ORIGIN) == 0;
+  return oidc->flow_count < OIDC_FLOWS && own < OIDC_FLOWS_EACH;
+}
+
+static Status add(Oidc *oidc, const OidcAsked *asked, uint64_t *number, Error *err) {
+  if (!has_room(oidc, asked->origin)) {
+    error_set(err, ERR_TOO_MANY, "too many sign-ins are under way");
+    error_remedy(err, "Sign in again in a moment.");
+    return ERR_TOO_MANY;
+  }
   Flow *flow = memory_alloc(sizeof *flow);
-  *flow = (Flow){.number = ++oidc->last, .secrets = *secrets, .code = code ? memory_strdup(code) : NULL};
+  *flow = (Flow){.number = ++oidc->last,
+                 .names_issuer = asked->names_issuer,
+                 .secrets = *asked->secrets,
+                 .code = asked->code ? memory_strdup(asked->code) : NULL};
+  if (asked->origin)
+    memcpy(flow->origin, asked->origin, OIDC_ORIGIN);
   flow->next = oidc->flows;
   oidc->flows = flow;
   oidc->flow_count++;
@@ -108,7 +129,7 @@ static void tell(Oidc *oidc) {
 
 /* ---- the network ---- */
 
-/* id: of what is asked: "d", "k", or a flow's number. headers and body are taken. */
+/* id: of what is asked: "d", "k", or "t" or "u" and a flow's number. header and body are taken. */
 static Status submit(Oidc *oidc, const char *id, const char *url, char *header, char *body, Error *err) {
   Delivery *delivery = memory_alloc(sizeof *delivery);
   *delivery = (Delivery){.route = &oidc->route,
@@ -157,6 +178,10 @@ static Status fetch(Oidc *oidc, Error *err) {
 
 /* OK: it is, or will be and waiting flows go on then. */
 static Status want(Oidc *oidc, Error *err) {
+  if (oidc->known == UNKNOWN && oidc->failed_us && clock_monotonic_us() - oidc->failed_us < FAILED_US) {
+    *err = oidc->failure;
+    return err->status;
+  }
   if (oidc->known == UNKNOWN || (oidc->known == KNOWN && clock_monotonic_us() - oidc->described_us > KEPT_US))
     return describe(oidc, err);
   return STATUS_OK;
@@ -167,15 +192,33 @@ static Status want(Oidc *oidc, Error *err) {
 static Status exchange(Oidc *oidc, Flow *flow, Error *err) {
   CLEANUP(secret_text_free) char *secret = NULL;
   char id[24];
+  if (oidc->metadata.tells_issuer && !flow->names_issuer) { /* before anybody sees the code */
+    error_set(err, ERR_UNAUTHORIZED, "this answer does not say which issuer it is of");
+    error_remedy(err, "Go to the sign-in page and sign in again.");
+    return ERR_UNAUTHORIZED;
+  }
   Status status = oidc_settings_secret(oidc->settings, &secret, err);
   if (status != STATUS_OK)
     return status;
-  snprintf(id, sizeof id, "%llu", (unsigned long long)flow->number);
+  snprintf(id, sizeof id, "t%llu", (unsigned long long)flow->number);
   char *header = secret ? oidc_basic_header(oidc->settings, secret) : NULL;
   char *body = oidc_exchange_body(oidc->settings, &flow->secrets, flow->code);
   status = submit(oidc, id, oidc->metadata.token_endpoint, header, body, err);
   if (status == STATUS_OK)
     flow->step = EXCHANGING;
+  return status;
+}
+
+/* What the ID token leaves out, of whom the access token is for. */
+static Status ask(Oidc *oidc, Flow *flow, Error *err) {
+  char id[24];
+  char *header = oidc_bearer_header(flow->tokens.access_token);
+  if (!header)
+    return error_set(err, ERR_UNAVAILABLE, "the issuer's access token has what no token may have");
+  snprintf(id, sizeof id, "u%llu", (unsigned long long)flow->number);
+  Status status = submit(oidc, id, oidc->metadata.userinfo_endpoint, header, NULL, err);
+  if (status == STATUS_OK)
+    flow->step = ASKING;
   return status;
 }
 
@@ -198,12 +241,16 @@ static void judge(Oidc *oidc, Flow *flow) {
                                  .nonce = flow->secrets.nonce,
                                  .access_token = flow->tokens.access_token,
                                  .now_s = clock_wall_us() / SECOND_US};
-  json_t *claims = NULL;
   Error err;
-  Status status = oidc_identity_check(&expected, flow->tokens.id_token, &claims, &err);
-  if (status == STATUS_OK)
-    status = oidc_person(oidc->settings, claims, &flow->outcome.person, &err);
-  json_decref(claims);
+  Status status = oidc_identity_check(&expected, flow->tokens.id_token, &flow->claims, &err);
+  if (status == STATUS_OK && oidc->metadata.userinfo_endpoint && flow->tokens.access_token &&
+      oidc_claims_lack(oidc->settings, flow->claims)) {
+    status = ask(oidc, flow, &err);
+    if (status == STATUS_OK)
+      return;
+  } else if (status == STATUS_OK) {
+    status = oidc_person(oidc->settings, flow->claims, NULL, &flow->outcome.person, &err);
+  }
   if (status == ERR_NOT_FOUND && flow->step != REKEYING) {
     if (rekey(oidc)) {
       flow->step = REKEYING;
@@ -243,6 +290,8 @@ static void all_go_on(Oidc *oidc) {
 /* It cannot be known now: what waits for it ends. The keys that were known stay: they were good. */
 static void all_end(Oidc *oidc, const Error *err) {
   oidc->known = UNKNOWN;
+  oidc->failed_us = clock_monotonic_us();
+  oidc->failure = *err;
   log_failure(LOG_LEVEL_WARN, "nobody can sign in by OpenID Connect", err);
   for (Flow *flow = oidc->flows; flow; flow = flow->next)
     if (flow->step == WAITING || flow->step == REKEYING)
@@ -279,7 +328,7 @@ static Status on_keys(Oidc *oidc, const Delivery *delivery, Error *err) {
 }
 
 static void on_tokens(Oidc *oidc, const Delivery *delivery) {
-  Flow *flow = find(oidc, strtoull(delivery->id, NULL, 10));
+  Flow *flow = find(oidc, strtoull(delivery->id + 1, NULL, 10));
   Error err;
   if (!flow || flow->step != EXCHANGING)
     return;
@@ -294,6 +343,22 @@ static void on_tokens(Oidc *oidc, const Delivery *delivery) {
     end(flow, status, &err);
 }
 
+static void on_userinfo(Oidc *oidc, const Delivery *delivery) {
+  Flow *flow = find(oidc, strtoull(delivery->id + 1, NULL, 10));
+  json_t *more = NULL;
+  Error err;
+  if (!flow || flow->step != ASKING)
+    return;
+  Status status = delivery->accepted || delivery->code >= 400
+                      ? oidc_userinfo_read(delivery->code, delivery->answer.data, delivery->answer.size,
+                                           json_string_value(json_object_get(flow->claims, "sub")), &more, &err)
+                      : unreachable("cannot be asked for userinfo", delivery, &err);
+  if (status == STATUS_OK)
+    status = oidc_person(oidc->settings, flow->claims, more, &flow->outcome.person, &err);
+  json_decref(more);
+  end(flow, status, &err);
+}
+
 static void on_delivery(void *user, Delivery *delivery) {
   Oidc *oidc = user;
   Error err;
@@ -306,8 +371,10 @@ static void on_delivery(void *user, Delivery *delivery) {
     status = on_description(oidc, delivery, &err);
   else if (strcmp(delivery->id, "k") == 0)
     status = on_keys(oidc, delivery, &err);
-  else
+  else if (delivery->id[0] == 't')
     on_tokens(oidc, delivery);
+  else
+    on_userinfo(oidc, delivery);
   if (status != STATUS_OK)
     all_end(oidc, &err);
   delivery_free(delivery);
@@ -331,8 +398,8 @@ Status oidc_open(uv_loop_t *loop, const OidcSettings *settings, void (*ended)(vo
   return status;
 }
 
-static Status step(Oidc *oidc, const OidcSecrets *secrets, const char *code, uint64_t *number, Error *err) {
-  Status status = add(oidc, secrets, code, number, err);
+Status oidc_start(Oidc *oidc, const OidcAsked *asked, uint64_t *number, Error *err) {
+  Status status = add(oidc, asked, number, err);
   if (status != STATUS_OK)
     return status;
   status = want(oidc, err);
@@ -341,14 +408,6 @@ static Status step(Oidc *oidc, const OidcSecrets *secrets, const char *code, uin
   if (status != STATUS_OK)
     drop(oidc, oidc->flows);
   return status;
-}
-
-Status oidc_begin(Oidc *oidc, const OidcSecrets *secrets, uint64_t *flow, Error *err) {
-  return step(oidc, secrets, NULL, flow, err);
-}
-
-Status oidc_finish(Oidc *oidc, const OidcSecrets *secrets, const char *code, uint64_t *flow, Error *err) {
-  return step(oidc, secrets, code, flow, err);
 }
 
 bool oidc_ended(Oidc *oidc, uint64_t number) {
@@ -372,10 +431,6 @@ void oidc_forget(Oidc *oidc, uint64_t number) {
     drop(oidc, flow);
   else if (flow)
     flow->forgotten = true;
-}
-
-bool oidc_tells_issuer(const Oidc *oidc) {
-  return oidc->metadata.tells_issuer;
 }
 
 char *oidc_leave(const Oidc *oidc) {
@@ -402,40 +457,4 @@ void oidc_close(Oidc *oidc, void (*closed)(void *user), void *user) {
   oidc->user = user;
   sender_when_gone(oidc->sender, on_gone);
   sender_stop(oidc->sender);
-}
-
-/* ---- asked once, for `check` ---- */
-
-typedef struct Check {
-  Oidc *oidc;
-  OidcOutcome outcome;
-} Check;
-
-static void on_checked(void *user, uint64_t flow) {
-  Check *it = user;
-  if (oidc_take(it->oidc, flow, &it->outcome))
-    oidc_close(it->oidc, NULL, NULL);
-}
-
-Status oidc_check(const OidcSettings *settings, Error *err) {
-  CLEANUP(secret_text_free) char *secret = NULL;
-  const OidcSecrets none = {{0}, {0}, {0}, {0}};
-  Check it = {0};
-  uint64_t flow = 0;
-  uv_loop_t loop;
-  if (!settings->issuer)
-    return STATUS_OK;
-  Status status = oidc_settings_secret(settings, &secret, err);
-  if (status != STATUS_OK)
-    return status;
-  uv_loop_init(&loop);
-  status = oidc_open(&loop, settings, on_checked, &it, &it.oidc, err);
-  if (status == STATUS_OK && (status = oidc_begin(it.oidc, &none, &flow, err)) != STATUS_OK)
-    oidc_close(it.oidc, NULL, NULL);
-  uv_run(&loop, UV_RUN_DEFAULT);
-  uv_loop_close(&loop);
-  free(it.outcome.url);
-  if (status == STATUS_OK && (status = it.outcome.status) != STATUS_OK)
-    *err = it.outcome.err;
-  return status ? error_prefix(err, "oidc: %s", settings->issuer) : STATUS_OK;
 }

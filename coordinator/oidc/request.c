@@ -130,6 +130,13 @@ char *oidc_basic_header(const OidcSettings *settings, const char *secret) {
   return header;
 }
 
+char *oidc_bearer_header(const char *access_token) {
+  static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=";
+  return *access_token && !access_token[strspn(access_token, plain)]
+             ? memory_format("Authorization: Bearer %s", access_token)
+             : NULL;
+}
+
 char *oidc_sign_out_url(const OidcSettings *settings, const OidcMetadata *metadata) {
   Buffer out = {0};
   if (!metadata->end_session_endpoint)

@@ -31,6 +31,8 @@ char *oidc_authorization_url(const OidcSettings *settings, const OidcMetadata *m
 char *oidc_exchange_body(const OidcSettings *settings, const OidcSecrets *secrets, const char *code);
 /* "Authorization: Basic ..." (RFC 6749, 2.3.1) */
 char *oidc_basic_header(const OidcSettings *settings, const char *secret);
+/* "Authorization: Bearer ..." (RFC 6750, 2.1); NULL: the token has what no token has. */
+char *oidc_bearer_header(const char *access_token);
 /* Where the issuer, too, ends its session (RP-Initiated Logout 1.0); NULL: nowhere. */
 char *oidc_sign_out_url(const OidcSettings *settings, const OidcMetadata *metadata);
 

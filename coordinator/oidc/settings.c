@@ -177,6 +177,7 @@ Status oidc_settings_take(const OidcSettingsFrom *from, const struct RawOidc *ra
   out->ca_file = resolved(from, raw->ca_file);
   out->groups_claim = raw->groups_claim ? raw->groups_claim : "groups";
   out->name_claim = raw->name_claim ? raw->name_claim : "email";
+  out->id_token_only = raw->id_token_only;
   out->session_hours = raw->session_hours ? *raw->session_hours : 12;
   if (!word_valid(out->client_id) || !word_valid(out->groups_claim) || !word_valid(out->name_claim))
     return config_error(err, from->path, "oidc: client_id, groups_claim and name_claim must be printable ASCII");

@@ -28,6 +28,7 @@ typedef struct OidcSettings {
   const char *groups_claim;       /* default "groups"; "a.b": the member b of a */
   const char *name_claim;         /* default "email" */
   int session_hours;              /* default 12 */
+  bool id_token_only;             /* what is not in the ID token is not asked for at the userinfo endpoint */
   OidcGrant *grants;              /* the first that fits counts */
   size_t grant_count;
 } OidcSettings;

@@ -2,6 +2,7 @@
 browser: tests/web/test_sign_in.py."""
 import json
 import re
+import select
 import threading
 import time
 import urllib.parse
@@ -172,6 +173,76 @@ def test_hostile_issuer(stack, issuer):
     assert guest.come_back(good)[2]
 
 
+def test_userinfo(stack, issuer):
+    """Claims that are not in the ID token are asked for, of the same subject, and only then."""
+    assert Guest(stack).sign_in_by(issuer)[2] and "/userinfo" not in issuer.asked
+    issuer.person = {"sub": "u-7", "email": "gil@example.com", "email_verified": True, "groups": ["pay-dev"]}
+    issuer.apart = ("groups", "email", "email_verified")
+    gil = Guest(stack)
+    assert gil.sign_in_by(issuer)[2] and issuer.asked[-1] == "/userinfo"
+    assert (gil.who()["name"], gil.who()["role"]) == ("gil@example.com", "viewer")
+    # What the ID token says counts, whatever the other answer says.
+    issuer.person.update(sub="u-8", groups=["dba"])
+    issuer.claims = {"groups": ["pay-dev"]}
+    hal = Guest(stack)
+    assert hal.sign_in_by(issuer)[2] and hal.who()["role"] == "viewer"
+    issuer.claims = {"groups": []}
+    refused(stack, issuer, "no value that gives one", 403)
+    issuer.claims = {}
+    for answer, status, word in (
+            (lambda h: issuer.say(h, 200, {**issuer.person, "sub": "u-1"}), 401, "not of who signed in"),
+            (lambda h: issuer.say(h, 200, {"groups": ["dba"]}), 401, "not of who signed in"),
+            (lambda h: issuer.say(h, 200, {**issuer.person, "sub": ["u-8"]}), 401, "not of who signed in"),
+            (lambda h: issuer.say(h, 200, b"eyJhbGciOiJub25lIn0.e30."), 503, "no JSON object"),
+            (lambda h: issuer.say(h, 200, b'{"sub": "u-8", "groups": ["dba"], "a": "' + b"x" * 500_000 + b'"}'), 503, "cannot be asked for userinfo"),
+            (lambda h: issuer.say(h, 302, b"", Location=f"{issuer.url}/keys"), 503, "302"),
+            (lambda h: issuer.say(h, 401, {}), 503, "userinfo endpoint answered 401")):
+        issuer.answers = {"/userinfo": answer}
+        refused(stack, issuer, word, status)
+    issuer.answers, issuer.access = {}, "a\r\nX-Injected: b"
+    before = issuer.asked.count("/userinfo")
+    refused(stack, issuer, "access token", 503)
+    assert issuer.asked.count("/userinfo") == before
+    issuer.access = None
+    # Not where it is not wanted.
+    stack.options["oidc"]["id_token_only"] = True
+    stack.write_coordinator()
+    stack.kill("coordinator")
+    stack.start_coordinator()
+    refused(stack, issuer, "no value that gives one", 403)
+    assert issuer.asked.count("/userinfo") == before
+
+
+def test_answers_must_name_their_issuer(stack, issuer):
+    """RFC 9207: where it says that they always do, one that does not is no answer of it, and the code goes to nobody."""
+    issuer.answers = {"/.well-known/openid-configuration": lambda h: issuer.say(h, 200, {**issuer.description, "authorization_response_iss_parameter_supported": True})}
+    guest = Guest(stack)
+    target = issuer.authorize(guest.begin())
+    status, page, session = guest.come_back(re.sub("&iss=[^&]*", "", target))
+    assert status == 401 and not session and "does not say which issuer" in page and "/token" not in issuer.asked
+    assert Guest(stack).sign_in_by(issuer)[2]
+
+
+def test_who_leaves_holds_no_place(stack, issuer):
+    """Sign-ins that are begun and left, at the moment when they could go on; and no more of one address at a time than there may be."""
+    let_go = threading.Event()
+    issuer.answers = {"/.well-known/openid-configuration": lambda h: (let_go.wait(30), issuer.say(h, 200, issuer.description))}
+    lines = []
+    for _ in range(20):
+        line = stack.connect()
+        line.sendall(b"POST /api/v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        lines.append(line)
+    # As many as may be wait, when the others are refused.
+    wait_for("them to wait", lambda: len(select.select(lines, [], [], 0)[0]) == 4, every=0.2)
+    assert all(line.recv(13) == b"HTTP/1.1 429 " for line in select.select(lines, [], [], 0)[0])
+    for line in lines:
+        line.close()
+    let_go.set()
+    issuer.answers = {}
+    wait_for("a place", lambda: Guest(stack).ask("POST", "/api/v1/sign-in", {})[0] == 200, every=0.2, timeout=10)
+    assert Guest(stack).sign_in_by(issuer)[2]
+
+
 def test_keys_change(stack, issuer):
     assert Guest(stack).sign_in_by(issuer)[2]
     before = issuer.asked.count("/keys")
@@ -213,6 +284,8 @@ def test_no_issuer(stack, issuer):
     issuer.answers = {"/.well-known/openid-configuration": lambda h: issuer.say(h, 200, {**issuer.description, "issuer": "https://evil.example"})}
     status, body, headers = Guest(stack).ask("POST", "/api/v1/sign-in", {})
     assert status == 503 and b"another issuer" in body and not headers["Set-Cookie"]
+    issuer.asked.clear()
+    assert Guest(stack).ask("POST", "/api/v1/sign-in", {})[0] == 503 and not issuer.asked  # not as often as anybody likes
     checked = run([BIN / "pgseal-coordinator", "check", "--config", config], check=False)
     assert checked.returncode == 0 and "warning: oidc: " in checked.stderr and "another issuer" in checked.stderr  # no reason not to start
     assert Guest(stack).sign_in(stack.token)[0] == 200

@@ -51,9 +51,25 @@ static void try_person(const uint8_t *data, size_t size) {
   json_t *claims = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
   OidcPerson person;
   Error err;
-  if (claims && oidc_person(&settings, claims, &person, &err) == STATUS_OK &&
+  if (claims && oidc_person(&settings, claims, NULL, &person, &err) == STATUS_OK &&
       (!strchr(person.name, '@') || strpbrk(person.name, "<>\"\n ") || person.grant != &grant))
     abort();
+  json_decref(claims);
+}
+
+/* What the userinfo endpoint says beside an ID token of which all but the subject is left out; or as much as fits. */
+static void try_userinfo(const uint8_t *data, size_t size) {
+  json_t *more = NULL, *claims = json_pack("{s:s}", "sub", "u");
+  OidcPerson person;
+  Error err = {0};
+  Status status = oidc_userinfo_read(size % 7 ? 200 : 403, data, size, "u", &more, &err);
+  if ((status == STATUS_OK) != (more != NULL) || (status && !err.message[0]) || !oidc_claims_lack(&settings, claims) ||
+      (more && strcmp(json_string_value(json_object_get(more, "sub")), "u") != 0))
+    abort();
+  if (more && oidc_person(&settings, claims, more, &person, &err) == STATUS_OK &&
+      (!strchr(person.name, '@') || strpbrk(person.name, "<>\"\n ") || strcmp(person.subject, "u") != 0))
+    abort();
+  json_decref(more);
   json_decref(claims);
 }
 
@@ -75,6 +91,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   char *text = strndup((const char *)data, size);
   try_description(data, size);
   try_person(data, size);
+  try_userinfo(data, size);
+  char *bearer = oidc_bearer_header(text);
+  if (bearer && strpbrk(bearer, "\r\n"))
+    abort();
+  free(bearer);
   if (oidc_tokens_read(size % 2 ? 200 : 400, data, size, &tokens, &err) != STATUS_OK && !err.message[0])
     abort();
   if (oidc_keys_read(known_key, sizeof known_key - 1, &keys, &err) != STATUS_OK)

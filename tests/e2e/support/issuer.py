@@ -32,10 +32,11 @@ class Key:
 
 class Issuer:
     """client: (id, secret). What it answers may be changed: claims (a dict, None takes one out), header, token (a function of
-    header and claims that makes the text of the ID token), answers (path -> function of the handler, instead of its own)."""
+    header and claims that makes the text of the ID token), answers (path -> function of the handler, instead of its own), apart (the
+    claims that are at the userinfo endpoint alone), access (the access token)."""
 
     def __init__(self, client=("pgseal", "a secret: of+the/test")):
-        self.client, self.codes, self.asked = client, {}, []
+        self.client, self.codes, self.asked, self.people = client, {}, [], {}
         self.key = self.shown = Key("k1")
         self.person = {"sub": "u-1", "email": "ann@example.com", "email_verified": True, "groups": ["dba"]}
         self.reset()
@@ -54,12 +55,13 @@ class Issuer:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.description = {"issuer": self.url, "authorization_endpoint": f"{self.url}/auth", "token_endpoint": f"{self.url}/token", "jwks_uri": f"{self.url}/keys",
+                            "userinfo_endpoint": f"{self.url}/userinfo",
                             "end_session_endpoint": f"{self.url}/end", "response_types_supported": ["code"], "id_token_signing_alg_values_supported": ["RS256"],
                             "code_challenge_methods_supported": ["S256"]}
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
 
     def reset(self):
-        self.claims, self.header, self.token, self.answers = {}, {}, None, {}
+        self.claims, self.header, self.token, self.answers, self.apart, self.access = {}, {}, None, {}, (), None
 
     def config(self, directory, at, **more):
         (directory / "oidc-secret").write_text(self.client[1] + "\n")
@@ -92,6 +94,9 @@ class Issuer:
             return self.say(handler, 200, {"keys": [self.shown.jwk]})
         if path == "/token":
             return self.say(handler, *self._exchange(handler))
+        if path == "/userinfo":
+            person = self.people.get(handler.headers.get("Authorization"))
+            return self.say(handler, 200 if person else 401, person or {})
         return self.say(handler, 404, {})
 
     @staticmethod
@@ -113,10 +118,12 @@ class Issuer:
             return 400, {"error": "invalid_grant"}
         if b64(hashlib.sha256(form["code_verifier"].encode()).digest()) != asked["code_challenge"]:
             return 400, {"error": "invalid_grant"}
-        access = f"access-{time.time_ns()}"
+        access = self.access or f"access-{time.time_ns()}"
+        self.people[f"Bearer {access}"] = asked["person"]
         now = int(time.time())
         claims = {"iss": self.url, "aud": self.client[0], "iat": now, "exp": now + 300, "nonce": asked["nonce"],
-                  "at_hash": b64(hashlib.sha256(access.encode()).digest()[:16]), **asked["person"], **self.claims}
+                  "at_hash": b64(hashlib.sha256(access.encode()).digest()[:16]),
+                  **{k: v for k, v in asked["person"].items() if k not in self.apart}, **self.claims}
         claims = {k: v for k, v in claims.items() if v is not None}
         header = {"alg": "RS256", "kid": self.key.kid, **self.header}
         return 200, {"token_type": "Bearer", "access_token": access, "id_token": (self.token or self.signed)(header, claims)}

@@ -89,6 +89,7 @@ static char *of_coordinator(void *user, const char *key) {
                {"oidc.scopes", c->oidc.scope},
                {"oidc.groups_claim", c->oidc.groups_claim},
                {"oidc.name_claim", c->oidc.name_claim},
+               {"oidc.id_token_only", c->oidc.id_token_only ? "true" : "false"},
                {"reports[].time_zone", c->reports.items[0].time_zone},
                {"log.level", c->log_level},
                {"log.format", c->log_format},

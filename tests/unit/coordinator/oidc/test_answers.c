@@ -55,6 +55,8 @@ static void test_descriptions(void **state) {
       {"{\"authorization_endpoint\": \"https://id.example.com/\\\"><b>\"}", "authorization_endpoint is no https"},
       {"{\"end_session_endpoint\": \"http://id.example.com/end\"}", "end_session_endpoint is no https"},
       {"{\"end_session_endpoint\": null}", NULL},
+      {"{\"userinfo_endpoint\": \"http://id.example.com/me\"}", "userinfo_endpoint is no https"},
+      {"{\"userinfo_endpoint\": \"https://id.example.com/me\"}", NULL},
       {"{\"response_types_supported\": [\"id_token\"]}", "response type"},
       {"{\"response_types_supported\": null}", "response type"},
       {"{\"code_challenge_methods_supported\": [\"plain\"]}", "PKCE"},
@@ -166,7 +168,43 @@ static void test_tokens(void **state) {
   }
 }
 
+static void test_userinfo(void **state) {
+  (void)state;
+  static const struct {
+    long code;
+    const char *text;
+    Status status;
+  } cases[] = {
+      {200, "{\"sub\": \"u-1\", \"groups\": [\"dba\"]}", STATUS_OK},
+      {200, "{\"sub\": \"u-2\", \"groups\": [\"dba\"]}", ERR_UNAUTHORIZED},
+      {200, "{\"sub\": \"u-1 \"}", ERR_UNAUTHORIZED},
+      {200, "{\"sub\": 1}", ERR_UNAUTHORIZED},
+      {200, "{\"groups\": [\"dba\"]}", ERR_UNAUTHORIZED},
+      {200, "{\"sub\": \"u-1\", \"sub\": \"u-1\"}", ERR_UNAVAILABLE},
+      {200, "[]", ERR_UNAVAILABLE},
+      {200, "", ERR_UNAVAILABLE},
+      {401, "{\"sub\": \"u-1\"}", ERR_UNAVAILABLE},
+      {204, "{\"sub\": \"u-1\"}", ERR_UNAVAILABLE},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    CLEANUP(json_free_of) json_t *out = NULL;
+    Error err = {0};
+    Status status = oidc_userinfo_read(cases[i].code, cases[i].text, strlen(cases[i].text), "u-1", &out, &err);
+    if (status != cases[i].status || (status == STATUS_OK) != (out != NULL) || (status && !err.remedy[0]))
+      fail_msg("%ld %s: %d, %s", cases[i].code, cases[i].text, status, err.message);
+  }
+}
+
 /* ---- what is asked ---- */
+
+static void test_bearers(void **state) {
+  (void)state;
+  CLEANUP(secret_text_free) char *good = oidc_bearer_header("aZ09-._~+/=");
+  assert_string_equal(good, "Authorization: Bearer aZ09-._~+/=");
+  static const char *const bad[] = {"", "a b", "a\r\nX: y", "a\n", "\xc3\xa9", "\""};
+  for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+    assert_null(oidc_bearer_header(bad[i]));
+}
 
 static void test_cookies(void **state) {
   (void)state;
@@ -225,7 +263,8 @@ int main(void) {
       cmocka_unit_test(test_descriptions), cmocka_unit_test(test_descriptions_on_this_machine),
       cmocka_unit_test(test_urls),         cmocka_unit_test(test_keys),
       cmocka_unit_test(test_tokens),       cmocka_unit_test(test_cookies),
-      cmocka_unit_test(test_requests),
+      cmocka_unit_test(test_requests),     cmocka_unit_test(test_userinfo),
+      cmocka_unit_test(test_bearers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

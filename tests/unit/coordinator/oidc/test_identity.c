@@ -301,7 +301,7 @@ static OidcPerson person_of(const OidcSettings *settings, const char *change) {
   CLEANUP(json_free_of) json_t *claims = json_loads(text, 0, NULL);
   OidcPerson person;
   Error err;
-  assert_int_equal(oidc_person(settings, claims, &person, &err), STATUS_OK);
+  assert_int_equal(oidc_person(settings, claims, NULL, &person, &err), STATUS_OK);
   return person;
 }
 
@@ -353,11 +353,48 @@ static void test_grants(void **state) {
     OidcPerson person;
     Error err = {0};
     settings.groups_claim = cases[i].claim;
-    assert_int_equal(oidc_person(&settings, claims, &person, &err), cases[i].role ? STATUS_OK : ERR_FORBIDDEN);
+    assert_int_equal(oidc_person(&settings, claims, NULL, &person, &err), cases[i].role ? STATUS_OK : ERR_FORBIDDEN);
     if (cases[i].role)
       assert_string_equal(person.grant->role, cases[i].role);
     else
       assert_non_null(strstr(err.message, cases[i].claim));
+  }
+}
+
+/* What the ID token leaves out is taken of userinfo, and nothing else is. */
+static void test_two_answers(void **state) {
+  OidcSettings settings = ((Issuer *)*state)->settings;
+  static const struct {
+    const char *claims, *userinfo;
+    bool lacks;
+    const char *role, *name; /* NULL: nobody */
+  } cases[] = {{"{\"sub\": \"u\"}", "{\"groups\": [\"dba\"], \"email\": \"a@b\", \"email_verified\": true}", true,
+                "admin", "a@b"},
+               {"{\"sub\": \"u\", \"groups\": [\"pay-dev\"], \"email\": \"a@b\", \"email_verified\": true}",
+                "{\"groups\": [\"dba\"], \"email\": \"c@d\", \"email_verified\": true}", false, "viewer", "a@b"},
+               {"{\"sub\": \"u\", \"groups\": [\"pay-dev\"]}", "{\"groups\": [\"dba\"], \"email\": \"c@d\"}", true,
+                "viewer", "u@id.example.com"},
+               {"{\"sub\": \"u\", \"groups\": []}", "{\"groups\": [\"dba\"]}", true, NULL, NULL},
+               {"{\"sub\": \"u\", \"groups\": null}", "{\"groups\": [\"dba\"]}", true, "admin", "u@id.example.com"},
+               /* Who vouches for one address does not vouch for another. */
+               {"{\"sub\": \"u\", \"groups\": [\"dba\"], \"email\": \"a@b\", \"email_verified\": false}",
+                "{\"email\": \"a@b\", \"email_verified\": true}", false, "admin", "u@id.example.com"},
+               {"{\"sub\": \"u\", \"groups\": [\"dba\"], \"email\": \"a@b\"}", "{\"email_verified\": true}", true,
+                "admin", "u@id.example.com"},
+               {"{\"sub\": \"u\"}", "{\"sub\": \"other\", \"groups\": [\"dba\"]}", true, "admin", "u@id.example.com"}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    CLEANUP(json_free_of) json_t *claims = json_loads(cases[i].claims, 0, NULL);
+    CLEANUP(json_free_of) json_t *userinfo = json_loads(cases[i].userinfo, 0, NULL);
+    OidcPerson person;
+    Error err = {0};
+    assert_int_equal(oidc_claims_lack(&settings, claims), cases[i].lacks);
+    Status status = oidc_person(&settings, claims, userinfo, &person, &err);
+    assert_int_equal(status, cases[i].role ? STATUS_OK : ERR_FORBIDDEN);
+    if (status)
+      continue;
+    assert_string_equal(person.grant->role, cases[i].role);
+    assert_string_equal(person.name, cases[i].name);
+    assert_string_equal(person.subject, "u");
   }
 }
 
@@ -373,6 +410,7 @@ int main(void) {
       cmocka_unit_test(test_usable_keys),
       cmocka_unit_test(test_names),
       cmocka_unit_test(test_grants),
+      cmocka_unit_test(test_two_answers),
   };
   return cmocka_run_group_tests(tests, open_issuer, close_issuer);
 }
