@@ -10,13 +10,15 @@
 #include "coordinator/report/writing.h"
 
 #define SECOND_US ((int64_t)1000000)
-#define OLDEST_US (400 * 86400 * SECOND_US) /* what was missed longer ago is not sent */
+#define DAY_US (86400 * SECOND_US)
+#define OLDEST_US (400 * DAY_US) /* what was missed longer ago is not sent */
 enum { COMPLAIN_SECONDS = 60 };
 
 typedef struct Planned {
   const ReportPlan *plan;
   Zone *zone;
-  bool known; /* next is */
+  bool known;      /* next is */
+  int64_t mark_us; /* as the ledger has it: next is the first after that */
   ReportSlot next;
 } Planned;
 
@@ -28,26 +30,31 @@ struct Mailing {
   Planned *planned;
   size_t count;
   Writing *writing;
-  int64_t complained_us;
+  int64_t complained_us, looked_us; /* monotonic; wall clock: the last tick */
 };
 
 /* ---- when ---- */
 
 typedef struct Mark {
   const char *key;
-  int64_t slot_us;
+  int64_t from_us, slot_us;
 } Mark;
 
+/* Inside a transaction, so that of two coordinators that take themselves for the one that leads one goes on. */
 static Status put_mark(void *user, Ledger *ledger, Error *err) {
   const Mark *mark = user;
-  return ledger_mark_put(ledger, mark->key, mark->slot_us, err);
+  int64_t at_us = 0;
+  Status status = ledger_mark_get(ledger, mark->key, &at_us, err);
+  if (!status && at_us != mark->from_us)
+    return error_set(err, ERR_CONFLICT, "the schedule %s went on without this coordinator", mark->key);
+  return status ? status : ledger_mark_put(ledger, mark->key, mark->slot_us, err);
 }
 
 /* One that is new begins now: of the periods before it nobody was promised a report. */
-static Status begin(Mailing *mailing, const char *key, int64_t now_us, Error *err) {
+static Status begin(Mailing *mailing, Mark *mark, Error *err) {
   Status status = ledger_begin(mailing->ledger, err);
   if (!status)
-    status = ledger_mark_put(mailing->ledger, key, now_us, err);
+    status = put_mark(mark, mailing->ledger, err);
   if (!status)
     status = ledger_commit(mailing->ledger, err);
   if (status)
@@ -55,16 +62,23 @@ static Status begin(Mailing *mailing, const char *key, int64_t now_us, Error *er
   return status;
 }
 
+/* Nothing is ever marked before it is due: a clock that ran ahead was set back. By less than this, what was sent last
+ * would be sent again. */
+static bool is_ahead(int64_t mark_us, int64_t now_us) {
+  return mark_us > now_us + DAY_US;
+}
+
 static Status find_next(Mailing *mailing, Planned *planned, int64_t now_us, Error *err) {
   CLEANUP_FREE char *key = report_plan_key(planned->plan);
   int64_t slot_us = 0;
   Status status = ledger_mark_get(mailing->ledger, key, &slot_us, err);
-  if (!status && slot_us == 0) {
+  if (!status && (slot_us == 0 || is_ahead(slot_us, now_us))) {
+    status = begin(mailing, &(Mark){key, slot_us, now_us}, err);
     slot_us = now_us;
-    status = begin(mailing, key, now_us, err);
   }
   if (status)
     return status;
+  planned->mark_us = slot_us;
   if (slot_us < now_us - OLDEST_US)
     slot_us = now_us - OLDEST_US;
   planned->next = report_plan_next(planned->plan, planned->zone, slot_us);
@@ -78,11 +92,13 @@ static json_t *item_of(const ReportPlan *plan, int64_t from_us, int64_t to_us, c
 }
 
 static Status look(Mailing *mailing, Planned *planned, int64_t now_us, Error *err) {
+  if (is_ahead(planned->mark_us, now_us) || now_us < mailing->looked_us)
+    planned->known = false;
   Status status = planned->known ? STATUS_OK : find_next(mailing, planned, now_us, err);
   if (status || now_us < planned->next.due_us)
     return status;
   CLEANUP_FREE char *key = report_plan_key(planned->plan);
-  Mark mark = {key, planned->next.slot_us};
+  Mark mark = {key, planned->mark_us, planned->next.slot_us};
   planned->known = false;
   return alerts_post(mailing->alerts, planned->plan->route,
                      item_of(planned->plan, planned->next.from_us, planned->next.to_us, NULL), false, put_mark, &mark,
@@ -93,16 +109,18 @@ void mailing_tick(Mailing *mailing) {
   if (!mailing)
     return;
   bool leads = dispatch_leads(mailing->dispatch);
+  int64_t now_us = dispatch_wall_us(mailing->dispatch);
   for (size_t i = 0; i < mailing->count; i++) {
     Error err;
     if (!leads) /* another one goes on with it */
       mailing->planned[i].known = false;
-    else if (look(mailing, &mailing->planned[i], dispatch_wall_us(mailing->dispatch), &err) &&
+    else if (look(mailing, &mailing->planned[i], now_us, &err) &&
              clock_monotonic_us() - mailing->complained_us > COMPLAIN_SECONDS * SECOND_US) {
       mailing->complained_us = clock_monotonic_us();
       log_failure(LOG_LEVEL_ERROR, "reports cannot be looked after; what is due is sent later", &err);
     }
   }
+  mailing->looked_us = now_us;
 }
 
 Status mailing_send(Mailing *mailing, const char *name, int64_t from_us, int64_t to_us, const char *actor, char **id,
@@ -119,11 +137,19 @@ Status mailing_send(Mailing *mailing, const char *name, int64_t from_us, int64_t
   return alerts_post(mailing->alerts, plan->route, item_of(plan, from_us, to_us, actor), true, NULL, NULL, id, err);
 }
 
+/* East of Greenwich a time may have come whose period is not over yet. */
+static ReportSlot first_due(const Planned *planned, int64_t now_us) {
+  ReportSlot next = report_plan_next(planned->plan, planned->zone, now_us - DAY_US);
+  while (next.due_us <= now_us)
+    next = report_plan_next(planned->plan, planned->zone, next.slot_us);
+  return next;
+}
+
 json_t *mailing_list(Mailing *mailing) {
   json_t *list = json_array();
   for (size_t i = 0; mailing && i < mailing->count; i++) {
     const ReportPlan *plan = mailing->planned[i].plan;
-    ReportSlot next = report_plan_next(plan, mailing->planned[i].zone, dispatch_wall_us(mailing->dispatch));
+    ReportSlot next = first_due(&mailing->planned[i], dispatch_wall_us(mailing->dispatch));
     char when[CLOCK_TEXT_SIZE];
     json_t *row =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?}", "name", plan->name, "to", plan->route, "period",

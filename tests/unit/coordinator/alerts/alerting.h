@@ -7,7 +7,7 @@
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 #include "coordinator/alerts/internal.h"
-#include "receiver.h"
+#include "tests/unit/coordinator/alerts/receiver.h"
 
 #define KEY "0123456789abcdef-of-the-test"
 enum { WAIT_MS = 10000 };
@@ -23,14 +23,14 @@ typedef struct Test {
   char url[64], key_file[96];
 } Test;
 
-static void open_alerts(Test *t) {
+static inline void open_alerts(Test *t) {
   OK(uv_loop_init(&t->loop));
   t->overview = overview_open(t->f->dispatch, t->f->ledger);
   const AlertsParts parts = {&t->loop, &t->f->config, t->f->dispatch, t->f->ledger, t->overview, NULL};
   OK(alerts_open(&parts, &t->alerts, &t->f->err));
 }
 
-static void close_alerts(Test *t) {
+static inline void close_alerts(Test *t) {
   alerts_stop(t->alerts);
   uv_run(&t->loop, UV_RUN_DEFAULT);
   alerts_close(t->alerts);
@@ -39,13 +39,13 @@ static void close_alerts(Test *t) {
 }
 
 /* All of the coordinator dies but the ledger's file. */
-static void restart_all(Test *t) {
+static inline void restart_all(Test *t) {
   close_alerts(t);
   restart(t->f);
   open_alerts(t);
 }
 
-static int setup_test(void **state) {
+static inline int setup_test(void **state) {
   Test *t = memory_alloc(sizeof *t);
   setup((void **)&t->f);
   receiver_open(&t->receiver, 0);
@@ -73,7 +73,7 @@ static int setup_test(void **state) {
   return 0;
 }
 
-static int teardown_test(void **state) {
+static inline int teardown_test(void **state) {
   Test *t = *state;
   void *f = t->f;
   close_alerts(t);
@@ -84,7 +84,7 @@ static int teardown_test(void **state) {
 }
 
 /* Seconds pass, with a tick each; what comes from the network in between is taken. */
-static void seconds(Test *t, int count) {
+static inline void seconds(Test *t, int count) {
   for (int i = 0; i < count; i++) {
     clock_moved_us += 1000000;
     dispatch_tick(t->f->dispatch);
@@ -93,7 +93,7 @@ static void seconds(Test *t, int count) {
   }
 }
 
-static bool under_way(const Test *t) {
+static inline bool under_way(const Test *t) {
   for (size_t i = 0; i < t->f->config.alerts.route_count; i++)
     if (t->alerts->routes[i].under_way)
       return true;
@@ -101,7 +101,7 @@ static bool under_way(const Test *t) {
 }
 
 /* Until nothing is under way any more. */
-static void settle(Test *t) {
+static inline void settle(Test *t) {
   for (int i = 0; i < WAIT_MS && under_way(t); i++) {
     uv_run(&t->loop, UV_RUN_NOWAIT);
     usleep(1000);
@@ -109,19 +109,19 @@ static void settle(Test *t) {
   assert_false(under_way(t));
 }
 
-static void pass_time(Test *t, int count) {
+static inline void pass_time(Test *t, int count) {
   for (; count > 0; count -= 5) {
     seconds(t, count < 5 ? count : 5);
     settle(t);
   }
 }
 
-static int received(Test *t) {
+static inline int received(Test *t) {
   return atomic_load(&t->receiver.count);
 }
 
 /* "fired checkpoint_failed prod-api, ..." of one message. */
-static char *told(Test *t, int number) {
+static inline char *told(Test *t, int number) {
   json_t *json = received_body(&t->receiver, number), *alert;
   char *all = memory_strdup("");
   size_t index;
@@ -143,7 +143,7 @@ static char *told(Test *t, int number) {
   } while (0)
 
 /* A checkpoint of the database that its drill condemns, or seals. */
-static void checkpoint(Test *t, const char *database, bool good) {
+static inline void checkpoint(Test *t, const char *database, bool good) {
   bool accepted = false;
   free(request(t->f, database, "nightly"));
   Pgseal__Job *dump = must_get(t->f, 1, DUMP), *drill = must_get(t->f, 2, DRILL);
@@ -156,7 +156,7 @@ static void checkpoint(Test *t, const char *database, bool good) {
   pgseal__job__free_unpacked(drill, NULL);
 }
 
-static void hold(HeldList *list, const char *condition, const char *subject, int64_t hold_us) {
+static inline void hold(HeldList *list, const char *condition, const char *subject, int64_t hold_us) {
   Held held = {.condition = condition, .severity = SEVERITY_CRITICAL, .finding.hold_us = hold_us};
   snprintf(held.subject, sizeof held.subject, "%s", subject);
   snprintf(held.finding.summary, sizeof held.finding.summary, "%s", subject);

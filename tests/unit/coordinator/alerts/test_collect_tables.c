@@ -100,9 +100,42 @@ static void test_not_known(void **state) {
   assert_true(facts.fallen_count == 0 && !facts.fallen);
 }
 
+/* What the newest one says that it leaves out is not gone: another alert says so. */
+static void test_left_out(void **state) {
+  static const Table before[] = {TABLE("public", "Odd \"log\"", 5000), TABLE("public", "cache", 1000),
+                                 TABLE("public", "orders", 90), TABLE("public", "user", 80)};
+  Fixture *f = *state;
+  CLEANUP(database_facts_release) DatabaseFacts facts = {.name = "shop", .sealed_count = 2};
+  seal(f, facts.sealed[1].id);
+  seal(f, facts.sealed[0].id);
+  put_tables(f, facts.sealed[1].id, ARRAY_SIZE(before), before, 0);
+  put_tables(f, facts.sealed[0].id, 0, NULL, 0);
+  facts.sealed[0].omissions =
+      json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "kind", "unlogged_data", "object",
+                "public.\"Odd \"\"log\"\"\"", "kind", "foreign_table_data", "object", "public.cache", "kind",
+                "tablespace", "object", "orders", "kind", "unlogged_data", "object", "public.\"user\"");
+  collect(f, &facts);
+  assert_int_equal(facts.fallen_count, 1);
+  expect(&facts, "[{\"before\":90,\"now\":null,\"table\":\"public.orders\"}]");
+}
+
+/* A list that cannot be read is not known: no other alert waits for it. */
+static void test_damaged(void **state) {
+  static const Table before[] = {TABLE("public", "orders", 90)};
+  Fixture *f = *state;
+  CLEANUP(database_facts_release) DatabaseFacts facts = {.name = "shop", .sealed_count = 2};
+  seal(f, facts.sealed[1].id);
+  seal(f, facts.sealed[0].id);
+  put_tables(f, facts.sealed[1].id, 1, before, 0);
+  OK(ledger_tables_put(f->ledger, facts.sealed[0].id, "AAAA", &f->err));
+  collect(f, &facts);
+  assert_true(facts.fallen_count == 0 && !facts.fallen);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(test_fallen), TEST(test_not_listed), TEST(test_not_known)};
+  const struct CMUnitTest tests[] = {TEST(test_fallen), TEST(test_not_listed), TEST(test_not_known),
+                                     TEST(test_left_out), TEST(test_damaged)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
