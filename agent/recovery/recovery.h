@@ -88,8 +88,7 @@ Status recovery_check_hook(void *run, Error *err) MUST_CHECK;
 void recovery_phase(RecoveryRun *run, const char *phase); /* literal */
 /* A progress report: what is done of how many tables, and which one is at hand. */
 void recovery_progress(RecoveryRun *run, size_t done, size_t total, const char *schema, const char *table);
-/* recovery_target_open does it: how the request's patterns are written in the archive's encoding. Before any
- * transaction, since what cannot be converted would end it. */
+/* recovery_target_open does it: how the request's patterns are written in the archive's encoding. */
 void recovery_patterns_learn(RecoveryRun *run);
 void recovery_names_release(RecoveryRun *run);
 /* Patterns of the request's member, an array of strings in the archive's encoding; NULL and 0 if it has none. The array

@@ -51,16 +51,29 @@ static char *statement(const Conversion *conversion, const char *const *texts, s
       from, to, buffer_text(&list));
 }
 
+/* What cannot be converted must not end the transaction that the session may be in. */
+static Status ask(const Conversion *conversion, const char *sql, PGresult **result) {
+  PGconn *session = conversion->session;
+  bool inside = PQtransactionStatus(session) == PQTRANS_INTRANS;
+  Error failure;
+  Status status = inside ? postgres_query(session, NULL, &failure, "SAVEPOINT pgseal_convert") : STATUS_OK;
+  if (status != STATUS_OK)
+    return status;
+  Status asked = postgres_query_watched(session, result, &failure, sql, conversion->watch);
+  if (inside && asked != STATUS_OK)
+    status = postgres_query(session, NULL, &failure, "ROLLBACK TO SAVEPOINT pgseal_convert");
+  if (inside && status == STATUS_OK)
+    status = postgres_query(session, NULL, &failure, "RELEASE SAVEPOINT pgseal_convert");
+  return status == STATUS_OK ? asked : status;
+}
+
 /* One that cannot be converted fails the statement for all: then each half by itself. */
 static void convert(Conversion *conversion, const char *const *texts, size_t count, char **out) {
   if (count == 0 || conversion->refusals >= REFUSALS_MAX)
     return;
   CLEANUP_FREE char *sql = statement(conversion, texts, count);
   CLEANUP(postgres_clear) PGresult *result = NULL;
-  Error failure;
-  Status status = ERR_QUERY;
-  if (sql)
-    status = postgres_query_watched(conversion->session, &result, &failure, sql, conversion->watch);
+  Status status = sql ? ask(conversion, sql, &result) : ERR_QUERY;
   if (status == STATUS_OK) {
     for (size_t i = 0; i < count && i < (size_t)PQntuples(result); i++)
       out[i] = plain(PQgetvalue(result, (int)i, 0));

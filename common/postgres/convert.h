@@ -12,7 +12,7 @@
 bool postgres_text_is_utf8(const char *text, const char *encoding);
 
 /* out[i]: texts[i], a new string; NULL where it cannot be said in the other encoding, or nothing answers. One statement
- * for all where all can be converted. What cannot be ends a transaction that the session is in. */
+ * for all where all can be converted. A transaction that the session is in goes on. */
 void postgres_convert(PGconn *session, const char *from, const char *to, const char *const *texts, size_t count,
                       const PostgresWatch *watch, char **out);
 

@@ -142,6 +142,22 @@ static void test_names_in_latin1(void **state) {
                  &err);
 }
 
+/* A database without an encoding may have names that no report can tell: they are shown so, and restored all the same.
+ */
+static void test_names_of_no_encoding(void **state) {
+  Fixture *fixture = *state;
+  sql(fixture, "postgres", "DROP DATABASE IF EXISTS shop WITH (FORCE)");
+  sql(fixture, "postgres", "CREATE DATABASE shop TEMPLATE template0 ENCODING SQL_ASCII LC_COLLATE 'C' LC_CTYPE 'C'");
+  run_sql(fixture, "CREATE TABLE \"caf\351s\" (id int PRIMARY KEY, \"pr\351nom\" text);"
+                   "INSERT INTO \"caf\351s\" SELECT g, 'na' FROM generate_series(1, 20) g");
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "DROP TABLE \"caf\351s\"");
+  json_t *report = restored(fixture, &sealed, "{\"mode\":\"in_place\",\"tables\":[\"caf*\"]}");
+  expect_flag(report, "verified", true);
+  json_decref(report);
+  expect_shop(fixture, "SELECT count(*) FROM \"caf\351s\"", "20");
+}
+
 /* Payments written since the checkpoint point at orders that it has not. */
 static void test_orphans(void **state) {
   Fixture *fixture = *state;
@@ -217,8 +233,13 @@ static void test_renamed(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_friday),  cmocka_unit_test(test_missing),         cmocka_unit_test(test_names_in_latin1),
-      cmocka_unit_test(test_orphans), cmocka_unit_test(test_replace_refused), cmocka_unit_test(test_sequences_forward),
+      cmocka_unit_test(test_friday),
+      cmocka_unit_test(test_missing),
+      cmocka_unit_test(test_names_in_latin1),
+      cmocka_unit_test(test_orphans),
+      cmocka_unit_test(test_replace_refused),
+      cmocka_unit_test(test_sequences_forward),
+      cmocka_unit_test(test_names_of_no_encoding),
       cmocka_unit_test(test_renamed),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);
