@@ -76,6 +76,7 @@ typedef struct Request {
   int retry_after;  /* seconds, with a 429; 0: not said */
   struct Peer *peer;
   struct Stream *stream;
+  struct Listing *listing; /* of tables.c; owned */
   struct Request *next;
 } Request;
 
@@ -291,6 +292,7 @@ Handler checkpoint_create_waiting, checkpoint_create, checkpoint_list, checkpoin
 Handler rotation_view, overview_show;
 Handler alert_list, alert_test, alert_acknowledge, silence_list, silence_create, silence_end, notification_show;
 Handler checkpoint_tables; /* tables.c */
+void tables_left(Request *request);
 Handler checkpoint_pin, checkpoint_unpin, retention_show, retention_create, inventory_create;
 Handler agent_drain, agent_undrain, database_cordon, database_uncordon, fleet_pause, fleet_resume, hold_list;
 enum MHD_Result checkpoint_answer(Request *request), tunnel_answer(Request *request); /* of requests that waited */

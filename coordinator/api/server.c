@@ -96,6 +96,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **s
     peer_set(request->peer, PEER_READING);
   }
   sign_in_left(request);
+  tables_left(request);
   buffer_release(&request->body);
   free(request->arg);
   free(request->waiting_for);

@@ -1,4 +1,5 @@
-/* The tables of a checkpoint, beside those of the sealed one before it. */
+/* The tables of a checkpoint, beside those of the sealed one before it. There may be twenty thousand: each list is read
+ * in a round of the loop of its own, they are put in order in the next, and written piece by piece. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,20 +9,38 @@
 #include "coordinator/api/internal.h"
 #include "coordinator/tables/tables.h"
 
+enum { PIECE = 8 << 10 };
+
+typedef struct Shown { /* in their order, as many as are wanted */
+  const TablePair **pairs;
+  size_t count, next;
+  bool begun;
+} Shown;
+
+typedef int Order(const void *a, const void *b);
+
 typedef struct Listing {
   Checkpoint checkpoint, previous; /* previous: its id is NULL if there is none */
   Tables now, before;
   bool known, before_known; /* they were told */
   TablePair *pairs;
   size_t count;
+  Shown list, missing; /* that are in this list, or in that of the one before alone */
+  Order *order;
+  size_t limit;
+  bool begun;
 } Listing;
 
-static void listing_release(Listing *listing) {
+static void listing_free(void *user) {
+  Listing *listing = user;
   checkpoint_release(&listing->checkpoint);
   checkpoint_release(&listing->previous);
   tables_release(&listing->now);
   tables_release(&listing->before);
   free(listing->pairs);
+  free(listing->list.pairs);
+  free(listing->missing.pairs);
+  free(listing);
 }
 
 static Status read_tables(Ledger *ledger, const char *id, Tables *out, bool *known, Error *err) {
@@ -44,7 +63,7 @@ static Status read_previous(Ledger *ledger, Listing *listing, Error *err) {
     return status;
   listing->previous = items[0];
   free(items);
-  return read_tables(ledger, listing->previous.id, &listing->before, &listing->before_known, err);
+  return STATUS_OK;
 }
 
 static Status read_listing(Request *request, Listing *listing, Error *err) {
@@ -53,12 +72,7 @@ static Status read_listing(Request *request, Listing *listing, Error *err) {
                                          &listing->checkpoint, err);
   if (status == STATUS_OK)
     status = read_tables(ledger, listing->checkpoint.id, &listing->now, &listing->known, err);
-  if (status == STATUS_OK)
-    status = read_previous(ledger, listing, err);
-  if (status == STATUS_OK && listing->known)
-    tables_compare(listing->before_known ? &listing->before : &listing->now, &listing->now, &listing->pairs,
-                   &listing->count);
-  return status;
+  return status == STATUS_OK ? read_previous(ledger, listing, err) : status;
 }
 
 /* ---- order ---- */
@@ -103,8 +117,6 @@ static int by_name(const void *a, const void *b) {
   return by_place(*(const TablePair *const *)a, *(const TablePair *const *)b);
 }
 
-typedef int Order(const void *a, const void *b);
-
 static Status read_order(Request *request, Order **out, Error *err) {
   static const struct {
     const char *name;
@@ -133,19 +145,14 @@ static json_t *render_table(const TablePair *pair, bool compared) {
   return json;
 }
 
-/* Those that are in this list (there), or in that of the one before alone. */
-static json_t *render_tables(const Listing *listing, bool there, Order *order, size_t limit) {
-  json_t *list = json_array();
-  size_t count = 0;
-  const TablePair **pairs = memory_alloc((listing->count + 1) * sizeof *pairs);
+static Shown choose(const Listing *listing, bool there, Order *order, size_t limit) {
+  Shown shown = {.pairs = memory_alloc((listing->count + 1) * sizeof *shown.pairs)};
   for (size_t i = 0; i < listing->count; i++)
     if (there == (listing->pairs[i].now != NULL))
-      pairs[count++] = &listing->pairs[i];
-  qsort(pairs, count, sizeof *pairs, order);
-  for (size_t i = 0; i < count && i < limit; i++)
-    json_array_append_new(list, render_table(pairs[i], listing->before_known));
-  free(pairs);
-  return list;
+      shown.pairs[shown.count++] = &listing->pairs[i];
+  qsort(shown.pairs, shown.count, sizeof *shown.pairs, order);
+  shown.count = shown.count < limit ? shown.count : limit;
+  return shown;
 }
 
 static json_t *render_changes(const Listing *listing) {
@@ -167,7 +174,8 @@ static json_t *render_previous(const Listing *listing) {
                    (json_int_t)listing->before.more);
 }
 
-static json_t *render(const Listing *listing, Order *order, size_t limit) {
+/* All but the tables. */
+static json_t *render_head(const Listing *listing) {
   const Checkpoint *c = &listing->checkpoint;
   bool compared = listing->known && listing->before_known;
   json_t *source = json_object_get(c->detail, "source");
@@ -180,21 +188,102 @@ static json_t *render(const Listing *listing, Order *order, size_t limit) {
   json_object_set_new(json, "pruned_at", render_time(c->pruned_us));
   json_object_set_new(json, "previous", render_previous(listing));
   json_object_set_new(json, "changes", compared ? render_changes(listing) : json_null());
-  json_object_set_new(json, "list", render_tables(listing, true, order, limit));
-  json_object_set_new(json, "missing", render_tables(listing, false, order, limit));
   return json;
 }
 
+/* ---- piece by piece ---- */
+
+/* Takes json. */
+static void append_json(Buffer *out, json_t *json) {
+  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
+  buffer_append_text(out, text ? text : "null");
+  free(text);
+  json_decref(json);
+}
+
+/* True: all of them are written. */
+static bool append_tables(const Listing *listing, Shown *shown, const char *name, Buffer *out, size_t enough) {
+  if (!shown->begun)
+    buffer_append_format(out, ",\"%s\":[", name);
+  shown->begun = true;
+  for (; shown->next < shown->count && out->size < enough; shown->next++) {
+    if (shown->next > 0)
+      buffer_append_byte(out, ',');
+    append_json(out, render_table(shown->pairs[shown->next], listing->before_known));
+  }
+  return shown->next == shown->count;
+}
+
+static bool next_tables(void *user, Buffer *out) {
+  Listing *listing = user;
+  size_t enough = out->size + PIECE;
+  bool last = listing->list.begun && listing->list.next == listing->list.count;
+  if (!listing->begun) {
+    append_json(out, render_head(listing));
+    out->size--; /* its brace */
+    listing->begun = true;
+  }
+  if (!last) {
+    if (append_tables(listing, &listing->list, "list", out, enough))
+      buffer_append_byte(out, ']');
+    return true;
+  }
+  if (!append_tables(listing, &listing->missing, "missing", out, enough))
+    return true;
+  buffer_append_text(out, "]}\n");
+  return false;
+}
+
+/* ---- its rounds ---- */
+
+void tables_left(Request *request) {
+  if (request->listing)
+    listing_free(request->listing);
+  request->listing = NULL;
+}
+
+static enum MHD_Result next_round(Request *request, enum MHD_Result (*answer)(Request *)) {
+  request->answer = answer;
+  request->phase = PHASE_WAITING;
+  request->finished = true;
+  request_suspend(request);
+  request_resume(request);
+  return MHD_YES;
+}
+
+static enum MHD_Result show_tables(Request *request) {
+  Listing *listing = request->listing;
+  request->listing = NULL; /* the answer's */
+  if (listing->known)
+    tables_compare(listing->before_known ? &listing->before : &listing->now, &listing->now, &listing->pairs,
+                   &listing->count);
+  listing->list = choose(listing, true, listing->order, listing->limit);
+  listing->missing = choose(listing, false, listing->order, listing->limit);
+  return respond_pieces(request, "application/json", next_tables, listing_free, listing);
+}
+
+static enum MHD_Result read_before(Request *request) {
+  Listing *listing = request->listing;
+  Error err;
+  if (listing->previous.id &&
+      read_tables(request->api->ledger, listing->previous.id, &listing->before, &listing->before_known, &err))
+    return respond_failure(request, &err);
+  return next_round(request, show_tables);
+}
+
 enum MHD_Result checkpoint_tables(Request *request) {
-  CLEANUP(listing_release) Listing listing = {0};
   int64_t limit = 0;
   Order *order = NULL;
   Error err;
   Status status = query_number(request, "limit", TABLE_LIST_COUNT, 1, TABLE_LIST_COUNT, &limit, &err);
   if (status == STATUS_OK)
     status = read_order(request, &order, &err);
-  if (status == STATUS_OK)
-    status = read_listing(request, &listing, &err);
-  return status == STATUS_OK ? respond_json(request, MHD_HTTP_OK, render(&listing, order, (size_t)limit))
-                             : respond_failure(request, &err);
+  if (status != STATUS_OK)
+    return respond_failure(request, &err);
+  Listing *listing = memory_alloc(sizeof *listing);
+  *listing = (Listing){.order = order, .limit = (size_t)limit};
+  request->listing = listing;
+  if (read_listing(request, listing, &err) != STATUS_OK)
+    return respond_failure(request, &err);
+  return next_round(request, read_before);
 }

@@ -29,8 +29,16 @@ static int by_name(const void *a, const void *b) {
   return order ? order : strcmp(left->name, right->name);
 }
 
+static bool in_order(const Tables *tables) {
+  for (size_t i = 1; i < tables->count; i++)
+    if (by_name(&tables->items[i - 1], &tables->items[i]) > 0)
+      return false;
+  return true;
+}
+
+/* Out of the ledger they come in their order. */
 static void finish(Tables *tables) {
-  if (tables->count > 1)
+  if (!in_order(tables))
     qsort(tables->items, tables->count, sizeof *tables->items, by_name);
   tables->least = 0;
   for (size_t i = 0; i < tables->count; i++)

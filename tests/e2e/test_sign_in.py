@@ -10,8 +10,9 @@ import urllib.parse
 import pytest
 
 from support.issuer import Issuer, Key
-from support.shell import BIN, run, wait_for
+from support.shell import BIN, free_port, run, wait_for
 from test_dashboard import Visitor
+from test_ledger import second_coordinator
 
 CALLBACK = "/api/v1/sign-in/callback"
 
@@ -241,6 +242,46 @@ def test_who_leaves_holds_no_place(stack, issuer):
     issuer.answers = {}
     wait_for("a place", lambda: Guest(stack).ask("POST", "/api/v1/sign-in", {})[0] == 200, every=0.2, timeout=10)
     assert Guest(stack).sign_in_by(issuer)[2]
+
+
+def test_two_coordinators(make_stack, server, issuer):
+    """On one ledger, behind two addresses: what begins at one goes on at the other, and no session is a coordinator's own."""
+    issuer.reset()
+    issuer.person = {"sub": "u-1", "email": "ann@example.com", "email_verified": True, "groups": ["dba"]}
+    server.create("oidc_ledger")
+    first = make_stack({"shop": server.conninfo("postgres")}, agents=(), start=False, ledger=server.conninfo("oidc_ledger"))
+    first.options["oidc"] = issuer.config(first.dir, first.url)
+    first.write_coordinator()
+    first.start()
+    wait_for("it to lead", lambda: "this coordinator leads" in first.log("coordinator"), every=0.2)
+    second = second_coordinator(first, free_port())
+    status_at = lambda guest, stack: (setattr(guest, "stack", stack), guest.ask("GET", "/api/v1/session")[0])[1]
+    ann = Guest(first)
+    target = issuer.authorize(ann.begin())
+    ann.stack = second
+    assert ann.come_back(target)[2]
+    assert status_at(ann, first) == 200 and ann.who()["name"] == "ann@example.com"
+    status, page, session = ann.come_back(target)  # used up at the other
+    assert status == 401 and not session and "used already" in page
+    csrf = ann.who()["csrf"]
+    assert ann.ask("POST", "/api/v1/fleet/pause", {}, X_Pgseal_CSRF=csrf)[0] == 200
+    ann.stack = second
+    assert ann.ask("POST", "/api/v1/fleet/resume", {}, X_Pgseal_CSRF=csrf)[0] == 200
+    # The one that leads is killed, in the middle of a sign-in that began there.
+    assert "this coordinator leads" not in first.log("second")
+    ben = Guest(first)
+    issuer.person = {"sub": "u-2", "email": "ben@example.com", "email_verified": True, "groups": ["pay-dev"]}
+    target = issuer.authorize(ben.begin())
+    first.kill("coordinator")
+    ben.stack = second
+    assert ben.come_back(target)[2] and ben.who()["role"] == "viewer" and status_at(ann, second) == 200
+    # Out at one is out at both; and that one alone.
+    first.start_coordinator()
+    assert status_at(ann, first) == 200 and status_at(ben, first) == 200
+    assert ann.ask("DELETE", "/api/v1/session")[0] == 403 and status_at(ann, second) == 200
+    ann.stack = first
+    assert ann.ask("DELETE", "/api/v1/session", X_Pgseal_CSRF=csrf)[0] == 200
+    assert status_at(ann, first) == 401 and status_at(ann, second) == 401 and status_at(ben, second) == 200
 
 
 def test_keys_change(stack, issuer):
