@@ -21,14 +21,14 @@ SECRET = "the-secret-of-the-test"
 
 
 class Issuer:
-    def __init__(self, public_url):
+    def __init__(self, public_url, *more):
         node, place = shutil.which("node"), npm.place("issuer", "oidc-provider/package.json")
         assert node, "node is not installed (it comes with npm)"
         self.port, self.dir = free_port(), pathlib.Path(tempfile.mkdtemp(prefix="issuer."))
         self.url = f"http://127.0.0.1:{self.port}"
         self.groups(ann=["dba", "all"], bob=["sales"])
         self.log = open(self.dir / "log", "wb")
-        self.process = subprocess.Popen([node, ISSUER, str(self.port), public_url, place], cwd=self.dir, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([node, ISSUER, str(self.port), public_url, place, *more], cwd=self.dir, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log)
         wait_for("the issuer", self.ready)
 
@@ -48,10 +48,10 @@ class Issuer:
 
 
 @pytest.fixture
-def stack(make_stack, server):
+def stack(make_stack, server, request):
     s = make_stack({"pay-api": server.conninfo("postgres"), "shop": server.conninfo("postgres")}, agents=(), start=False)
     s.public_url = f"http://localhost:{s.http}"
-    s.issuer = Issuer(s.public_url)
+    s.issuer = Issuer(s.public_url, *getattr(request, "param", ()))
     (s.dir / "secret").write_text(SECRET + "\n")
     (s.dir / "secret").chmod(0o600)
     s.options["oidc"] = {"issuer": s.issuer.url, "client_id": "pgseal", "client_secret_file": "secret", "public_url": s.public_url,
@@ -114,6 +114,15 @@ def test_the_whole_way(page, stack):
     page.wait(f"location.href === {json.dumps(stack.public_url + '/')} && !!document.querySelector('.other-way button')")
     to_issuer(page, stack)  # it asks who one is again
     assert SECRET not in stack.log("coordinator")
+
+
+@pytest.mark.parametrize("stack", [("apart",)], indirect=True, scope="function")
+def test_claims_at_the_userinfo_endpoint(page, stack):
+    to_issuer(page, stack)
+    as_person(page, stack, "ann")
+    page.wait("!document.getElementById('top')?.hidden")
+    page.wait_text("2 databases")
+    assert "ann@example.com" in page.text() and "admin" in page.text()
 
 
 def test_who_has_no_role(page, stack):
