@@ -74,6 +74,22 @@ static void append_name(Buffer *names, size_t number, const char *name) {
     buffer_append_format(names, "%s%s", number ? ", " : "", text_clean(name, clean, sizeof clean));
 }
 
+enum { IDENTIFIER_SIZE = 2 * DUMP_TABLE_TEXT_SIZE };
+
+/* As SQL wants it, in a remedy that somebody will paste. Whoever may make a schema chooses its name. */
+static const char *identifier(const char *name, char out[IDENTIFIER_SIZE]) {
+  char clean[DUMP_TABLE_TEXT_SIZE], *end = out;
+  text_clean(name, clean, sizeof clean);
+  *end++ = '"';
+  for (const char *p = clean; *p && end < out + IDENTIFIER_SIZE - 3; p++) {
+    if (*p == '"')
+      *end++ = '"';
+    *end++ = *p;
+  }
+  memcpy(end, "\"", 2);
+  return out;
+}
+
 static void append_rest(Buffer *names, size_t count) {
   if (count > DUMP_NAMED_LIMIT)
     buffer_append_format(names, " and %zu more", count - DUMP_NAMED_LIMIT);
@@ -97,16 +113,14 @@ static Status check_readable(const DumpTables *tables, const DumpSource *source,
   if (!first)
     return STATUS_OK;
   append_rest(&names, count);
-  char role[DUMP_TABLE_TEXT_SIZE], object[DUMP_TABLE_TEXT_SIZE], schema[DUMP_TABLE_TEXT_SIZE];
-  text_clean(source->role, role, sizeof role);
+  char role[IDENTIFIER_SIZE], object[DUMP_TABLE_TEXT_SIZE], schema[IDENTIFIER_SIZE];
   text_clean(first->quoted, object, sizeof object);
-  text_clean(first->schema, schema, sizeof schema);
-  error_set(err, ERR_TABLE_UNREADABLE, "role \"%s\" may not read %zu of the database's tables and sequences: %s", role,
+  identifier(source->role, role);
+  error_set(err, ERR_TABLE_UNREADABLE, "role %s may not read %zu of the database's tables and sequences: %s", role,
             count, buffer_text(&names));
-  error_remedy(
-      err, "GRANT USAGE ON SCHEMA \"%s\" TO \"%s\"; GRANT SELECT ON %s %s TO \"%s\"; and likewise for the others%s.",
-      schema, role, relation_word(first), object, role,
-      source->major >= 14 ? ". GRANT pg_read_all_data gives all of them" : "");
+  error_remedy(err, "GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s %s TO %s; and likewise for the others%s.",
+               identifier(first->schema, schema), role, relation_word(first), object, role,
+               source->major >= 14 ? ". GRANT pg_read_all_data gives all of them" : "");
   error_object(err, "%s", object);
   return err->status;
 }
@@ -128,12 +142,12 @@ Status dump_catalog_check(const DumpTables *tables, const DumpSource *source, Er
   if (!first)
     return STATUS_OK;
   append_rest(&names, count);
-  char role[DUMP_TABLE_TEXT_SIZE], object[DUMP_TABLE_TEXT_SIZE];
-  text_clean(source->role, role, sizeof role);
+  char role[IDENTIFIER_SIZE], object[DUMP_TABLE_TEXT_SIZE];
+  identifier(source->role, role);
   text_clean(first->quoted, object, sizeof object);
-  error_set(err, ERR_ROW_SECURITY, "row-level security hides rows from role \"%s\" in %zu of the database's tables: %s",
+  error_set(err, ERR_ROW_SECURITY, "row-level security hides rows from role %s in %zu of the database's tables: %s",
             role, count, buffer_text(&names));
-  error_remedy(err, "ALTER ROLE \"%s\" BYPASSRLS, or dump as the tables' owner: a filtered dump is not a copy.", role);
+  error_remedy(err, "ALTER ROLE %s BYPASSRLS, or dump as the tables' owner: a filtered dump is not a copy.", role);
   error_object(err, "%s", object);
   return err->status;
 }
@@ -166,12 +180,12 @@ Status dump_catalog_check_large_objects(DumpRun *run, Error *err) {
   CLEANUP(buffer_release) Buffer names = {0};
   for (int row = 0; row < PQntuples(result); row++)
     append_name(&names, (size_t)row, PQgetvalue(result, row, 0));
-  char role[DUMP_TABLE_TEXT_SIZE];
-  text_clean(run->source.role, role, sizeof role);
-  error_set(err, ERR_TABLE_UNREADABLE, "role \"%s\" may not read %s of the large objects, the first ones being %s",
-            role, PQgetvalue(result, 0, 1), buffer_text(&names));
+  char role[IDENTIFIER_SIZE];
+  identifier(run->source.role, role);
+  error_set(err, ERR_TABLE_UNREADABLE, "role %s may not read %s of the large objects, the first ones being %s", role,
+            PQgetvalue(result, 0, 1), buffer_text(&names));
   error_remedy(err,
-               "GRANT SELECT ON LARGE OBJECT %s TO \"%s\"; and likewise for the others (pg_read_all_data does not "
+               "GRANT SELECT ON LARGE OBJECT %s TO %s; and likewise for the others (pg_read_all_data does not "
                "cover large objects), or dump as their owner or a superuser.",
                PQgetvalue(result, 0, 0), role);
   error_object(err, "large object %s", PQgetvalue(result, 0, 0));

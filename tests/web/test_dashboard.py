@@ -71,14 +71,41 @@ def test_first_screen_of_two_thousand(page, fleet, record_property):
     assert timing[2] < 300_000 and all_of_it < 900_000
     assert page.js("document.querySelectorAll('.fleet tbody tr').length") < 100  # only what is seen is drawn
     shoot(page, "fleet-2000")
-    # Two clicks to the reason and the remedy: the first is enough.
+    # It stands first, and says in its row what is wrong. Two clicks to the reason and the remedy: the first is enough.
+    assert page.js("document.querySelector('.fleet tbody tr').textContent").startswith(BAD)
+    assert page.js("document.querySelector('.fleet tbody tr .reason').textContent").startswith("failed: restore_object_lost")
     page.click(".fleet tbody th a", BAD)
-    page.wait_text("What helps:")
-    assert "web_nowhere" in page.text() and "database_refused" in page.text()
+    box = page.wait("document.querySelector('.reason-box')?.innerText")
+    assert "What helps:" in box and "invoice_customer_fkey" in box and "4711" not in page.text(), box
+    assert page.js("(() => { const r = document.querySelector('.reason-box .remedy').getBoundingClientRect(); return r.top > 0 && r.bottom < innerHeight; })()")
     shoot(page, "bad")
     page.click("a", "The checkpoint nightly")
-    page.wait_text("nothing is known of it")
+    page.wait_text("Condemned: it does not restore to what was dumped")
+    assert "What helps:" in page.text()
+    shoot(page, "bad-checkpoint")
     assert page.complaints() == []
+
+
+@pytest.mark.parametrize("width,height", [(1440, 900), (390, 844)])
+def test_one_bad_one_is_seen_and_told_in_two_clicks(browser, fleet, width, height):
+    """On a desk and on a phone: nothing is scrolled, searched or sorted on the way."""
+    with browser.page(width=width, height=height) as page:
+        page.sign_in(fleet.url, fleet.token)
+        page.wait("document.querySelector('.fleet tbody tr th a')")
+        seen = page.js("""(() => { const all = [...document.querySelectorAll('.fleet tbody tr')].filter((r) => { const b = r.getBoundingClientRect(); return b.height > 20 && b.bottom < innerHeight; });
+            return all.map((r) => [r.querySelector('th a').textContent, r.classList.contains('attention'), r.querySelector('.reason')?.textContent || '']); })()""")
+        assert seen[0][0] == BAD and seen[0][1] and "restore_object_lost" in seen[0][2] and not any(r[1] for r in seen[1:]) and len(seen) > 5, seen
+        shoot(page, f"one-bad-{width}")
+        room = page.js("(() => { const r = document.querySelector('.fleet .reason'); return [r.scrollWidth, r.clientWidth]; })()")
+        assert room[0] <= room[1], room  # not cut
+        page.click(".fleet tbody th a", BAD)
+        page.wait("document.querySelector('.reason-box .remedy')")
+        assert page.js("(() => { const r = document.querySelector('.reason-box .remedy').getBoundingClientRect(); return scrollY === 0 && r.top > 0 && r.bottom < innerHeight; })()")
+        shoot(page, f"one-bad-why-{width}")
+        page.click(".reason-box a")
+        page.wait_text("Condemned: it does not restore to what was dumped")
+        shoot(page, f"one-bad-checkpoint-{width}")
+        assert page.complaints() == []
 
 
 def test_search_scroll_and_sort(page, fleet):
@@ -145,9 +172,9 @@ def test_ledger_filters_and_goes_back(page, fleet):
     page.js(until % "''")
     page.js("""(() => { const d = document.querySelector('input[placeholder=Database]'); d.value = %s; d.dispatchEvent(new Event('change')); })()""" % json.dumps(BAD))
     page.wait_text("6 checkpoints")
-    assert "ERRORED" in page.text() and "PROVEN" in page.text()
+    assert "FAILED" in page.text() and "PROVEN" in page.text()
     page.click("button", "Every event")
-    page.wait_text("checkpoint.errored")
+    page.wait_text("checkpoint.failed")
     page.js(until % json.dumps(then))
     page.wait_text("Nothing fits.")
     shoot(page, "ledger-events")

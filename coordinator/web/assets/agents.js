@@ -27,6 +27,10 @@ function tools(agent) {
   return Object.entries(agent.tools || {}).map(([k, v]) => `${k} ${v}`).join(", ");
 }
 
+// A cell that says on a phone, where no column stands above it, what it is.
+const HEADS = ["Agent", "State", "Capabilities", "Jobs now", "Machine", "Version", "Host", "Tools", "Last seen"];
+const cell = (head, look, ...content) => h("td", {class: look, "data-head": head}, content);
+
 export async function agents(place) {
   let timer = 0;
 
@@ -35,17 +39,17 @@ export async function agents(place) {
     const live = list.filter((a) => a.live).length;
     list.sort((a, b) => a.live - b.live || (a.name < b.name ? -1 : 1));
     replace(place, h("div", {class: "head"}, h("h1", {}, "Agents"), h("p", {class: "dim count"}, `${f.count(live)} of ${f.count(list.length)} connected`)),
-      h("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Agents"}, h("table", {}, h("caption", {class: "unseen"}, "Agents, those that are away first"),
-        h("thead", {}, h("tr", {}, ["Agent", "State", "Capabilities", "Jobs now", "Machine", "Version", "Host", "Tools", "Last seen", ""].map((t) => h("th", {scope: "col"}, t || h("span", {class: "unseen"}, "Actions"))))),
+      h("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Agents"}, h("table", {class: "stack"}, h("caption", {class: "unseen"}, "Agents, those that are away first"),
+        h("thead", {}, h("tr", {}, [...HEADS, ""].map((t) => h("th", {scope: "col"}, t || h("span", {class: "unseen"}, "Actions"))))),
         h("tbody", {}, list.map((a) => h("tr", {}, h("th", {scope: "row"}, a.name),
           h("td", {}, h("span", {class: `state ${a.live ? "good" : ["revoked", "invited"].includes(a.state) ? "idle" : "bad"}`}, a.live ? "connected" : a.state === "listed" || a.state === "enrolled" ? "away" : a.state),
             a.drained && h("span", {class: "reason calm"}, `drained${a.drained.reason ? `: ${a.drained.reason}` : ""}`)),
-          h("td", {}, (a.capabilities || a.allowed_capabilities || []).join(", ")),
-          h("td", {}, a.jobs.length ? h("ul", {class: "lines"}, a.jobs.map((j) => h("li", {}, h("a", {href: ["dump", "drill"].includes(j.kind) ? `#/checkpoint/${part(j.checkpoint)}` : `#/job/${part(j.id)}`}, `${j.kind} ${j.database}`), j.progress?.phase && h("span", {class: "dim"}, ` ${j.progress.phase}`)))) : h("span", {class: "dim"}, "idle"),
+          cell(HEADS[2], null, (a.capabilities || a.allowed_capabilities || []).join(", ")),
+          cell(HEADS[3], null, a.jobs.length ? h("ul", {class: "lines"}, a.jobs.map((j) => h("li", {}, h("a", {href: ["dump", "drill"].includes(j.kind) ? `#/checkpoint/${part(j.checkpoint)}` : `#/job/${part(j.id)}`}, `${j.kind} ${j.database}`), j.progress?.phase && h("span", {class: "dim"}, ` ${j.progress.phase}`)))) : h("span", {class: "dim"}, "idle"),
             slots(a.machine) && h("div", {class: "dim"}, slots(a.machine))),
-          h("td", {}, machine(a.machine)),
-          h("td", {}, a.version || "-"), h("td", {}, a.host || "-"), h("td", {class: "dim"}, tools(a)),
-          h("td", {}, f.ago(a.last_seen_at), a.expires_at && h("span", {class: "dim"}, " certificate until ", f.day(a.expires_at))),
+          cell(HEADS[4], "wide", machine(a.machine)),
+          cell(HEADS[5], null, a.version || "-"), cell(HEADS[6], null, a.host || "-"), cell(HEADS[7], "wide dim", tools(a) || "-"),
+          cell(HEADS[8], null, f.ago(a.last_seen_at), a.expires_at && h("span", {class: "dim"}, " certificate until ", f.day(a.expires_at))),
           h("td", {}, may.operate() && may.all() && button(a.drained ? "Undrain" : "Drain", () => drain(a, () => load()), {class: "quiet", "aria-label": `${a.drained ? "Undrain" : "Drain"} ${a.name}`}))))))),
       list.length === 0 && h("p", {class: "dim"}, "There is no agent yet: `pgseal agent invite` invites one."));
   }

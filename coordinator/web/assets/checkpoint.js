@@ -32,6 +32,15 @@ function tables(report) {
   ], report.tables, 1, 1000).element;
 }
 
+// What has become of one that is not sealed, in the words that matter to who needs it now.
+export function ended(c) {
+  if (c.state === "failed")
+    return c.restore_drill === "failed" ? "Condemned: it does not restore to what was dumped" : "The dump failed: there is nothing to restore";
+  if (c.state === "errored")
+    return c.manifest_sha256 ? "The drill came to no end: whether it restores is not known" : "The dump came to no end: there is nothing to restore";
+  return c.state === "canceled" ? "Canceled: nothing is known of it" : `It is ${c.state}: nothing is known of it yet`;
+}
+
 function commands(c) {
   return [
     h("p", {}, "What is gone, and the ways back:"), copyable(`pgseal plan ${c.database} --checkpoint ${c.id}`, "the command"),
@@ -80,7 +89,7 @@ export async function checkpoint(place, [id]) {
         may.operate() && c.state === "sealed" && !gone && button("Restore", async () => { const {databases} = await get(`/api/v1/overview${query({database: c.database})}`); await restore({name: c.database, environment: c.environment, restore_approval: databases[0]?.restore_approval}, c.id); }),
         may.operate() && over && !gone && button(c.pinned_at ? "Unpin" : "Pin", act(() => post(`/api/v1/checkpoints/${part(c.id)}/${c.pinned_at ? "unpin" : "pin"}`, {}))))),
       problemPlace, progress,
-      c.error && c.state !== "sealed" && problem(c.state === "failed" ? c.restore_drill === "failed" ? "Condemned: it does not restore to what was dumped" : "The dump failed: there is nothing to restore" : `It is ${c.state}: nothing is known of it`, c.error),
+      c.error && c.state !== "sealed" && problem(ended(c), c.error),
       c.pruned_at ? h("p", {class: "notice"}, "Pruned ", f.ago(c.pruned_at), ": it is not in the repository any more.") : "",
       facts(["Taken", f.at(c.created_at)], ["Asked by", c.requested_by], ["Took", over && c.seconds ? f.seconds(c.seconds) : null],
         c.tables && ["Tables", f.count(c.tables), difference(c.tables, before?.tables, f.count)], c.tables && ["Rows", f.count(c.rows), difference(c.rows, before?.rows, f.count)],

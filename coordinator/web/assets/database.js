@@ -19,9 +19,9 @@ export function checkpointTable(checkpoints, withDatabase) {
       h("th", {scope: "col", class: "number"}, "Tables"), h("th", {scope: "col", class: "number"}, "Rows"), h("th", {scope: "col", class: "number"}, "Size"), h("th", {scope: "col", class: "number"}, "Took"))),
     h("tbody", {}, checkpoints.map((c) => h("tr", {}, h("td", {class: "when"}, f.at(c.created_at)), withDatabase && h("td", {}, c.database),
       h("td", {class: "tag"}, h("a", {href: `#/checkpoint/${part(c.id)}`}, c.tag)),
-      h("td", {}, f.state(c.state), c.error && c.state !== "canceled" && h("span", {class: "reason"}, c.error.code), c.pinned_at && h("span", {class: "dim"}, " pinned"), c.pruned_at && h("span", {class: "dim"}, " pruned")),
+      h("td", {class: "c-state"}, f.state(c.state), c.error && c.state !== "canceled" && h("span", {class: "reason"}, c.error.code), c.pinned_at && h("span", {class: "dim"}, " pinned"), c.pruned_at && h("span", {class: "dim"}, " pruned")),
       h("td", {class: "number"}, c.tables ? f.count(c.tables) : "-"), h("td", {class: "number"}, c.tables ? f.count(c.rows) : "-"),
-      h("td", {class: "number"}, c.size_bytes ? f.size(c.size_bytes) : "-"), h("td", {class: "number"}, c.seconds ? f.seconds(c.seconds) : "-"))))));
+      h("td", {class: "number c-size"}, c.size_bytes ? f.size(c.size_bytes) : "-"), h("td", {class: "number"}, c.seconds ? f.seconds(c.seconds) : "-"))))));
 }
 
 export async function database(place, [name]) {

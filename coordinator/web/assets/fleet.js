@@ -12,8 +12,8 @@ const WHY = {never_sealed: "Never sealed", failing: "Failing", proof_old: "Proof
 
 // Why a database is listed before others, in a few words.
 export function reason(row) {
-  const words = [];
-  for (const why of row.attention) {
+  const words = [], first = (why) => why === "failing" ? -1 : 0; // what is wrong now, before what follows from it
+  for (const why of [...row.attention].sort((a, b) => first(a) - first(b))) {
     if (why === "never_sealed")
       words.push(row.newest ? "never sealed" : "no checkpoint yet");
     else if (why === "failing")

@@ -26,6 +26,12 @@ static void test_unreadable(void **state) {
   assert_non_null(strstr(err.remedy, "GRANT SELECT ON "));
   assert_true(strlen(err.object) > 0);
   sql(*state, "postgres", "DROP TABLE \"Se cret\", hidden.open; DROP SEQUENCE s");
+  /* Whoever may make a schema must not choose what is pasted. */
+  sql(*state, "postgres", "CREATE SCHEMA \"x\"\" TO a;--\"; CREATE TABLE \"x\"\" TO a;--\".t (a int)");
+  expect_failure(*state, "user=reader dbname=postgres", ERR_TABLE_UNREADABLE, &err);
+  assert_non_null(strstr(err.remedy, "GRANT USAGE ON SCHEMA \"x\"\" TO a;--\" TO \"reader\"; GRANT SELECT ON table "
+                                     "\"x\"\" TO a;--\".t TO \"reader\";"));
+  sql(*state, "postgres", "DROP SCHEMA \"x\"\" TO a;--\" CASCADE");
 }
 
 static void test_unreadable_large_object(void **state) {
