@@ -112,7 +112,6 @@ Status drill_job_run(const JobContext *context, Pgseal__JobResult *result, Error
     drill_run_reset(&run);
     status = STATUS_OK;
   }
-  CLEANUP(json_decrefp) json_t *stages = drill_stages_json(&run);
-  result->stages_json = json_dumps(stages, JSON_COMPACT | JSON_REAL_PRECISION(6));
+  drill_stages_tell(&run, result);
   return status;
 }

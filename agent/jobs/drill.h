@@ -27,6 +27,7 @@
 
 #include "agent/engine/engine.h"
 #include "agent/jobs/job.h"
+#include "agent/jobs/stages.h"
 #include "agent/jobs/stored.h"
 #include "common/base/process.h"
 #include "common/postgres/connection.h"
@@ -107,9 +108,8 @@ typedef struct DrillRun {
   char **notes;
   size_t note_count;
 
-  double stages[DRILL_STAGE_COUNT];
+  Stages stages; /* by DrillStage */
   DrillStage stage;
-  int64_t stage_us; /* monotonic, when it began; 0: none */
   Pgseal__JobProgress progress;
   char progress_table[DRILL_TABLE_TEXT_SIZE];
 } DrillRun;
@@ -128,7 +128,8 @@ void drill_run_reset(DrillRun *run);
 /* drill_stage.c: what a drill tells of itself while it runs, and keeps for the proof */
 void drill_stage(DrillRun *run, DrillStage stage, const char *phase); /* ends the one before; literal */
 void drill_stage_end(DrillRun *run);
-json_t *drill_stages_json(const DrillRun *run); /* new reference */
+json_t *drill_stages_json(const DrillRun *run); /* seconds; new reference */
+void drill_stages_tell(const DrillRun *run, Pgseal__JobResult *result);
 void drill_report(DrillRun *run, bool force);
 void drill_note(DrillRun *run, const char *format, ...) PRINTF_LIKE(2, 3);
 

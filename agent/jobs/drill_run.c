@@ -40,6 +40,7 @@ Status drill_run_open(DrillRun *run, const JobContext *context, const Pgseal__Dr
   run->context = context;
   run->spec = spec;
   run->started_us = clock_wall_us();
+  stages_open(&run->stages);
   pgseal__job_progress__init(&run->progress);
   if (!run->spec || run->spec->dump_public_key.len != PUBLIC_KEY_SIZE)
     return error_set(err, ERR_PROTOCOL, "the coordinator sent a drill without the dump agent's public key");
@@ -98,6 +99,7 @@ void drill_run_reset(DrillRun *run) {
   run->moved = run->roles_known = run->has_roles = false;
   run->follow_serial = 0;
   run->available = 0;
+  stages_reset(&run->stages); /* what is told is of the walk that came to an end */
 }
 
 void drill_run_release(DrillRun *run) {

@@ -1,7 +1,6 @@
 #include <stdlib.h>
 
 #include "agent/jobs/drill.h"
-#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
@@ -9,24 +8,23 @@ static const char *const stage_names[DRILL_STAGE_COUNT] = {"prepare", "roles",  
                                                            "assert",  "redump", "compare"};
 
 void drill_stage_end(DrillRun *run) {
-  if (run->stage_us)
-    run->stages[run->stage] += (double)(clock_monotonic_us() - run->stage_us) / 1e6;
-  run->stage_us = 0;
+  stages_end(&run->stages, run->stage);
 }
 
 void drill_stage(DrillRun *run, DrillStage stage, const char *phase) {
   drill_stage_end(run);
   run->stage = stage;
-  run->stage_us = clock_monotonic_us();
+  stages_begin(&run->stages, stage);
   run->progress.phase = (char *)phase;
   drill_report(run, true);
 }
 
 json_t *drill_stages_json(const DrillRun *run) {
-  json_t *json = json_object();
-  for (size_t i = 0; i < DRILL_STAGE_COUNT; i++)
-    json_object_set_new(json, stage_names[i], json_real(run->stages[i]));
-  return json;
+  return stages_seconds(&run->stages, stage_names, DRILL_STAGE_COUNT);
+}
+
+void drill_stages_tell(const DrillRun *run, Pgseal__JobResult *result) {
+  stages_tell(&run->stages, stage_names, DRILL_STAGE_COUNT, &result->stages_json, &result->stages_begun_json);
 }
 
 void drill_report(DrillRun *run, bool force) {

@@ -1,11 +1,9 @@
 #include "agent/jobs/dump.h"
 
 #include "common/base/cleanup.h"
-#include "common/base/clock.h"
 
-static double seconds_since(int64_t started_us) {
-  return (double)(clock_monotonic_us() - started_us) / 1e6;
-}
+static const char *const stage_names[DUMP_STAGE_COUNT] = {"preflight", "snapshot", "roles",
+                                                          "dumping",   "storing",  "counting"};
 
 /* Everything of the agent's own that could be missing is looked at before the source is bothered. */
 static Status open_run(DumpRun *run, const JobContext *context, Error *err) {
@@ -22,14 +20,14 @@ static Status open_run(DumpRun *run, const JobContext *context, Error *err) {
 
 static Status prepare(DumpRun *run, Error *err) {
   dump_run_phase(run, "preflight");
-  int64_t started = clock_monotonic_us();
+  stages_begin(&run->stages, DUMP_STAGE_PREFLIGHT);
   Status status = dump_preflight(run, err);
-  run->stages.preflight = seconds_since(started);
+  stages_end(&run->stages, DUMP_STAGE_PREFLIGHT);
   if (status != STATUS_OK)
     return status;
-  started = clock_monotonic_us();
+  stages_begin(&run->stages, DUMP_STAGE_SNAPSHOT);
   status = dump_snapshot_take(run, err);
-  run->stages.snapshot = seconds_since(started);
+  stages_end(&run->stages, DUMP_STAGE_SNAPSHOT);
   return status;
 }
 
@@ -44,19 +42,19 @@ static Status copy(DumpRun *run, DumpStream *stream, ManifestSegment *roles, Err
     status = dump_omissions_find(run, err);
   if (status == STATUS_OK)
     status = dump_counts_start(run, false, &counts, err);
-  int64_t started = clock_monotonic_us();
+  stages_begin(&run->stages, DUMP_STAGE_ROLES);
   if (status == STATUS_OK && run->database->roles)
     status = dump_roles(run, roles, err);
-  run->stages.roles = seconds_since(started);
+  stages_end(&run->stages, DUMP_STAGE_ROLES);
   if (status == STATUS_OK)
     status = dump_stream_run(run, &process, stream, err);
   if (status != STATUS_OK) {
     process_kill(&process); /* before the counting threads are waited for */
     return status;
   }
-  started = clock_monotonic_us();
+  stages_begin(&run->stages, DUMP_STAGE_COUNTING);
   status = dump_counts_wait(counts, err);
-  run->stages.counting = seconds_since(started); /* what it took beyond the dump itself */
+  stages_end(&run->stages, DUMP_STAGE_COUNTING);
   return status;
 }
 
@@ -84,6 +82,6 @@ Status dump_job_run(const JobContext *context, Pgseal__JobResult *result, Error 
   Status status = open_run(&run, context, err);
   if (status == STATUS_OK)
     status = dump(&run, result, err);
-  result->stages_json = dump_stages_json(&run.stages);
+  stages_tell(&run.stages, stage_names, DUMP_STAGE_COUNT, &result->stages_json, &result->stages_begun_json);
   return status;
 }

@@ -24,6 +24,7 @@
 #define PGSEAL_AGENT_JOBS_DUMP_H
 
 #include "agent/jobs/job.h"
+#include "agent/jobs/stages.h"
 #include "common/base/process.h"
 #include "common/manifest/manifest.h"
 #include "common/postgres/connection.h"
@@ -59,9 +60,16 @@ typedef struct DumpSource {
   char *tools_dir, *tools_version;
 } DumpSource;
 
-typedef struct DumpStages {
-  double preflight, snapshot, roles, dumping, storing, counting;
-} DumpStages;
+/* Roles are stored while pg_dump starts; counting is what counts took beyond the dump itself. */
+typedef enum DumpStage {
+  DUMP_STAGE_PREFLIGHT,
+  DUMP_STAGE_SNAPSHOT,
+  DUMP_STAGE_ROLES,
+  DUMP_STAGE_DUMPING,
+  DUMP_STAGE_STORING,
+  DUMP_STAGE_COUNTING,
+  DUMP_STAGE_COUNT
+} DumpStage;
 
 typedef struct DumpRun {
   const JobContext *context;
@@ -85,7 +93,7 @@ typedef struct DumpRun {
   int64_t large_objects; /* counted; -1 until then */
   ManifestOmission *omissions;
   size_t omission_count;
-  DumpStages stages;
+  Stages stages; /* by DumpStage */
   int64_t started_us;
 
   pthread_mutex_t lock; /* guards what follows */
@@ -183,7 +191,6 @@ Status dump_manifest_put(DumpRun *run, DumpStream *stream, const ManifestSegment
 /* What a manifest says, as the coordinator is told: of a dump, and of an inventory; all but its tables. Allocated, see
  * job.h. */
 Pgseal__DumpResult *dump_result_of(const Manifest *manifest, const char *manifest_sha256);
-char *dump_stages_json(const DumpStages *stages); /* caller frees */
 
 /* dump_tables.c: as common/manifest/table_list.h has them, of no more than so many bytes. Allocated, see job.h. Names
  * that are not UTF-8 are converted by the run's main session, whose transaction that ends: after all else. run NULL: no

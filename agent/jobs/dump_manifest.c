@@ -79,15 +79,6 @@ static char *omissions_json(const Manifest *manifest) {
   return text ? text : memory_strdup("[]");
 }
 
-char *dump_stages_json(const DumpStages *stages) {
-  json_t *json =
-      json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "preflight", stages->preflight, "snapshot", stages->snapshot, "roles",
-                stages->roles, "dumping", stages->dumping, "storing", stages->storing, "counting", stages->counting);
-  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6));
-  json_decref(json);
-  return text ? text : memory_strdup("{}");
-}
-
 static Pgseal__SourceFacts *source_facts(const Manifest *manifest) {
   Pgseal__SourceFacts *facts = memory_alloc(sizeof *facts);
   pgseal__source_facts__init(facts);

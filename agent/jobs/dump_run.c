@@ -22,6 +22,7 @@ void dump_run_prepare(DumpRun *run, const JobContext *context, const AgentDataba
   run->application = "pgseal dump";
   run->large_objects = -1;
   run->started_us = clock_wall_us();
+  stages_open(&run->stages);
   run->lock_timeout_ms = lock_timeout_ms(context->job);
   pthread_mutex_init(&run->lock, NULL);
   pgseal__job_progress__init(&run->progress);

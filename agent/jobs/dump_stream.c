@@ -123,7 +123,7 @@ Status dump_stream_run(DumpRun *run, Process *process, DumpStream *out, Error *e
   Status status = open_pipeline(run, &pipeline, err);
   if (status != STATUS_OK)
     return status;
-  int64_t started = clock_monotonic_us();
+  stages_begin(&run->stages, DUMP_STAGE_DUMPING);
   status = read_archive(run, process, builder, pipeline, err);
   if (status != STATUS_OK) {
     process_kill(process); /* at once: the pipeline may still have to end what it has in hand */
@@ -135,12 +135,12 @@ Status dump_stream_run(DumpRun *run, Process *process, DumpStream *out, Error *e
   if (status != STATUS_OK)
     return status;
   dump_tool_warnings(run, "pg_dump", buffer_text(&process->errors));
-  run->stages.dumping = (double)(clock_monotonic_us() - started) / 1e6;
+  stages_end(&run->stages, DUMP_STAGE_DUMPING);
 
   dump_run_phase(run, "storing");
-  started = clock_monotonic_us();
+  stages_begin(&run->stages, DUMP_STAGE_STORING);
   status = dump_pipeline_finish(pipeline, &stream.segments, &stream.segment_count, err);
-  run->stages.storing = (double)(clock_monotonic_us() - started) / 1e6;
+  stages_end(&run->stages, DUMP_STAGE_STORING);
   if (status != STATUS_OK)
     return status;
   *out = stream;

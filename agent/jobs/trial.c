@@ -204,7 +204,6 @@ Status trial_job_run(const JobContext *context, Pgseal__JobResult *result, Error
     status = drill_walk(&run, err);
     status = forward_conclude(&run, status, result, err);
   }
-  CLEANUP(json_decrefp) json_t *stages = drill_stages_json(&run);
-  result->stages_json = json_dumps(stages, JSON_COMPACT | JSON_REAL_PRECISION(6));
+  drill_stages_tell(&run, result);
   return status;
 }

@@ -27,9 +27,10 @@
  * Checkpoint.restore_drill: a drill that errored or was canceled does not replace "proven". Checkpoint.seconds and the
  * requester's answer are of the first end; finished_us is of the last.
  * Checkpoint.detail (object): prefix, dump_public_key (hex), omissions, differences, notes (arrays), stages
- * ({"dump": {stage: seconds}, "drill": {...}}), versions ({"server", "pg_dump", "image", "engine", "drill_server"}),
- * assertions (how many were stated), fingerprint_sha256, entries, blobs, segments, drill_agent, proof_key,
- * verdict (what it was sealed on: drill, agent, manifest_sha256, proof_sha256, public_key, signature), rebuilt_us.
+ * ({"dump": {stage: seconds}, "drill": {...}}), stages_begun (the same: seconds since the attempt began), versions
+ * ({"server", "pg_dump", "image", "engine", "drill_server"}), assertions (how many were stated), fingerprint_sha256,
+ * entries, blobs, segments, drill_agent, proof_key, verdict (what it was sealed on: drill, agent, manifest_sha256,
+ * proof_sha256, public_key, signature), rebuilt_us, traceparent (of the request, by W3C Trace Context).
  * Nothing an agent sends gets into the ledger unbounded: texts are cut, and JSON lists too, with a last item
  * of kind "more" that says so.
  */
@@ -52,6 +53,7 @@ typedef struct Requester {
   const char *name;                                     /* of his token; NULL: nobody's */
   const char *person;                                   /* who has that token, or is it; NULL: not known */
   const char *address;                                  /* of the client; NULL: none */
+  const char *traceparent;                              /* of a checkpoint's request, checked; NULL: none */
   bool (*sees)(const void *user, const char *database); /* NULL: all */
   const void *user;
 } Requester;

@@ -213,15 +213,16 @@ Status intake_dump(const Pgseal__JobResult *result, Checkpoint *checkpoint, Erro
   if (dump->size_stored < 0 || dump->size_archive < 0 || dump->tables < 0 || dump->rows < 0 || dump->entries < 0 ||
       dump->blobs < 0 || dump->segments > INT32_MAX || dump->server_major > 1000)
     return error_set(err, ERR_PROTOCOL, "the agent's result of the dump holds numbers that cannot be");
-  json_t *omissions, *stages;
+  CLEANUP(json_decrefp) json_t *omissions = NULL;
+  CLEANUP(json_decrefp) json_t *stages = NULL;
+  CLEANUP(json_decrefp) json_t *begun = NULL;
   Status status = intake_list("omissions", dump->omissions_json, &omissions, err);
+  if (status == STATUS_OK)
+    status = intake_stages(result->stages_json, &stages, err);
+  if (status == STATUS_OK)
+    status = intake_stages(result->stages_begun_json, &begun, err);
   if (status != STATUS_OK)
     return status;
-  status = intake_stages(result->stages_json, &stages, err);
-  if (status != STATUS_OK) {
-    json_decref(omissions);
-    return status;
-  }
   text_set(&checkpoint->manifest_sha256, dump->manifest_sha256);
   checkpoint->size_bytes = dump->size_stored;
   checkpoint->archive_bytes = dump->size_archive;
@@ -229,8 +230,9 @@ Status intake_dump(const Pgseal__JobResult *result, Checkpoint *checkpoint, Erro
   checkpoint->rows = dump->rows;
   checkpoint->server_major = (int)dump->server_major;
   json_t *detail = checkpoint_detail(checkpoint);
-  json_object_set_new(detail, "omissions", omissions);
-  json_object_set_new(object_in(detail, "stages"), "dump", stages);
+  json_object_set(detail, "omissions", omissions);
+  json_object_set(object_in(detail, "stages"), "dump", stages);
+  json_object_set(object_in(detail, "stages_begun"), "dump", begun);
   json_t *versions = object_in(detail, "versions");
   json_object_set_new(versions, "server", intake_text(dump->server_version, VERSION_LIMIT));
   json_object_set_new(versions, "pg_dump", intake_text(dump->dump_version, VERSION_LIMIT));
@@ -247,25 +249,24 @@ Status intake_drill(const Pgseal__JobResult *result, Checkpoint *checkpoint, Err
   const Pgseal__DrillResult *drill = result->drill;
   if (!drill)
     return STATUS_OK;
-  json_t *differences, *notes, *stages;
+  CLEANUP(json_decrefp) json_t *differences = NULL;
+  CLEANUP(json_decrefp) json_t *notes = NULL;
+  CLEANUP(json_decrefp) json_t *stages = NULL;
+  CLEANUP(json_decrefp) json_t *begun = NULL;
   Status status = intake_list("differences", drill->differences_json, &differences, err);
+  if (status == STATUS_OK)
+    status = intake_list("notes", drill->notes_json, &notes, err);
+  if (status == STATUS_OK)
+    status = intake_stages(result->stages_json, &stages, err);
+  if (status == STATUS_OK)
+    status = intake_stages(result->stages_begun_json, &begun, err);
   if (status != STATUS_OK)
     return status;
-  status = intake_list("notes", drill->notes_json, &notes, err);
-  if (status != STATUS_OK) {
-    json_decref(differences);
-    return status;
-  }
-  status = intake_stages(result->stages_json, &stages, err);
-  if (status != STATUS_OK) {
-    json_decref(differences);
-    json_decref(notes);
-    return status;
-  }
   json_t *detail = checkpoint_detail(checkpoint);
-  json_object_set_new(detail, "differences", differences);
-  json_object_set_new(detail, "notes", notes);
-  json_object_set_new(object_in(detail, "stages"), "drill", stages);
+  json_object_set(detail, "differences", differences);
+  json_object_set(detail, "notes", notes);
+  json_object_set(object_in(detail, "stages"), "drill", stages);
+  json_object_set(object_in(detail, "stages_begun"), "drill", begun);
   json_t *versions = object_in(detail, "versions");
   json_object_set_new(versions, "image", intake_text(drill->image, TEXT_LIMIT));
   json_object_set_new(versions, "engine", intake_text(drill->engine, 64));

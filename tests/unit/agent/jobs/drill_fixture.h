@@ -345,6 +345,8 @@ static inline void drill_release(Drill *drill) {
     pgseal__drill_result__free_unpacked(drill->result.drill, NULL);
   if (drill->result.stages_json != protobuf_c_empty_string)
     free(drill->result.stages_json);
+  if (drill->result.stages_begun_json != protobuf_c_empty_string)
+    free(drill->result.stages_begun_json);
 }
 
 static inline void assert_outcome(const Drill *drill, Status expected) {

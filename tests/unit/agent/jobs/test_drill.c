@@ -111,6 +111,25 @@ static void assert_proof(const Source *source, const Drill *drill, const char *v
 }
 
 /* One checkpoint, one drill. */
+/* One after the other, as they were walked; all of them, if it was proven. */
+static void assert_stages(const Pgseal__JobResult *result, bool all) {
+  static const char *const names[] = {"prepare", "roles", "restore", "index", "assert", "redump", "compare"};
+  json_t *took = json_loads(result->stages_json, 0, NULL), *begun = json_loads(result->stages_begun_json, 0, NULL);
+  double end = 0;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const json_t *at = json_object_get(begun, names[i]);
+    if (all)
+      assert_non_null(at);
+    if (!at)
+      continue;
+    assert_true(json_number_value(at) >= end - 0.001);
+    end = json_number_value(at) + json_number_value(json_object_get(took, names[i]));
+  }
+  assert_true(end > 0);
+  json_decref(took);
+  json_decref(begun);
+}
+
 static void drill_once(const Source *source, const CheckpointOptions *options, Status expected, const char *object) {
   Checkpoint checkpoint = {0};
   Drill drill;
@@ -127,6 +146,7 @@ static void drill_once(const Source *source, const CheckpointOptions *options, S
     assert_null(drill.result.drill);
   assert_int_equal(0, files_in(checkpoint.scratch));
   assert_non_null(strstr(drill.result.stages_json, "\"restore\""));
+  assert_stages(&drill.result, outcome == OUTCOME_PROVEN);
   drill_release(&drill);
   checkpoint_release(&checkpoint);
 }

@@ -127,12 +127,28 @@ static bool has_omission(const Manifest *manifest, const char *kind, const char 
   return false;
 }
 
+/* pg_dump's bytes are read once there is a snapshot, and stored once they are read. */
+static void assert_stages(const Pgseal__JobResult *result) {
+  static const char *const names[] = {"preflight", "snapshot", "dumping", "storing"};
+  json_t *took = json_loads(result->stages_json, 0, NULL), *begun = json_loads(result->stages_begun_json, 0, NULL);
+  double end = 0;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    assert_non_null(json_object_get(begun, names[i]));
+    double at = json_number_value(json_object_get(begun, names[i]));
+    assert_true(at >= end - 0.001);
+    end = at + json_number_value(json_object_get(took, names[i]));
+  }
+  assert_true(end > 0);
+  json_decref(took);
+  json_decref(begun);
+}
+
 static void dump_ok(Fixture *fixture, const char *more, Pgseal__JobResult **result, Manifest *manifest) {
   Error err = {0};
   if (run_dump(fixture, more, result, &err) != STATUS_OK)
     fail_msg("%s: %s", error_code(err.status), err.message);
   assert_non_null((*result)->dump);
-  assert_non_null((*result)->stages_json);
+  assert_stages(*result);
   read_manifest(fixture, manifest, (*result)->dump->manifest_sha256);
   assert_int_equal((*result)->dump->segments, manifest->segment_count);
   assert_int_equal(fixture->channel.segments, manifest->segment_count);
