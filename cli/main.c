@@ -24,6 +24,7 @@ static void main_help(void) {
          "  PGSEAL_URL         the coordinator (default http://127.0.0.1:8420)\n"
          "  PGSEAL_TOKEN       the token; or PGSEAL_TOKEN_FILE, a file that holds it\n"
          "  PGSEAL_CA_FILE     the certificate of the CA of an https:// coordinator, if this machine does not know it\n"
+         "  TRACEPARENT        the trace (W3C Trace Context) that a checkpoint is to be part of\n"
          "  NO_COLOR           no colours\n\n"
          "Exit codes: 0 done and proven; 1 failed; 2 usage; 3 the coordinator cannot be reached or refused the token;\n"
          "4 errored: it did not come to an end, and nothing is condemned; 5 of plan, guard and\n"

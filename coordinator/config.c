@@ -187,7 +187,7 @@ static const char *keep(void *user, char *text) {
 }
 
 static Status take_alerts(Loaded *loaded, Error *err) {
-  const AlertSettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
+  const SettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
   Status status = alert_settings_take(&from, loaded->raw->alerts, &loaded->config.alerts, err);
   return status ? status
                 : report_plans_take(&from, &loaded->config.alerts, loaded->raw->reports, loaded->raw->reports_count,
@@ -197,6 +197,11 @@ static Status take_alerts(Loaded *loaded, Error *err) {
 static Status take_oidc(Loaded *loaded, Error *err) {
   const OidcSettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
   return oidc_settings_take(&from, loaded->raw->oidc, &loaded->config.oidc, err);
+}
+
+static Status take_traces(Loaded *loaded, Error *err) {
+  const SettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
+  return trace_settings_take(&from, loaded->raw->traces, &loaded->config.traces, err);
 }
 
 static Status take_settings(Loaded *loaded, Error *err) {
@@ -393,6 +398,8 @@ Status coordinator_config_load(const char *path, CoordinatorConfig **out, Error 
     status = take_alerts(loaded, err);
   if (status == STATUS_OK)
     status = take_oidc(loaded, err);
+  if (status == STATUS_OK)
+    status = take_traces(loaded, err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->databases_count; i++)
     status = take_database(loaded, &raw->databases[i], err);
   for (unsigned i = 0; status == STATUS_OK && i < raw->agents_count; i++)

@@ -14,6 +14,7 @@
 #include "coordinator/network.h"
 #include "coordinator/report/plans.h"
 #include "coordinator/oidc/settings.h"
+#include "coordinator/traces/settings.h"
 
 typedef struct ConfigAssertion {
   const char *name, *sql;
@@ -70,6 +71,7 @@ typedef struct CoordinatorConfig {
   AlertSettings alerts;
   ReportPlans reports; /* that are sent by mail */
   OidcSettings oidc;
+  TraceSettings traces;
   const char *log_level, *log_format;
 } CoordinatorConfig;
 

@@ -187,6 +187,15 @@ static const cyaml_schema_field_t oidc_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t traces_fields[] = {
+    REQUIRED_TEXT("endpoint", RawTraces, endpoint),
+    OPTIONAL_TEXT("headers_file", RawTraces, headers_file),
+    OPTIONAL_TEXT("ca_file", RawTraces, ca_file),
+    OPTIONAL_TEXT("service_name", RawTraces, service_name),
+    CONFIG_FIELD_BOOL("unencrypted", RawTraces, unencrypted),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t config_fields[] = {
     OPTIONAL_TEXT("http", RawConfig, http),
     CYAML_FIELD_MAPPING("tls", CYAML_FLAG_OPTIONAL, RawConfig, tls, tls_fields),
@@ -210,6 +219,7 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_SEQUENCE("reports", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, reports, &report_schema, 0,
                          REPORT_PLANS_LIMIT),
     CYAML_FIELD_MAPPING_PTR("oidc", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, oidc, oidc_fields),
+    CYAML_FIELD_MAPPING_PTR("traces", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, RawConfig, traces, traces_fields),
     CYAML_FIELD_MAPPING("log", CYAML_FLAG_OPTIONAL, RawConfig, log, log_fields),
     CYAML_FIELD_END,
 };

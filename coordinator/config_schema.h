@@ -100,11 +100,17 @@ typedef struct RawOidc {
   unsigned grants_count;
 } RawOidc;
 
+typedef struct RawTraces {
+  char *endpoint, *headers_file, *ca_file, *service_name;
+  bool unencrypted;
+} RawTraces;
+
 typedef struct RawConfig {
   RawAlerts *alerts;
   RawReport *reports;
   unsigned reports_count;
   RawOidc *oidc;
+  RawTraces *traces;
   RawLimits http_limits;
   RawTls tls;
   bool http_unencrypted;

@@ -27,6 +27,7 @@
 #include "coordinator/retention/retention.h"
 #include "coordinator/rotation/run.h"
 #include "coordinator/schedule/schedule.h"
+#include "coordinator/traces/traces.h"
 
 enum { TICK_MS = 1000, FOLLOW_MS = 200, STOP_LIMIT_MS = 15000, EXIT_USAGE = 2, HOSTS_LIMIT = 32 };
 
@@ -77,6 +78,7 @@ typedef struct Coordinator {
   Metrics *metrics;
   Alerts *alerts;
   Mailing *mailing;
+  Traces *traces;
   bool stopping, overdue, scheduling;
 } Coordinator;
 
@@ -94,6 +96,7 @@ static void on_tick(uv_timer_t *timer) {
   dispatch_tick(coordinator->dispatch);
   alerts_tick(coordinator->alerts);
   mailing_tick(coordinator->mailing);
+  traces_tick(coordinator->traces);
   if (!dispatch_leads(coordinator->dispatch))
     return;
   retention_tick(&coordinator->retention, coordinator->dispatch, coordinator->ledger);
@@ -143,6 +146,7 @@ static void stop(Coordinator *coordinator) {
   uv_close((uv_handle_t *)&coordinator->reload, NULL);
   alerts_stop(coordinator->alerts);
   mailing_stop(coordinator->mailing);
+  traces_stop(coordinator->traces);
   if (coordinator->api)
     api_close(coordinator->api);
   coordinator->api = NULL;
@@ -211,6 +215,9 @@ static Status open_all(Coordinator *coordinator, Error *err) {
     return status;
   status = mailing_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
                         coordinator->alerts, &coordinator->mailing, err);
+  if (status == STATUS_OK)
+    status = traces_open(&coordinator->loop, coordinator->config, coordinator->dispatch, coordinator->ledger,
+                         &coordinator->traces, err);
   if (status != STATUS_OK)
     return status;
   coordinator->rotation = rotation_open(&coordinator->loop, coordinator->dispatch, coordinator->ledger);
@@ -228,6 +235,7 @@ static Status open_all(Coordinator *coordinator, Error *err) {
   api_show_schedule(coordinator->api, coordinator->schedule);
   api_show_overview(coordinator->api, coordinator->overview);
   metrics_rotation(coordinator->metrics, coordinator->rotation);
+  metrics_traces(coordinator->metrics, coordinator->traces);
   api_show_metrics(coordinator->api, coordinator->metrics);
   api_show_alerts(coordinator->api, coordinator->alerts);
   api_show_mailing(coordinator->api, coordinator->mailing);
@@ -245,6 +253,7 @@ static bool close_all(Coordinator *coordinator) {
   }
   schedule_close(coordinator->schedule);
   if (clean) { /* else somebody may still refer to them: the process ends anyway */
+    traces_close(coordinator->traces);
     mailing_close(coordinator->mailing);
     alerts_close(coordinator->alerts);
     rotation_close(coordinator->rotation);
@@ -359,7 +368,8 @@ static int check(const CoordinatorConfig *config) {
   Error err;
   size_t databases = 0;
   if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK ||
-      alert_settings_check(&config->alerts, &err) != STATUS_OK || check_fleet(config, &databases, &err) != STATUS_OK ||
+      alert_settings_check(&config->alerts, &err) != STATUS_OK ||
+      trace_settings_check(&config->traces, &err) != STATUS_OK || check_fleet(config, &databases, &err) != STATUS_OK ||
       check_issuer(config, &err) != STATUS_OK)
     return complain(&err);
   alert_settings_warn(&config->alerts, warn, (void *)config);

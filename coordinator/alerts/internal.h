@@ -4,7 +4,8 @@
 
 #include "coordinator/alerts/alerts.h"
 #include "coordinator/alerts/conditions.h"
-#include "coordinator/alerts/sender.h"
+#include "coordinator/alerts/message.h"
+#include "coordinator/delivery/sender.h"
 
 enum { RECORDS_LIMIT = 4 * SENDER_LIMIT };
 

@@ -159,64 +159,48 @@ char *message_pagerduty(const AlertSettings *settings, const LedgerNotification 
 
 /* ---- a route's delivery ---- */
 
-static void wipe(char **text) {
-  secret_text_free(text);
-  *text = NULL;
+/* Without where it goes, which may be secret. */
+static Delivery *delivery_new(const AlertRoute *route, const char *id) {
+  Delivery *delivery = memory_alloc(sizeof *delivery);
+  delivery->of = route;
+  delivery->receiver = (DeliveryTo){.mail = route->kind == ROUTE_EMAIL,
+                                    .unencrypted = route->unencrypted,
+                                    .ca_file = route->ca_file,
+                                    .from = route->from,
+                                    .to = route->to,
+                                    .to_count = route->to_count};
+  snprintf(delivery->id, sizeof delivery->id, "%s", id);
+  return delivery;
 }
 
-void delivery_free(Delivery *delivery) {
-  if (!delivery)
-    return;
-  wipe(&delivery->url);
-  wipe(&delivery->user);
-  wipe(&delivery->password);
-  wipe(&delivery->body); /* PagerDuty's has the routing key */
-  for (size_t i = 0; i < delivery->header_count; i++)
-    wipe(&delivery->headers[i]);
-  if (delivery->answer.size > 0)
-    explicit_bzero(delivery->answer.data, delivery->answer.size);
-  buffer_release(&delivery->answer);
-  free(delivery);
-}
-
-static void delivery_cleanup(Delivery **delivery) {
-  delivery_free(*delivery);
-}
-
-static void add_header(Delivery *delivery, char *text) {
-  delivery->headers[delivery->header_count++] = text;
-}
-
-static Status sign(Delivery *delivery, int64_t now_s, Error *err) {
+static Status sign(const AlertRoute *route, Delivery *delivery, int64_t now_s, Error *err) {
   CLEANUP(secret_text_free) char *key = NULL;
   char signature[SIGNATURE_TEXT] = "";
-  Status status = alert_route_secret(delivery->route, delivery->route->key_file, &key, err);
+  Status status = alert_route_secret(route, route->key_file, &key, err);
   if (status != STATUS_OK)
     return status;
   message_sign(key, now_s, delivery->body, strlen(delivery->body), signature);
-  add_header(delivery, memory_format("X-Pgseal-Delivery: %s", delivery->id));
-  add_header(delivery, memory_format("X-Pgseal-Timestamp: %lld", (long long)now_s));
-  add_header(delivery, memory_format("X-Pgseal-Signature: %s", signature));
+  delivery_header(delivery, memory_format("X-Pgseal-Delivery: %s", delivery->id));
+  delivery_header(delivery, memory_format("X-Pgseal-Timestamp: %lld", (long long)now_s));
+  delivery_header(delivery, memory_format("X-Pgseal-Signature: %s", signature));
   return STATUS_OK;
 }
 
-static Status take_user(Delivery *delivery, Error *err) {
-  const AlertRoute *route = delivery->route;
+static Status take_user(const AlertRoute *route, Delivery *delivery, Error *err) {
   if (!route->user)
     return STATUS_OK;
   delivery->user = memory_strdup(route->user);
   return alert_route_secret(route, route->password_file, &delivery->password, err);
 }
 
-static Status fill(const AlertSettings *settings, const LedgerNotification *row, int64_t now_s, Delivery *delivery,
-                   Error *err) {
-  const AlertRoute *route = delivery->route;
+static Status fill(const AlertSettings *settings, const AlertRoute *route, const LedgerNotification *row, int64_t now_s,
+                   Delivery *delivery, Error *err) {
   CLEANUP(secret_text_free) char *key = NULL;
   Status status = STATUS_OK;
   switch (route->kind) {
   case ROUTE_WEBHOOK:
     delivery->body = message_webhook(settings, row);
-    status = sign(delivery, now_s, err);
+    status = sign(route, delivery, now_s, err);
     break;
   case ROUTE_SLACK:
     delivery->body = message_slack(settings, row);
@@ -231,7 +215,7 @@ static Status fill(const AlertSettings *settings, const LedgerNotification *row,
     break;
   case ROUTE_EMAIL:
     delivery->body = message_email(settings, route, row);
-    status = take_user(delivery, err);
+    status = take_user(route, delivery, err);
     break;
   case ROUTE_PING:
   case ROUTE_KIND_COUNT:
@@ -240,33 +224,29 @@ static Status fill(const AlertSettings *settings, const LedgerNotification *row,
   if (delivery->body)
     delivery->size = strlen(delivery->body);
   if (delivery->body && route->kind != ROUTE_EMAIL)
-    add_header(delivery, memory_strdup("Content-Type: application/json"));
+    delivery_header(delivery, memory_strdup("Content-Type: application/json"));
   return status;
 }
 
 Status delivery_make(const AlertSettings *settings, const AlertRoute *route, const LedgerNotification *row,
                      int64_t now_s, Delivery **out, Error *err) {
-  CLEANUP(delivery_cleanup) Delivery *delivery = memory_alloc(sizeof *delivery);
-  delivery->route = route;
-  snprintf(delivery->id, sizeof delivery->id, "%s", row ? row->id : "");
+  CLEANUP(delivery_cleanup) Delivery *delivery = delivery_new(route, row ? row->id : "");
   Status status = alert_route_url(route, &delivery->url, err);
   if (status == STATUS_OK)
-    status = fill(settings, row, now_s, delivery, err);
+    status = fill(settings, route, row, now_s, delivery, err);
   if (status == STATUS_OK)
     *out = STEAL(delivery);
   return status;
 }
 
 Status delivery_letter(const AlertRoute *route, const char *id, char *body, size_t size, Delivery **out, Error *err) {
-  CLEANUP(delivery_cleanup) Delivery *delivery = memory_alloc(sizeof *delivery);
-  delivery->route = route;
+  CLEANUP(delivery_cleanup) Delivery *delivery = delivery_new(route, id);
   delivery->body = body;
   delivery->size = size;
   delivery->letter = true;
-  snprintf(delivery->id, sizeof delivery->id, "%s", id);
   Status status = alert_route_url(route, &delivery->url, err);
   if (status == STATUS_OK)
-    status = take_user(delivery, err);
+    status = take_user(route, delivery, err);
   if (status == STATUS_OK)
     *out = STEAL(delivery);
   return status;

@@ -390,7 +390,7 @@ static bool anything(const Alerts *alerts, int64_t now_us) {
 }
 
 static bool *under_way(Alerts *alerts, const Delivery *delivery) {
-  return delivery->letter ? &alerts->letter_under_way : &alerts->routes[number_of(alerts, delivery->route)].under_way;
+  return delivery->letter ? &alerts->letter_under_way : &alerts->routes[number_of(alerts, delivery->of)].under_way;
 }
 
 Status outbox_send(Alerts *alerts, int64_t now_us, Error *err) {
@@ -428,15 +428,15 @@ static void ping_ended(Alerts *alerts, const Delivery *delivery, RouteNow *now) 
   if (delivery->accepted)
     now->ping_ended_us = dispatch_wall_us(alerts->dispatch);
   if (was_well && !delivery->accepted)
-    log_warn("a ping did not get there; it is tried again", "route", delivery->route->name, "error", now->ping_error,
-             NULL);
+    log_warn("a ping did not get there; it is tried again", "route", ((const AlertRoute *)delivery->of)->name, "error",
+             now->ping_error, NULL);
 }
 
 void outbox_done(void *user, Delivery *delivery) {
   Alerts *alerts = user;
-  RouteNow *now = &alerts->routes[number_of(alerts, delivery->route)];
+  RouteNow *now = &alerts->routes[number_of(alerts, delivery->of)];
   *under_way(alerts, delivery) = false;
-  if (delivery->route->kind == ROUTE_PING) {
+  if (((const AlertRoute *)delivery->of)->kind == ROUTE_PING) {
     ping_ended(alerts, delivery, now);
   } else if (alerts->record_count < RECORDS_LIMIT) {
     Record *record = &alerts->records[alerts->record_count++];

@@ -1,6 +1,5 @@
 #include "coordinator/alerts/settings.h"
 
-#include <curl/curl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +7,12 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
-#include "common/base/loopback.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/config/yaml.h"
 #include "common/crypto/authority.h"
 #include "coordinator/config_schema.h"
+#include "coordinator/delivery/url.h"
 
 enum { SECRET_LIMIT = 4096, KEY_LEAST = 16, ADDRESS_LIMIT = 254 };
 
@@ -41,47 +40,9 @@ const AlertRoute *alert_route(const AlertSettings *settings, const char *name) {
   return NULL;
 }
 
-/* ---- URLs ---- */
-
-static void url_release(CURLU **url) {
-  curl_url_cleanup(*url);
-}
-
-static void curl_text_release(char **text) {
-  curl_free(*text);
-}
-
-/* What is wrong with it, without saying what it is; NULL: nothing. */
-static const char *url_problem(RouteKind kind, const char *text, bool unencrypted) {
-  CLEANUP(url_release) CURLU *url = curl_url();
-  CLEANUP(curl_text_release) char *scheme = NULL;
-  CLEANUP(curl_text_release) char *host = NULL;
-  CLEANUP(curl_text_release) char *user = NULL;
-  CLEANUP(curl_text_release) char *fragment = NULL;
-  for (const char *p = text; *p; p++)
-    if ((unsigned char)*p <= ' ' || *p == 127)
-      return "it has spaces or control characters";
-  if (!url || curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK ||
-      curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-      curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK || !*host)
-    return "it is no URL";
-  if (curl_url_get(url, CURLUPART_USER, &user, 0) == CURLUE_OK)
-    return "it holds a user's name; that, and his password, have their own settings";
-  if (curl_url_get(url, CURLUPART_FRAGMENT, &fragment, 0) == CURLUE_OK)
-    return "it has a part after '#', which is not sent";
-  if (kind == ROUTE_EMAIL)
-    return strcmp(scheme, "smtp") == 0 || strcmp(scheme, "smtps") == 0 ? NULL
-                                                                       : "it must begin with smtp:// or smtps://";
-  if (strcmp(scheme, "https") == 0)
-    return NULL;
-  if (strcmp(scheme, "http") != 0)
-    return "it must begin with https://";
-  return unencrypted || loopback_host(host) ? NULL : "it is not encrypted; use https://, or say `unencrypted: true`";
-}
-
 /* ---- one route ---- */
 
-static Status bad(const AlertSettingsFrom *from, const RawAlertRoute *raw, const char *what, Error *err) {
+static Status bad(const SettingsFrom *from, const RawAlertRoute *raw, const char *what, Error *err) {
   return config_error(err, from->path, "alerts: route %s: %s", raw->name, what);
 }
 
@@ -93,7 +54,7 @@ static bool word_in(const char *words, const char *word) {
   return false;
 }
 
-static Status check_keys(const AlertSettingsFrom *from, const RawAlertRoute *raw, const RouteRule *rule, Error *err) {
+static Status check_keys(const SettingsFrom *from, const RawAlertRoute *raw, const RouteRule *rule, Error *err) {
   const struct {
     const char *key;
     bool there;
@@ -131,7 +92,7 @@ static bool address_valid(const char *text) {
   return at && at > text && at[1] && !strchr(at + 1, '@') && strlen(text) <= ADDRESS_LIMIT;
 }
 
-static Status check_addresses(const AlertSettingsFrom *from, const RawAlertRoute *raw, Error *err) {
+static Status check_addresses(const SettingsFrom *from, const RawAlertRoute *raw, Error *err) {
   if (raw->from && !address_valid(raw->from))
     return bad(from, raw, "from is no e-mail address such as pgseal@example.com", err);
   for (unsigned i = 0; i < raw->to_count; i++)
@@ -140,19 +101,19 @@ static Status check_addresses(const AlertSettingsFrom *from, const RawAlertRoute
   return STATUS_OK;
 }
 
-static const char *resolved(const AlertSettingsFrom *from, const char *path) {
+static const char *resolved(const SettingsFrom *from, const char *path) {
   return path ? from->own(from->user, config_resolve(from->directory, path)) : NULL;
 }
 
-static Status take_number(const AlertSettingsFrom *from, const char *what, const int *value, int fallback, int low,
-                          int high, int *out, Error *err) {
+static Status take_number(const SettingsFrom *from, const char *what, const int *value, int fallback, int low, int high,
+                          int *out, Error *err) {
   *out = value ? *value : fallback;
   if (*out < low || *out > high)
     return config_error(err, from->path, "alerts: %s is %d; it must be between %d and %d", what, *out, low, high);
   return STATUS_OK;
 }
 
-static Status take_route(const AlertSettingsFrom *from, const RawAlertRoute *raw, AlertSettings *settings, Error *err) {
+static Status take_route(const SettingsFrom *from, const RawAlertRoute *raw, AlertSettings *settings, Error *err) {
   AlertRoute route = {.name = raw->name,
                       .kind = ROUTE_KIND_COUNT,
                       .url = raw->url,
@@ -182,7 +143,8 @@ static Status take_route(const AlertSettingsFrom *from, const RawAlertRoute *raw
     return status;
   if (route.kind == ROUTE_PAGERDUTY && !route.url)
     route.url = "https://events.pagerduty.com/v2/enqueue";
-  const char *problem = route.url ? url_problem(route.kind, route.url, route.unencrypted) : NULL;
+  const char *problem =
+      route.url ? delivery_url_problem(route.kind == ROUTE_EMAIL, route.url, route.unencrypted) : NULL;
   if (problem)
     return config_error(err, from->path, "alerts: route %s: url: %s", raw->name, problem);
   route.url_file = resolved(from, raw->url_file);
@@ -195,7 +157,7 @@ static Status take_route(const AlertSettingsFrom *from, const RawAlertRoute *raw
 
 /* ---- all of it ---- */
 
-static Status take_fallback(const AlertSettingsFrom *from, const RawAlerts *raw, AlertSettings *out, Error *err) {
+static Status take_fallback(const SettingsFrom *from, const RawAlerts *raw, AlertSettings *out, Error *err) {
   out->fallback = (const char **)raw->fallback;
   out->fallback_count = raw->fallback_count;
   for (unsigned i = 0; i < raw->fallback_count; i++) {
@@ -207,8 +169,7 @@ static Status take_fallback(const AlertSettingsFrom *from, const RawAlerts *raw,
   return STATUS_OK;
 }
 
-Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts *given, AlertSettings *out,
-                           Error *err) {
+Status alert_settings_take(const SettingsFrom *from, const struct RawAlerts *given, AlertSettings *out, Error *err) {
   static const RawAlerts none;
   const RawAlerts *raw = given ? given : &none;
   Status status = STATUS_OK;
@@ -216,7 +177,7 @@ Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts
     status = take_route(from, &raw->routes[i], out, err);
   if (status == STATUS_OK)
     status = take_fallback(from, raw, out, err);
-  const char *problem = raw->link ? url_problem(ROUTE_WEBHOOK, raw->link, true) : NULL;
+  const char *problem = raw->link ? delivery_url_problem(false, raw->link, true) : NULL;
   if (status == STATUS_OK && problem)
     return config_error(err, from->path, "alerts: link: %s", problem);
   out->link = raw->link;
@@ -275,7 +236,8 @@ Status alert_route_url(const AlertRoute *route, char **out, Error *err) {
     return STATUS_OK;
   }
   Status status = alert_route_secret(route, route->url_file, &text, err);
-  const char *problem = status == STATUS_OK ? url_problem(route->kind, text, route->unencrypted) : NULL;
+  const char *problem =
+      status == STATUS_OK ? delivery_url_problem(route->kind == ROUTE_EMAIL, text, route->unencrypted) : NULL;
   if (problem)
     return error_set(err, ERR_CONFIG, "alerts: route %s: the URL in %s: %s", route->name, route->url_file, problem);
   if (status == STATUS_OK)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "common/base/error.h"
+#include "coordinator/settings_from.h"
 
 typedef enum RouteKind {
   ROUTE_WEBHOOK,
@@ -59,14 +60,8 @@ const char *route_kind_name(RouteKind kind);                                    
 const AlertRoute *alert_route(const AlertSettings *settings, const char *name); /* NULL: there is none */
 
 struct RawAlerts; /* config_schema.h */
-/* directory: that paths are relative to. own: keeps a new string as long as the configuration lives. ERR_CONFIG. */
-typedef struct AlertSettingsFrom {
-  const char *path, *directory;
-  const char *(*own)(void *user, char *text);
-  void *user;
-} AlertSettingsFrom;
-/* raw NULL: the defaults. */
-Status alert_settings_take(const AlertSettingsFrom *from, const struct RawAlerts *raw, AlertSettings *out,
+/* raw NULL: the defaults. ERR_CONFIG. */
+Status alert_settings_take(const SettingsFrom *from, const struct RawAlerts *raw, AlertSettings *out,
                            Error *err) MUST_CHECK;
 void alert_settings_release(AlertSettings *settings);
 /* Can the files be read, and is in them what can be used? ERR_CONFIG names the route. */

@@ -5,6 +5,7 @@
 #include "common/base/id.h"
 #include "common/base/memory.h"
 #include "coordinator/api/internal.h"
+#include "coordinator/traces/context.h"
 
 enum { IDEMPOTENCY_KEY_LIMIT = 200 };
 
@@ -58,11 +59,22 @@ static enum MHD_Result answer(Request *request, const Checkpoint *checkpoint) {
   return respond_json(request, status, json);
 }
 
+/* Of which trace it is a part; one that is not valid is ignored, as W3C Trace Context wants it. */
+static const char *read_traceparent(Request *request, char out[TRACEPARENT_SIZE]) {
+  TraceContext context;
+  if (!trace_context_read(MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "traceparent"), &context))
+    return NULL;
+  trace_context_write(&context, out);
+  return out;
+}
+
 static enum MHD_Result create(Request *request, bool wait_by_default) {
   CLEANUP(free_json) json_t *body = NULL;
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   Wish wish = {0};
-  const Requester requester = scope_requester(request);
+  char traceparent[TRACEPARENT_SIZE];
+  Requester requester = scope_requester(request);
+  requester.traceparent = read_traceparent(request, traceparent);
   bool joined = false;
   Error err;
   Status status = query_body(request, &body, &err);

@@ -195,6 +195,8 @@ Status request_add_checkpoint(Change *change, const char *database, const char *
                               const char *key, LedgerPriority priority, Checkpoint *out, Error *err) {
   CLEANUP(checkpoint_release) Checkpoint checkpoint = {0};
   new_checkpoint(change->dispatch, database, tag, requester->name, key, &checkpoint);
+  if (requester->traceparent)
+    json_object_set_new(checkpoint_detail(&checkpoint), "traceparent", json_string(requester->traceparent));
   Status status = ledger_checkpoint_insert(change->dispatch->ledger, &checkpoint, err);
   if (status == STATUS_OK)
     status = add_job(change, &checkpoint, LEDGER_JOB_DUMP, priority, NULL, err);

@@ -25,6 +25,8 @@
   X(ROTATION_LATE, "pgseal_rotation_late", GAUGE, "", "Proofs in the rotation that are older than their objectives.") \
   X(ROTATION_RUNNING, "pgseal_rotation_running", GAUGE, "", "Drills of the rotation that are under way.") \
   X(ROTATION_FORECAST, "pgseal_rotation_forecast_missed_databases", GAUGE, "", "Databases that will miss the objective of a proof by the last forecast.") \
+  X(TRACES_SPANS, "pgseal_traces_spans_total", COUNTER, "result", "Spans of traces since this coordinator was started: sent, refused by the receiver, or dropped for want of room. Left out, as the next one, where no endpoint is named.") \
+  X(TRACES_QUEUED, "pgseal_traces_queued_spans", GAUGE, "", "Spans of traces that wait for the receiver.") \
   X(DATABASES, "pgseal_databases", GAUGE, "", "Databases in the fleet.") \
   X(DATABASES_ATTENTION, "pgseal_databases_attention", GAUGE, "reason", "Databases that need attention, by reason: never_sealed, failing, proof_old, data_old, restore_slow. One may have several.") \
   X(AGENT_INFO, "pgseal_agent_info", GAUGE, "agent, version, state", "What an agent is; always 1. Those that were revoked or have expired are left out.") \

@@ -115,6 +115,17 @@ static void write_jobs(const Metrics *metrics, const JobCounts *counts, Buffer *
 
 /* ---- the fleet ---- */
 
+static void write_traces(const Metrics *metrics, Buffer *out) {
+  TracesNumbers numbers;
+  if (!traces_numbers(metrics->traces, &numbers))
+    return;
+  text_family(out, METRICS_TRACES_SPANS);
+  text_sample_of(out, METRICS_TRACES_SPANS, "result", "sent", (double)numbers.sent);
+  text_sample_of(out, METRICS_TRACES_SPANS, "result", "refused", (double)numbers.refused);
+  text_sample_of(out, METRICS_TRACES_SPANS, "result", "dropped", (double)numbers.dropped);
+  one(out, METRICS_TRACES_QUEUED, (double)numbers.queued);
+}
+
 static void write_fleet(const Metrics *metrics, const OverviewRow *rows, size_t count, Buffer *out) {
   one(out, METRICS_FLEET_PAUSED, dispatch_held(metrics->dispatch, HOLD_FLEET, "") != NULL);
   one(out, METRICS_FLEET_PROBLEM, dispatch_fleet_problem(metrics->dispatch) != NULL);
@@ -128,6 +139,7 @@ static void write_fleet(const Metrics *metrics, const OverviewRow *rows, size_t 
     if (numbers.foreseen)
       one(out, METRICS_ROTATION_FORECAST, (double)numbers.missed);
   }
+  write_traces(metrics, out);
   one(out, METRICS_DATABASES, (double)count);
   text_family(out, METRICS_DATABASES_ATTENTION);
   for (int bit = 0; bit < OVERVIEW_ATTENTIONS; bit++) {

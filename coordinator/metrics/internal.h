@@ -57,6 +57,7 @@ struct Metrics {
   Ledger *ledger;
   Overview *overview;
   const Rotation *rotation; /* or NULL */
+  const Traces *traces;     /* or NULL */
   Counters counters;
   int64_t started_us;
   struct Snapshot *newest; /* or NULL */

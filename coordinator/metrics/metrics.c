@@ -290,6 +290,10 @@ void metrics_rotation(Metrics *metrics, const Rotation *rotation) {
   metrics->rotation = rotation;
 }
 
+void metrics_traces(Metrics *metrics, const Traces *traces) {
+  metrics->traces = traces;
+}
+
 void metrics_close(Metrics *metrics) {
   if (!metrics)
     return;

@@ -15,6 +15,7 @@
 #include "common/base/buffer.h"
 #include "coordinator/overview/overview.h"
 #include "coordinator/rotation/run.h"
+#include "coordinator/traces/traces.h"
 
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 enum { METRICS_PIECE = 16 << 10 };
@@ -23,6 +24,7 @@ typedef struct Metrics Metrics;
 /* Counts what dispatch tells from now on, and may be closed only once dispatch tells nothing any more. */
 Metrics *metrics_open(Dispatch *dispatch, Ledger *ledger, Overview *overview);
 void metrics_rotation(Metrics *metrics, const Rotation *rotation); /* to be shown, too */
+void metrics_traces(Metrics *metrics, const Traces *traces);       /* the same */
 void metrics_close(Metrics *metrics);                              /* NULL is fine; scrapes may still be open */
 
 typedef struct MetricsScrape MetricsScrape;

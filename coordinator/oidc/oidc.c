@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/crypto/authority.h"
-#include "coordinator/alerts/sender.h"
+#include "coordinator/delivery/sender.h"
 
 enum { ANSWER_SECONDS = 10, SECOND_US = 1000 * 1000 };
 #define KEPT_US ((int64_t)3600 * SECOND_US)
@@ -34,7 +34,6 @@ typedef struct Flow {
 
 struct Oidc {
   const OidcSettings *settings;
-  AlertRoute route; /* what the sender has to know of the issuer */
   Sender *sender;
   void (*ended)(void *user, uint64_t flow); /* NULL: it is being closed */
   void (*closed)(void *user);               /* or NULL */
@@ -132,16 +131,16 @@ static void tell(Oidc *oidc) {
 /* id: of what is asked: "d", "k", or "t" or "u" and a flow's number. header and body are taken. */
 static Status submit(Oidc *oidc, const char *id, const char *url, char *header, char *body, Error *err) {
   Delivery *delivery = memory_alloc(sizeof *delivery);
-  *delivery = (Delivery){.route = &oidc->route,
+  *delivery = (Delivery){.receiver = {.ca_file = oidc->settings->ca_file},
                          .url = memory_strdup(url),
                          .body = body,
                          .size = body ? strlen(body) : 0,
                          .seconds = ANSWER_SECONDS,
                          .answer_limit = OIDC_ANSWER_LIMIT};
   snprintf(delivery->id, sizeof delivery->id, "%s", id);
-  delivery->headers[delivery->header_count++] = memory_strdup("Accept: application/json");
+  delivery_header(delivery, memory_strdup("Accept: application/json"));
   if (header)
-    delivery->headers[delivery->header_count++] = header;
+    delivery_header(delivery, header);
   if (sender_room(oidc->sender) == 0) {
     delivery_free(delivery);
     return error_set(err, ERR_TOO_MANY, "too much is asked of the issuer");
@@ -386,10 +385,7 @@ static void on_delivery(void *user, Delivery *delivery) {
 Status oidc_open(uv_loop_t *loop, const OidcSettings *settings, void (*ended)(void *user, uint64_t flow), void *user,
                  Oidc **out, Error *err) {
   Oidc *oidc = memory_alloc(sizeof *oidc);
-  *oidc = (Oidc){.settings = settings,
-                 .route = {.name = "oidc", .kind = ROUTE_WEBHOOK, .ca_file = settings->ca_file},
-                 .ended = ended,
-                 .user = user};
+  *oidc = (Oidc){.settings = settings, .ended = ended, .user = user};
   Status status = sender_open(loop, on_delivery, oidc, &oidc->sender, err);
   if (status == STATUS_OK)
     *out = oidc;

@@ -18,7 +18,7 @@
  *   checked  --it leaves out a claim that is wanted-->  ASKING (the userinfo endpoint)  -->  ENDED
  *   any  --an error-->  ENDED
  *
- * The network is in a thread (alerts/sender.h): nothing here blocks. Loop thread only. At most OIDC_FLOWS at a time,
+ * The network is in a thread (delivery/sender.h): nothing here blocks. Loop thread only. At most OIDC_FLOWS at a time,
  * and of one origin OIDC_FLOWS_EACH.
  */
 #ifndef PGSEAL_COORDINATOR_OIDC_OIDC_H

@@ -23,11 +23,11 @@ void report_plans_release(ReportPlans *plans) {
 
 /* ---- one of them ---- */
 
-static Status bad(const AlertSettingsFrom *from, const RawReport *raw, const char *what, Error *err) {
+static Status bad(const SettingsFrom *from, const RawReport *raw, const char *what, Error *err) {
   return config_error(err, from->path, "reports: %s: %s", raw->name, what);
 }
 
-static Status take_period(const AlertSettingsFrom *from, const RawReport *raw, ReportPlan *plan, Error *err) {
+static Status take_period(const SettingsFrom *from, const RawReport *raw, ReportPlan *plan, Error *err) {
   plan->period = raw->period ? REPORT_PERIODS : REPORT_MONTH;
   for (ReportPeriod i = REPORT_WEEK; raw->period && i < REPORT_PERIODS; i++)
     if (strcmp(report_period_name(i), raw->period) == 0)
@@ -35,7 +35,7 @@ static Status take_period(const AlertSettingsFrom *from, const RawReport *raw, R
   return plan->period == REPORT_PERIODS ? bad(from, raw, "period must be week, month or quarter", err) : STATUS_OK;
 }
 
-static Status take_schedule(const AlertSettingsFrom *from, const RawReport *raw, ReportPlan *plan, Error *err) {
+static Status take_schedule(const SettingsFrom *from, const RawReport *raw, ReportPlan *plan, Error *err) {
   static const char *const usual[REPORT_PERIODS] = {"0 6 * * MON", "0 6 1 * *", "0 6 1 1,4,7,10 *"};
   Error cause;
   Zone *zone = NULL;
@@ -48,8 +48,8 @@ static Status take_schedule(const AlertSettingsFrom *from, const RawReport *raw,
   return STATUS_OK;
 }
 
-static Status take_route(const AlertSettingsFrom *from, const AlertSettings *alerts, const RawReport *raw,
-                         ReportPlan *plan, Error *err) {
+static Status take_route(const SettingsFrom *from, const AlertSettings *alerts, const RawReport *raw, ReportPlan *plan,
+                         Error *err) {
   const AlertRoute *route = alert_route(alerts, raw->to);
   if (!route)
     return bad(from, raw, "to names a route that is not under `alerts`", err);
@@ -60,7 +60,7 @@ static Status take_route(const AlertSettingsFrom *from, const AlertSettings *ale
 }
 
 /* Of whom it is: texts are looked at as those of a request are. */
-static Status take_subject(const AlertSettingsFrom *from, const RawReport *raw, ReportPlan *plan, Error *err) {
+static Status take_subject(const SettingsFrom *from, const RawReport *raw, ReportPlan *plan, Error *err) {
   CLEANUP(buffer_release) Buffer names = {0};
   int given = (raw->owner != NULL) + (raw->environment != NULL) + (raw->databases_count > 0);
   if (given > 1)
@@ -78,7 +78,7 @@ static Status take_subject(const AlertSettingsFrom *from, const RawReport *raw, 
   return STATUS_OK;
 }
 
-static Status take(const AlertSettingsFrom *from, const AlertSettings *alerts, const RawReport *raw, ReportPlans *plans,
+static Status take(const SettingsFrom *from, const AlertSettings *alerts, const RawReport *raw, ReportPlans *plans,
                    Error *err) {
   ReportPlan plan = {.name = raw->name};
   int megabytes = raw->attach_megabytes ? *raw->attach_megabytes : REPORT_MEGABYTES;
@@ -104,7 +104,7 @@ static Status take(const AlertSettingsFrom *from, const AlertSettings *alerts, c
   return status;
 }
 
-Status report_plans_take(const AlertSettingsFrom *from, const AlertSettings *alerts, const struct RawReport *raw,
+Status report_plans_take(const SettingsFrom *from, const AlertSettings *alerts, const struct RawReport *raw,
                          size_t count, ReportPlans *out, Error *err) {
   Status status = STATUS_OK;
   for (size_t i = 0; !status && i < count; i++)

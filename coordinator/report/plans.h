@@ -30,7 +30,7 @@ const ReportPlan *report_plan(const ReportPlans *plans, const char *name); /* NU
 
 struct RawReport; /* config_schema.h */
 /* alerts: with the routes. ERR_CONFIG names the report. */
-Status report_plans_take(const AlertSettingsFrom *from, const AlertSettings *alerts, const struct RawReport *raw,
+Status report_plans_take(const SettingsFrom *from, const AlertSettings *alerts, const struct RawReport *raw,
                          size_t count, ReportPlans *out, Error *err) MUST_CHECK;
 void report_plans_release(ReportPlans *plans);
 

@@ -13,7 +13,8 @@ from support.shell import BIN, PROJECT, run
 
 BLOCKS = [b for p in pages.pages() for b in p.blocks if b.kind == "yaml"]
 KINDS = ("coordinator.yaml", "agent.yaml", "fleet.yaml", "prometheus.yml", "a workflow of GitHub", "a pipeline of GitLab")
-SECRETS = {"url": "https://example.com/x", "key": "0123456789abcdef0123456789abcdef", "password": "secret", "client_secret": "secret"}
+SECRETS = {"url": "https://example.com/x", "key": "0123456789abcdef0123456789abcdef", "password": "secret", "client_secret": "secret",
+           "headers": "Authorization: Bearer secret", "ca": "a certificate"}
 
 
 @pytest.fixture(scope="module")

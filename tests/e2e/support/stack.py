@@ -103,7 +103,7 @@ class Stack:
             "admin_token_file": "token",
             **{k: o[k] for k in ("fleet", "signing_key") if k in o},
             **({"http_limits": o["http_limits"]} if "http_limits" in o else {}),
-            **{k: o[k] for k in ("alerts", "reports", "oidc") if k in o},
+            **{k: o[k] for k in ("alerts", "reports", "oidc", "traces") if k in o},
             "dispatch": {"lease_seconds": o.get("lease_seconds", 5), "poll_seconds": 2, "max_attempts": 3,
                          "agent_wait_seconds": o.get("agent_wait_seconds", 20)},
             "databases": [self._database(n) for n in names],
@@ -233,8 +233,8 @@ class Stack:
 
     # ---- what a user does ------------------------------------------------------------------------
 
-    def cli(self, *argv, check=True, **kw):
-        env = {**os.environ, "PGSEAL_URL": getattr(self, "url", ""), "PGSEAL_TOKEN": getattr(self, "token", ""), "NO_COLOR": "1",
+    def cli(self, *argv, check=True, env=None, **kw):
+        env = {**os.environ, **(env or {}), "PGSEAL_URL": getattr(self, "url", ""), "PGSEAL_TOKEN": getattr(self, "token", ""), "NO_COLOR": "1",
                **({"PGSEAL_CA_FILE": str(self.tls.ca)} if getattr(self, "tls", None) else {})}
         return run([BIN / "pgseal", *argv], check=check, env=env, **kw)
 

@@ -86,6 +86,8 @@ static char *of_coordinator(void *user, const char *key) {
                {"admin_token_file", name_of(c->admin_token_file)},
                {"alerts.routes[].unencrypted", c->alerts.routes[0].unencrypted ? "true" : "false"},
                {"reports[].period", report_period_name(c->reports.items[0].period)},
+               {"traces.service_name", c->traces.service_name},
+               {"traces.unencrypted", "false"}, /* else the base's endpoint would do without TLS: test_traces.py */
                {"oidc.scopes", c->oidc.scope},
                {"oidc.groups_claim", c->oidc.groups_claim},
                {"oidc.name_claim", c->oidc.name_claim},
@@ -114,6 +116,7 @@ static void test_coordinator(void **state) {
           " \"reports\": [{\"name\": \"x\", \"to\": \"x\"}],"
           " \"oidc\": {\"issuer\": \"https://a\", \"client_id\": \"x\", \"public_url\": \"https://b\","
           "  \"grants\": [{\"value\": \"v\", \"role\": \"viewer\"}]},"
+          " \"traces\": {\"endpoint\": \"https://c\"},"
           " \"bus_tls\": {\"ca\": \"x\", \"certificate\": \"x\", \"key\": \"x\"}, \"databases\": [{\"name\": \"a\","
           " \"assertions\": [{\"name\": \"n\", \"sql\": \"s\"}], \"lock\": {\"mode\": \"governance\", \"days\": 7}}],"
           " \"agents\": [{\"name\": \"x\", \"public_key\": \"a.pub\", \"capabilities\": [\"dump\"]}],"

@@ -284,6 +284,12 @@ static void test_every_family(void **state) {
   OK(uv_loop_init(&loop));
   Rotation *rotation = rotation_open(&loop, s->f->dispatch, s->f->ledger);
   metrics_rotation(s->metrics, rotation);
+  const CoordinatorConfig tracing = {.traces = {.endpoint = "http://127.0.0.1:9/v1/traces"}};
+  Traces *traces = NULL;
+  Error err;
+  OK(traces_open(&loop, &tracing, s->f->dispatch, s->f->ledger, &traces, &err));
+  metrics_traces(s->metrics, traces);
+  traces_stop(traces);
   for (int i = 0; i < 30; i++) {
     rotation_tick(rotation);
     uv_run(&loop, UV_RUN_DEFAULT);
@@ -298,8 +304,10 @@ static void test_every_family(void **state) {
   assert_has(text, "pgseal_database_schedule_missed_total{database=\"a\"} 0");
   assert_has(text, "pgseal_database_attention{database=\"shop\",reason=\"restore_slow\"} 1");
   metrics_rotation(s->metrics, NULL);
+  metrics_traces(s->metrics, NULL);
   rotation_close(rotation);
   uv_run(&loop, UV_RUN_DEFAULT);
+  traces_close(traces); /* nothing happens in this dispatch any more */
   assert_int_equal(uv_loop_close(&loop), 0);
 }
 

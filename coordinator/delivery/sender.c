@@ -1,4 +1,4 @@
-#include "coordinator/alerts/sender.h"
+#include "coordinator/delivery/sender.h"
 
 #include <curl/curl.h>
 #include <stdatomic.h>
@@ -103,10 +103,10 @@ static bool add(struct curl_slist **list, const char *text) {
 static bool set_mail(CURL *curl, Transfer *transfer) {
   Delivery *delivery = transfer->delivery;
   bool fine = true;
-  for (size_t i = 0; i < delivery->route->to_count; i++)
-    fine = fine && add(&transfer->to, delivery->route->to[i]);
-  curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)(delivery->route->unencrypted ? CURLUSESSL_TRY : CURLUSESSL_ALL));
-  curl_easy_setopt(curl, CURLOPT_MAIL_FROM, delivery->route->from);
+  for (size_t i = 0; i < delivery->receiver.to_count; i++)
+    fine = fine && add(&transfer->to, delivery->receiver.to[i]);
+  curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)(delivery->receiver.unencrypted ? CURLUSESSL_TRY : CURLUSESSL_ALL));
+  curl_easy_setopt(curl, CURLOPT_MAIL_FROM, delivery->receiver.from);
   curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, transfer->to);
   curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
   curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_mail);
@@ -134,10 +134,10 @@ static bool set_http(CURL *curl, Transfer *transfer) {
 }
 
 static void set_common(CURL *curl, Transfer *transfer) {
-  const AlertRoute *route = transfer->delivery->route;
+  const DeliveryTo *receiver = &transfer->delivery->receiver;
   curl_easy_setopt(curl, CURLOPT_PRIVATE, transfer);
   curl_easy_setopt(curl, CURLOPT_URL, transfer->delivery->url);
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, route->kind == ROUTE_EMAIL ? "smtp,smtps" : "http,https");
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, receiver->mail ? "smtp,smtps" : "http,https");
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L); /* whom it trusts is looked at each time */
   curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
@@ -151,8 +151,8 @@ static void set_common(CURL *curl, Transfer *transfer) {
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "pgseal");
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
-  if (route->ca_file)
-    curl_easy_setopt(curl, CURLOPT_CAINFO, route->ca_file);
+  if (receiver->ca_file)
+    curl_easy_setopt(curl, CURLOPT_CAINFO, receiver->ca_file);
 }
 
 static void ended(Sender *sender, Delivery *delivery) {
@@ -169,7 +169,7 @@ static void begin(Sender *sender, Delivery *delivery) {
   bool fine = curl != NULL;
   if (fine) {
     set_common(curl, transfer);
-    fine = delivery->route->kind == ROUTE_EMAIL ? set_mail(curl, transfer) : set_http(curl, transfer);
+    fine = delivery->receiver.mail ? set_mail(curl, transfer) : set_http(curl, transfer);
   }
   if (fine && curl_multi_add_handle(sender->multi, curl) == CURLM_OK) {
     transfer->next = sender->transfers;
@@ -187,7 +187,7 @@ static void judge(CURL *curl, CURLcode code, Delivery *delivery) {
   long answer = 0;
   curl_off_t wait = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer);
-  bool mail = delivery->route->kind == ROUTE_EMAIL;
+  bool mail = delivery->receiver.mail;
   /* the whole answer was 2xx, or as much of it as is read */
   bool read = code == CURLE_OK || (code == CURLE_WRITE_ERROR && !delivery->answer_limit);
   delivery->code = answer;
@@ -253,6 +253,7 @@ static void run(void *argument) {
     begin_all(sender);
     go_on(sender, POLL_MS);
   }
+  begin_all(sender);
   for (int64_t until_us = clock_monotonic_us() + LAST_US; sender->transfers && clock_monotonic_us() < until_us;)
     go_on(sender, LAST_POLL_MS);
   go_on(sender, 0);
@@ -307,7 +308,7 @@ Status sender_open(uv_loop_t *loop, void (*done)(void *user, Delivery *delivery)
   curl_multi_cleanup(sender->multi);
   uv_mutex_destroy(&sender->mutex);
   free(sender);
-  return error_set(err, ERR_INTERNAL, "the thread that sends alerts cannot be started");
+  return error_set(err, ERR_INTERNAL, "the thread that sends cannot be started");
 }
 
 size_t sender_room(const Sender *sender) {

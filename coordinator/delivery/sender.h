@@ -1,17 +1,18 @@
 /*
  * Sends deliveries, by libcurl on a thread of its own: the loop never waits for a receiver. At most SENDER_LIMIT at a
  * time, each SENDER_SECONDS at most, and longer where it is large; what comes back is handed over on the loop.
- * Redirects are not followed; of an answer's body nothing is kept, unless the delivery asks for it (as coordinator/oidc
- * does, with a sender of its own).
+ * Redirects are not followed; of an answer's body nothing is kept, unless the delivery asks for it. Alerts (and
+ * reports by mail), sign-ins and traces have a sender each: none waits for another's receivers.
  *
  * The caller's thread is the loop's. A delivery is the sender's from sender_submit until `done` gets it back.
  */
-#ifndef PGSEAL_COORDINATOR_ALERTS_SENDER_H
-#define PGSEAL_COORDINATOR_ALERTS_SENDER_H
+#ifndef PGSEAL_COORDINATOR_DELIVERY_SENDER_H
+#define PGSEAL_COORDINATOR_DELIVERY_SENDER_H
 
 #include <uv.h>
 
-#include "coordinator/alerts/message.h"
+#include "common/base/error.h"
+#include "coordinator/delivery/delivery.h"
 
 enum { SENDER_LIMIT = 32, SENDER_SECONDS = 20, SENDER_BYTES_PER_SECOND = 64 << 10 };
 
@@ -21,7 +22,7 @@ Status sender_open(uv_loop_t *loop, void (*done)(void *user, Delivery *delivery)
                    Error *err) MUST_CHECK;
 size_t sender_room(const Sender *sender); /* how many more it takes now */
 void sender_submit(Sender *sender, Delivery *delivery);
-/* Begins nothing more. What is under way has three seconds to be answered, and is told of like before; then the loop is
+/* Takes nothing more. What was submitted has three seconds to be answered, and is told of like before; then the loop is
  * free of it. */
 void sender_stop(Sender *sender);
 /* Called once it has stopped and the loop is free of it: it may free it then. */
