@@ -95,12 +95,14 @@ static const char facts_sql[] =
     " FROM pg_catalog.pg_database d, pg_catalog.pg_roles r"
     " WHERE d.datname = pg_catalog.current_database() AND r.rolname = CURRENT_USER";
 
-/* What the library says by now: before 15 of a collation that is the database's own by its name. */
+/* What the library says by now: before 15 of a collation that is the database's own by its name, which may be written
+ * in two ways (de_DE.UTF-8, and de_DE.utf8 where initdb has asked the system). */
 static const char collation_sql[] = "SELECT COALESCE(pg_catalog.pg_database_collation_actual_version(d.oid), '')"
                                     " FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
 static const char collation_sql_14[] =
     "SELECT COALESCE((SELECT pg_catalog.pg_collation_actual_version(c.oid) FROM pg_catalog.pg_collation c"
-    " WHERE c.collprovider = 'c' AND c.collcollate = d.datcollate AND c.collencoding IN (-1, d.encoding)"
+    " WHERE c.collprovider = 'c' AND pg_catalog.lower(pg_catalog.replace(c.collcollate, '-', '')) ="
+    " pg_catalog.lower(pg_catalog.replace(d.datcollate, '-', '')) AND c.collencoding IN (-1, d.encoding)"
     " ORDER BY c.oid LIMIT 1), '') FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
 
 static Status learn_collation(DumpRun *run, Error *err) {

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from support.postgres import CACHE, tools_dir
+from support.postgres import CACHE, NATIVE, Server, tools_dir
 from support.shell import run
 from support.sources import apt_source
 
@@ -103,6 +103,70 @@ def test_postgresql_13(make_stack, servers, engine):
     server.create("rich", DATA / "rich.sql")
     stack = make_stack({"rich": server.conninfo("rich")}, engine=engine, images={13: engine.image(13)})
     stack.seal("rich")
+
+
+COLUMNS = {13: "'c', NULL, NULL, NULL", 15: "datlocprovider, daticulocale, datcollversion, pg_database_collation_actual_version(oid)",
+           17: "datlocprovider, datlocale, datcollversion, pg_database_collation_actual_version(oid)"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("major", [13, 15, 17])
+def test_encodings_and_collations(make_stack, servers, engine, major):
+    """What a dump tells of the source's encoding and collation is what that major has in its own columns: pg_database has
+    datlocprovider, daticulocale and datcollversion since 15 (14 is as 13, 16 as 15), and datlocale instead of daticulocale since 17."""
+    server = servers(major)
+    german = [name for name, in server.sql("postgres", "SELECT collname FROM pg_collation WHERE collname = 'de_DE.utf8'")]
+    kinds = {"plain": {}, "latin": {"encoding": "'LATIN1'", "locale": "'C'"}, **({"german": {"locale": "'de_DE.UTF-8'"}} if german else {}),
+             **({"icu": {"locale_provider": "icu", "icu_locale": "'de-AT'", "locale": "'C.UTF-8'"}} if major >= 15 else {}),
+             **({"built": {"locale_provider": "builtin", "builtin_locale": "'C.UTF-8'", "locale": "'C.UTF-8'"}} if major >= 17 else {})}
+    for name, options in kinds.items():
+        server.create(name, template="template0", **options)
+        server.sql(name, "CREATE TABLE t (a text); INSERT INTO t VALUES ('b'), ('A')")
+    stack = make_stack({n: server.conninfo(n) for n in kinds}, engine=engine, images={major: engine.image(major)})
+    for name in kinds:
+        told = stack.api("GET", f"/api/v1/checkpoints/{stack.seal(name)['id']}/tables")[1]["source"]
+        encoding, collate, provider, locale, made, actual = server.sql(
+            "postgres", f"SELECT pg_encoding_to_char(encoding), datcollate, {COLUMNS[major]} FROM pg_database WHERE datname = '{name}'")[0]
+        if name == "german" and major < 15:
+            actual = server.sql(name, "SELECT pg_collation_actual_version(oid) FROM pg_collation WHERE collname = 'de_DE.utf8'")[0][0]
+        assert told == {"encoding": encoding, "collation_provider": {"c": "libc", "i": "icu", "b": "builtin"}[provider],
+                        "collation": locale or collate, "collation_version": made or "", "collation_actual": actual or ""}, (name, told)
+        assert bool(told["collation_actual"]) == (name in ("german", "icu", "built")), told
+    assert "german" in kinds or major == 15  # the machine's own may have no locales
+
+
+@pytest.mark.long
+def test_ten_thousand_tables(make_stack, base):
+    """Dumped, proven, and listed: all of them in the answer, and as many as there are."""
+    server = Server(NATIVE, base / "many").start()
+    try:
+        server.sql("postgres", "ALTER SYSTEM SET max_locks_per_transaction = 512")
+        server.stop()
+        server.start()
+        server.create("many")
+        server.sql("many", ";".join(f"CREATE SCHEMA s{n}" for n in range(7)))
+        for first in range(0, 10000, 1000):  # a transaction holds a lock for each
+            server.sql("many", f"""DO $$ BEGIN FOR i IN {first + 1}..{first + 1000} LOOP
+                EXECUTE format('CREATE TABLE s%s.table_number_%s (id int PRIMARY KEY, v text)', i % 7, i);
+                EXECUTE format('INSERT INTO s%s.table_number_%s SELECT g, ''v'' FROM generate_series(1, %s) g', i % 7, i, i % 13);
+                END LOOP; END $$""")
+        rows = sum(i % 13 for i in range(1, 10001))
+        stack = make_stack({"many": server.conninfo("many")}, timeout_seconds=3000)
+        first = stack.seal("many", "first", timeout=1800)
+        assert (first["tables"], first["rows"]) == (10000, rows)
+        server.sql("many", "DROP TABLE s1.table_number_1; DELETE FROM s5.table_number_12; CREATE TABLE s0.new AS SELECT 1 AS a")
+        second = stack.seal("many", "second", timeout=1800)
+        answer = stack.api("GET", f"/api/v1/checkpoints/{second['id']}/tables?order=name")[1]
+        assert answer["tables"] == answer["listed"] == len(answer["list"]) == 10000 and answer["more"] == 0
+        assert answer["changes"] == {"same": 9998, "changed": 1, "added": 1, "removed": 1, "unlisted": 0}
+        assert [t["name"] for t in answer["missing"]] == ["table_number_1"] and answer["previous"]["id"] == first["id"]
+        names = [(t["schema"], t["name"]) for t in answer["list"]]
+        assert names == sorted(names) and len(set(names)) == 10000 and sum(t["rows"] for t in answer["list"]) == second["rows"]
+        top = stack.api("GET", f"/api/v1/checkpoints/{second['id']}/tables?order=change&limit=2")[1]["list"]
+        assert [(t["name"], t["change"], t["rows_change"]) for t in top] == [("table_number_12", "changed", -12), ("new", "added", None)]
+        stack.assert_clean()
+    finally:
+        server.remove()
 
 
 @pytest.mark.long
