@@ -303,7 +303,7 @@ Handler agent_invite, agent_revoke, agent_enroll, authority_show;
 Handler fleet_apply, fleet_show, schedule_show;
 Handler report_show, report_plans, report_send;
 Handler health_alive, health_ready, metrics_show, events_all, events_checkpoint;
-Handler web_home, web_asset, session_show, session_create, session_end;
+Handler web_home, web_asset, session_show, session_create, session_end, session_end_all;
 Handler sign_in_show, sign_in_begin, sign_in_finish;
 
 /* ---- waiting and streams ---- */

@@ -72,6 +72,7 @@ static const Route routes[] = {
     {"POST", "/api/v1/session", ROLE_NONE, session_create, REACH_SCOPE, 0},
     {"GET", "/api/v1/session", ROLE_LOOKS, session_show, REACH_SCOPE, 0},
     {"DELETE", "/api/v1/session", ROLE_LOOKS, session_end, REACH_SCOPE, 0},
+    {"DELETE", "/api/v1/sessions/{}", ROLE_ADMIN, session_end_all, REACH_FLEET, 0},
     {"GET", "/api/v1/sign-in", ROLE_NONE, sign_in_show, REACH_SCOPE, 0},
     {"POST", "/api/v1/sign-in", ROLE_NONE, sign_in_begin, REACH_SCOPE, 0},
     {"GET", "/api/v1/sign-in/callback", ROLE_NONE, sign_in_finish, REACH_SCOPE, 0},

@@ -17,6 +17,7 @@
 #include "common/base/text.h"
 #include "common/crypto/digest.h"
 #include "coordinator/api/internal.h"
+#include "coordinator/ledger/sign_in.h"
 
 /* Seconds: how long without a request, and how long in all. */
 enum { IDLE = 12 * 3600, LIFE = 7 * 86400, SEEN_INTERVAL = 60, SECOND_US = 1000 * 1000 };
@@ -293,4 +294,32 @@ enum MHD_Result session_end(Request *request) {
   if (!request->token_hash[0] && request->api->oidc)
     leave = oidc_leave(request->api->oidc);
   return respond_json(request, MHD_HTTP_OK, json_pack("{s:b, s:o}", "ok", 1, "sign_out_at", render_text(leave)));
+}
+
+/* Of who signed in by OpenID Connect, at once: his grant is another matter, and so is whether he may sign in again. A
+ * token's sessions end with the token. */
+enum MHD_Result session_end_all(Request *request) {
+  Ledger *ledger = request->api->ledger;
+  CLEANUP(free_json) json_t *detail = json_pack("{s:s}", "name", request->arg);
+  int64_t count = 0;
+  Error err;
+  Status status = detail && *request->arg ? ledger_begin(ledger, &err)
+                                          : error_set(&err, ERR_NOT_FOUND, "nobody can be called that");
+  if (!status)
+    status = ledger_person_sessions_end(ledger, request->arg, &count, &err);
+  if (!status && count == 0) {
+    status = error_set(&err, ERR_NOT_FOUND, "nobody called %s is signed in by OpenID Connect", request->arg);
+    error_remedy(&err, "What the ledger calls people is in its events session.opened. Sessions by a token end with it: "
+                       "`pgseal token revoke`.");
+  }
+  json_object_set_new(detail, "count", json_integer(count));
+  if (!status)
+    status = append_event(request, "session.ended", detail, &err);
+  if (!status)
+    status = ledger_commit(ledger, &err);
+  if (status) {
+    ledger_rollback(ledger);
+    return respond_failure(request, &err);
+  }
+  return respond_json(request, MHD_HTTP_OK, json_pack("{s:b, s:I}", "ok", 1, "ended", (json_int_t)count));
 }

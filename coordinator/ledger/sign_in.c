@@ -90,3 +90,25 @@ Status ledger_person_has_token(Ledger *ledger, const char *person, const char *t
   db_bind_text(s, &at, person);
   return db_step(ledger, s, has, err);
 }
+
+Status ledger_person_sessions_end(Ledger *ledger, const char *name, int64_t *count, Error *err) {
+  STATEMENT(counted);
+  STATEMENT(gone);
+  bool row;
+  int at = 1;
+  Status status = db_statement(ledger, "SELECT count(*) FROM session WHERE name = ?", &counted, err);
+  if (status != STATUS_OK)
+    return status;
+  db_bind_text(counted, &at, name);
+  status = db_row(ledger, counted, err, "there is no count");
+  if (status != STATUS_OK)
+    return status;
+  at = 0;
+  *count = db_read_integer(counted, &at);
+  status = db_statement(ledger, "DELETE FROM session WHERE name = ?", &gone, err);
+  if (status != STATUS_OK)
+    return status;
+  at = 1;
+  db_bind_text(gone, &at, name);
+  return db_step(ledger, gone, &row, err);
+}

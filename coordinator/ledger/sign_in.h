@@ -13,6 +13,9 @@ Status ledger_sign_in_used(Ledger *ledger, const char *hash, bool *used, Error *
 /* ERR_CONFLICT: it was there. Those that are over by now go. */
 Status ledger_sign_in_insert(Ledger *ledger, const char *hash, int64_t now_us, int64_t expires_us,
                              Error *err) MUST_CHECK;
+/* Ends all sessions of who signed in by that name; *count: how many there were. Inside a transaction. */
+Status ledger_person_sessions_end(Ledger *ledger, const char *name, int64_t *count, Error *err) MUST_CHECK;
+
 /* A token's `person`: who made it, or gave it this secret, signed in by OpenID Connect or by such a token of his. So
  * it is a second name of his. Does that person have, or had he, a token of that name? */
 Status ledger_person_has_token(Ledger *ledger, const char *person, const char *token, bool *has, Error *err) MUST_CHECK;

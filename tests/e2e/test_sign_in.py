@@ -111,6 +111,18 @@ def test_sign_in(stack, issuer):
     issuer.person.update(groups=["dba"])
     other = Guest(stack)
     assert other.sign_in_by(issuer)[2] and other.who()["name"] == f"u-2@127.0.0.1:{issuer.server.server_port}"
+    # An admin ends somebody's sessions at once, all of them and nobody else's.
+    issuer.person.update(sub="u-3", email="eve@example.com", email_verified=True)
+    eves = [Guest(stack), Guest(stack)]
+    assert all(eve.sign_in_by(issuer)[2] for eve in eves)
+    assert again.ask("DELETE", "/api/v1/sessions/eve@example.com", X_Pgseal_CSRF=again.who()["csrf"])[0] == 403
+    assert ann.ask("DELETE", "/api/v1/sessions/eve@example.com")[0] == 403
+    status, body, _ = ann.ask("DELETE", "/api/v1/sessions/eve%40example.com", X_Pgseal_CSRF=ann.who()["csrf"])
+    assert status == 200 and json.loads(body)["ended"] == 2
+    assert [g.ask("GET", "/api/v1/session")[0] for g in (*eves, ann, other)] == [401, 401, 200, 200]
+    assert stack.api("DELETE", "/api/v1/sessions/eve@example.com")[0] == 404 and stack.api("DELETE", "/api/v1/sessions/")[0] == 404
+    ended = next(e for e in stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"] if e["kind"] == "session.ended")
+    assert ended["actor"] == "ann@example.com" and ended["detail"] == {"name": "eve@example.com", "count": 2, "address": "127.0.0.1"}
     # Out, there too.
     status, body, _ = ann.ask("DELETE", "/api/v1/session", X_Pgseal_CSRF=ann.who()["csrf"])
     leave = urllib.parse.urlsplit(json.loads(body)["sign_out_at"])

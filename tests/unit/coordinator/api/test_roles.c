@@ -82,6 +82,7 @@ static const Row rows[] = {
     {"POST", "/api/v1/session", "-", false, JOIN},
     {"GET", "/api/v1/session", "cvoa", false, PLAIN},
     {"DELETE", "/api/v1/session", "cvoa", false, JOIN},
+    {"DELETE", "/api/v1/sessions/{}", "a", true, JOIN},
     {"GET", "/api/v1/sign-in", "-", false, PLAIN},
     {"POST", "/api/v1/sign-in", "-", false, JOIN},
     {"GET", "/api/v1/sign-in/callback", "-", false, JOIN},
