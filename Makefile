@@ -77,7 +77,7 @@ $(BUILD)/bin/pgseal: $(BUILD)/cli/main.o $(LIB_CLI) $(LIB_COMMON)
 	$(Q)$(LINK)
 # alone needs Pango and Cairo
 $(BUILD)/cli/report/pdf.o: ALL_CFLAGS += $(subst -I/,-isystem /,$(shell pkg-config --cflags-only-I pangocairo))
-$(BUILD)/bin/pgseal-pdf: PKG_PACKAGES_MORE := pangocairo cairo-pdf
+$(BUILD)/bin/pgseal-pdf $(BUILD)/tests/unit/cli/report/test_pdf: PKG_PACKAGES_MORE := pangocairo cairo-pdf
 $(BUILD)/bin/pgseal-pdf: $(BUILD)/cli/pdf/main.o $(LIB_CLI) $(LIB_COMMON)
 	@mkdir -p $(@D)
 	@$(call say,LD)

@@ -41,7 +41,7 @@ static Status make(ViewTrust trust, const char *path, Error *err) {
   if (status)
     return status;
   view_make(&file, trust, &view);
-  status = view_pdf(&view, &pdf, err);
+  status = view_pdf(&view, &pdf, NULL, err);
   if (!status && strcmp(path, "-") == 0)
     return file_write_all(STDOUT_FILENO, pdf.data, pdf.size, err);
   return status ? status : file_write_atomic(path, 0644, pdf.data, pdf.size, err);

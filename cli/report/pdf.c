@@ -22,7 +22,7 @@
 #define BODY_END (PAGE_HEIGHT - MARGIN_BOTTOM)
 #define CELL_GAP 7.0
 #define ROW_GAP 2.6
-#define KEEP_WITH_HEADING 72.0
+#define KEEP_MOST (BODY_END / 2)
 enum { CELL_LINES_LIMIT = 40, COLUMNS_LIMIT = 12 };
 
 typedef enum Font {
@@ -123,18 +123,6 @@ static void need(Pdf *pdf, double height) {
     next_page(pdf);
 }
 
-static void paragraph(Pdf *pdf, const ViewItem *item) {
-  static const Font fonts[] = {FONT_TITLE, FONT_SUBTITLE, FONT_HEADING, FONT_TEXT};
-  static const double before[] = {0, 3, 16, 4}, after[] = {2, 10, 5, 4};
-  PangoLayout *layout = lay_out(pdf, fonts[item->kind], item->text, BODY_WIDTH, false);
-  bool heading = item->kind == VIEW_HEADING;
-  need(pdf, before[item->kind] + height_of(layout) + (heading ? KEEP_WITH_HEADING : 0));
-  pdf->y += pdf->y > MARGIN_TOP ? before[item->kind] : 0;
-  draw(pdf, layout, MARGIN_SIDE, pdf->y, item->tone);
-  pdf->y += height_of(layout) + after[item->kind];
-  g_object_unref(layout);
-}
-
 /* ---- tables ---- */
 
 typedef struct Row {
@@ -172,14 +160,70 @@ static Row row_of(Pdf *pdf, const ViewItem *item, const ViewCell *cells) {
   return row;
 }
 
+static double row_height(const Row *row) {
+  return row->count > 0 ? row->height + 2 * ROW_GAP : 0;
+}
+
 static void draw_row(Pdf *pdf, const Row *row, double grey) {
   for (size_t i = 0; i < row->count; i++)
     draw(pdf, row->layouts[i], row->x[i], pdf->y + ROW_GAP, row->tones[i]);
-  pdf->y += row->height + 2 * ROW_GAP;
+  pdf->y += row_height(row);
   line(pdf, pdf->y, grey);
 }
 
-static void table(Pdf *pdf, const ViewItem *item) {
+/* ---- what stays together ---- */
+
+static Font font_of(const ViewItem *text) {
+  static const Font fonts[] = {FONT_TITLE, FONT_SUBTITLE, FONT_HEADING, FONT_TEXT};
+  return fonts[text->kind];
+}
+
+/* How much of an item stays with the heading before it: a table's head and first row, a whole text. NULL: nothing. */
+static double beginning_of(Pdf *pdf, const ViewItem *item) {
+  if (!item)
+    return 0;
+  if (item->columns) {
+    CLEANUP(row_release) Row head = {0}, first = {0};
+    if (item->kind == VIEW_TABLE)
+      head = row_of(pdf, item, NULL);
+    if (item->cell_count >= item->column_count)
+      first = row_of(pdf, item, item->cells);
+    return fmin(row_height(&head) + row_height(&first) + 4, KEEP_MOST);
+  }
+  PangoLayout *layout = lay_out(pdf, font_of(item), item->text, BODY_WIDTH, false);
+  double height = height_of(layout) + 4;
+  g_object_unref(layout);
+  return fmin(height, KEEP_MOST);
+}
+
+/* A note on a table, small, is not alone on the next page. */
+static double note_after(Pdf *pdf, const ViewItem *next) {
+  return next && next->kind == VIEW_TEXT && next->tone == TONE_DIM ? beginning_of(pdf, next) : 0;
+}
+
+/* ---- items ---- */
+
+/* Readers show headings beside the pages. */
+static void outline(const Pdf *pdf, const ViewItem *item) {
+  CLEANUP_FREE char *where = memory_format("page=%d pos=[%d %d]", pdf->page, (int)MARGIN_SIDE, (int)pdf->y);
+  cairo_pdf_surface_add_outline(cairo_get_target(pdf->cairo), CAIRO_PDF_OUTLINE_ROOT, item->text, where, 0);
+}
+
+static void paragraph(Pdf *pdf, const ViewItem *item, const ViewItem *next, PdfPlace *place) {
+  static const double before[] = {0, 3, 16, 4}, after[] = {2, 10, 5, 4};
+  PangoLayout *layout = lay_out(pdf, font_of(item), item->text, BODY_WIDTH, false);
+  bool heading = item->kind == VIEW_HEADING;
+  need(pdf, before[item->kind] + height_of(layout) + (heading ? after[item->kind] + beginning_of(pdf, next) : 0));
+  pdf->y += pdf->y > MARGIN_TOP ? before[item->kind] : 0;
+  if (heading)
+    outline(pdf, item);
+  draw(pdf, layout, MARGIN_SIDE, pdf->y, item->tone);
+  pdf->y += height_of(layout) + after[item->kind];
+  *place = (PdfPlace){pdf->page, pdf->page};
+  g_object_unref(layout);
+}
+
+static void table(Pdf *pdf, const ViewItem *item, const ViewItem *next, PdfPlace *place) {
   CLEANUP(row_release) Row head = {0};
   if (item->kind == VIEW_TABLE)
     head = row_of(pdf, item, NULL);
@@ -187,8 +231,9 @@ static void table(Pdf *pdf, const ViewItem *item) {
   pdf->y += 2;
   for (size_t i = 0; i + item->column_count <= item->cell_count; i += item->column_count) {
     CLEANUP(row_release) Row row = row_of(pdf, item, &item->cells[i]);
-    double height = row.height + 2 * ROW_GAP, with_head = begun ? 0 : head.height + 2 * ROW_GAP;
-    if (pdf->y + height + with_head > BODY_END && pdf->y > MARGIN_TOP) {
+    bool last = i > 0 && i + 2 * item->column_count > item->cell_count;
+    double height = row_height(&row) + (begun ? 0 : row_height(&head)) + (last ? 4 + note_after(pdf, next) : 0);
+    if (pdf->y + height > BODY_END && pdf->y > MARGIN_TOP) {
       next_page(pdf);
       begun = false;
     }
@@ -196,6 +241,7 @@ static void table(Pdf *pdf, const ViewItem *item) {
       draw_row(pdf, &head, 0.45);
     begun = true;
     draw_row(pdf, &row, 0.86);
+    *place = (PdfPlace){i == 0 ? pdf->page : place->first, pdf->page};
   }
   pdf->y += 4;
 }
@@ -209,7 +255,7 @@ static cairo_status_t append(void *user, const unsigned char *data, unsigned siz
 }
 
 /* pages: how many there are, or 0 where that is to be found out. out NULL: nothing is kept. */
-static int render(const View *view, int pages, Buffer *out, Error *err) {
+static int render(const View *view, int pages, Buffer *out, PdfPlace *places, Error *err) {
   cairo_surface_t *surface = cairo_pdf_surface_create_for_stream(append, out, PAGE_WIDTH, PAGE_HEIGHT);
   cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_TITLE, view->title);
   cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_CREATOR, "pgseal " PGSEAL_VERSION);
@@ -226,10 +272,11 @@ static int render(const View *view, int pages, Buffer *out, Error *err) {
   for (int i = 0; i < FONT_COUNT; i++)
     pdf.fonts[i] = pango_font_description_from_string(font_names[i]);
   for (size_t i = 0; i < view->count; i++) {
-    if (view->items[i].columns)
-      table(&pdf, &view->items[i]);
-    else
-      paragraph(&pdf, &view->items[i]);
+    const ViewItem *next = i + 1 < view->count ? &view->items[i + 1] : NULL;
+    PdfPlace place = {0};
+    (view->items[i].columns ? table : paragraph)(&pdf, &view->items[i], next, &place);
+    if (places)
+      places[i] = place;
   }
   end_page(&pdf);
   for (int i = 0; i < FONT_COUNT; i++)
@@ -246,9 +293,9 @@ static int render(const View *view, int pages, Buffer *out, Error *err) {
   return 0;
 }
 
-Status view_pdf(const View *view, Buffer *out, Error *err) {
-  int pages = render(view, 0, NULL, err);
-  if (pages == 0 || render(view, pages, out, err) == 0)
+Status view_pdf(const View *view, Buffer *out, PdfPlace *places, Error *err) {
+  int pages = render(view, 0, NULL, NULL, err);
+  if (pages == 0 || render(view, pages, out, places, err) == 0)
     return err->status;
   pango_cairo_font_map_set_default(NULL);
   return STATUS_OK;

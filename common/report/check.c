@@ -212,6 +212,15 @@ static Status recovery_row(const Check *check, const json_t *row) {
   return row_belongs(check, row, &added);
 }
 
+/* In force at some time of the period. */
+static Status silence_row(const Check *check, const json_t *row) {
+  const json_t *until = json_object_get(row, "until_us"), *ended = json_object_get(row, "ended_us");
+  if (!json_is_object(row) || number_of(row, "since_us") >= check->to_us ||
+      (until && json_integer_value(until) <= check->from_us) || (ended && json_integer_value(ended) <= check->from_us))
+    return refuse(check->err, text_of(row, "silence"), "a silence is of another time than the period");
+  return STATUS_OK;
+}
+
 Status report_check(const json_t *report, Error *err) {
   CLEANUP(check_release)
   Check check = {.report = report,
@@ -235,6 +244,8 @@ Status report_check(const json_t *report, Error *err) {
     status = check_rows(&check, "recoveries", recovery_row);
   if (!status)
     status = check_rows(&check, "trials", recovery_row);
+  if (!status && json_object_get(report, "silences")) /* reports were made without */
+    status = check_rows(&check, "silences", silence_row);
   for (size_t i = 0; !status && i < check.count; i++)
     status = check_database(&check, &check.databases[i]);
   if (status)

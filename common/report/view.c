@@ -42,6 +42,11 @@ ViewItem *view_table(View *view, ViewKind kind, bool brief, const ViewColumn *co
   return &view->items[view->count - 1];
 }
 
+ViewItem *view_facts(View *view, bool brief) {
+  static const ViewColumn columns[] = {{"", 22, false, false}, {"", 78, false, false}};
+  return view_table(view, VIEW_FACTS, brief, columns, 2);
+}
+
 void view_cell(ViewItem *table, ViewTone tone, const char *format, ...) {
   va_list args;
   va_start(args, format);
@@ -188,8 +193,7 @@ static void add_head(View *view, const json_t *report) {
   view_add(view, VIEW_SUBTITLE, TONE_DIM, true, "%s%s", about,
            view_true(of, "whole") ? "" : " (as far as the token that asked may see it)");
   view->title = memory_strdup(view->items[view->count - 2].text);
-  static const ViewColumn facts_columns[] = {{"", 26, false, false}, {"", 74, false, false}};
-  ViewItem *facts = view_table(view, VIEW_FACTS, false, facts_columns, 2);
+  ViewItem *facts = view_facts(view, false);
   view_fact(facts, "Period", TONE_PLAIN, "%s (included) to %s (excluded), UTC. All times here are UTC.",
             view_time(from_us, from), view_time(to_us, to));
   if (view_integer(report, "end_us") < to_us)
@@ -213,6 +217,7 @@ void view_make(const ReportFile *file, ViewTrust trust, View *out) {
   view_recoveries(out, file->report);
   view_omissions(out, file->report);
   view_trials(out, file->report);
+  view_silences(out, file->report);
   view_controls(out, file->report);
   view_evidence(out, file, trust);
 }

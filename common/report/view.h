@@ -73,6 +73,7 @@ int64_t view_integer(const json_t *object, const char *key);           /* 0 */
 bool view_true(const json_t *object, const char *key);
 ViewItem *view_add(View *view, ViewKind kind, ViewTone tone, bool brief, const char *format, ...) PRINTF_LIKE(5, 6);
 ViewItem *view_table(View *view, ViewKind kind, bool brief, const ViewColumn *columns, size_t count);
+ViewItem *view_facts(View *view, bool brief);
 void view_cell(ViewItem *table, ViewTone tone, const char *format, ...) PRINTF_LIKE(3, 4);
 void view_fact(ViewItem *facts, const char *name, ViewTone tone, const char *format, ...) PRINTF_LIKE(4, 5);
 
@@ -83,13 +84,15 @@ char *view_subject(const json_t *report); /* "The fleet", "Databases of team-api
 /* "October 2026", "the third quarter of 2026", "2026-10-05 to 2026-10-11" (both included); freed by the caller */
 char *view_period(int64_t from_us, int64_t to_us);
 
-/* view_summary.c, view_sections.c, view_evidence.c */
+/* view_summary.c, view_sections.c, view_silences.c, view_evidence.c */
 void view_summary(View *view, const json_t *report);
 void view_problems(View *view, const json_t *report);
 void view_databases(View *view, const json_t *report);
 void view_recoveries(View *view, const json_t *report);
 void view_omissions(View *view, const json_t *report);
 void view_trials(View *view, const json_t *report);
+void view_silences(View *view, const json_t *report);
+void view_summary_silences(ViewItem *facts, const json_t *report);
 void view_controls(View *view, const json_t *report);
 void view_evidence(View *view, const ReportFile *file, ViewTrust trust);
 

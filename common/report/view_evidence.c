@@ -28,8 +28,8 @@ static const Control controls[] = {
     {"SOC 2 CC7.2", "system components are monitored for anomalies",
      "That failed and errored drills and checkpoints were recorded when they happened, with their reason; canaries "
      "show "
-     "whether the drills see damage.",
-     "Monitoring of anything but checkpoints, drills and restores; who was told."},
+     "whether the drills see damage. Which alerts people silenced or acknowledged, for how long, and why.",
+     "Monitoring of anything but checkpoints, drills and restores; who was told of which alert."},
     {"SOC 2 CC7.4, CC7.5", "incidents are responded to, and recovered from",
      "Which restores were made, asked for by whom, approved by whom, with what outcome.",
      "Whether they belonged to an incident, and how that was handled."},
@@ -120,8 +120,9 @@ static void add_proofs(View *view, const json_t *report) {
     else
       view_cell(table, TONE_BAD, "no proof");
     view_cell(table, TONE_PLAIN, "%s %s", view_text(proof, "drill"), view_text(proof, "checkpoint"));
+    bool any = view_integer(json_object_get(row, "drills"), "proven") > 0;
     view_cell(table, TONE_PLAIN, "%s %s %s", *manifest ? manifest : "-", *digest ? digest : "-",
-              view_text(row, "proven_sha256"));
+              any ? view_text(row, "proven_sha256") : "-"); /* that of nothing looks as if there were some */
   }
 }
 
@@ -145,19 +146,18 @@ static void add_keys(View *view, const json_t *report) {
 }
 
 void view_evidence(View *view, const ReportFile *file, ViewTrust trust) {
-  static const ViewColumn columns[] = {{"", 22, false, false}, {"", 78, false, false}};
   bool all = strcmp(view_text(json_object_get(file->report, "listed"), "drills"), "all") == 0;
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "The evidence, and how to check it");
   view_add(view, VIEW_TEXT, TONE_PLAIN, false,
            "This is made of a signed JSON document; the document is what counts. `pgseal report verify FILE --key "
            "KEY.pub` checks, without the coordinator, its signature and that every number here follows from its rows.");
-  ViewItem *facts = view_table(view, VIEW_FACTS, false, columns, 2);
+  ViewItem *facts = view_facts(view, false);
   add_signature(facts, file, trust);
   add_chain(facts, file->report);
   add_proofs(view, file->report);
   view_add(
       view, VIEW_TEXT, TONE_DIM, false,
-      "The signatures lie beside the manifests and proofs in the repository (`....cms.sig`), and can be checked "
+      "The signatures lie beside the manifests and proofs in the repository (`*.cms.sig`), and can be checked "
       "without "
       "any decryption key; `pgseal verify` checks them, and the digests. %s",
       all ? "Every drill, with its digests and its event in the ledger's chain, is in the JSON document."

@@ -22,6 +22,7 @@ static const char style[] =
     "avoid }\n"
     ".subtitle { font-size: 12pt; color: #555; margin: .2em 0 1.2em }\n"
     "p { margin: .6em 0; max-width: 48rem }\n"
+    "p.dim { break-before: avoid }\n"
     "table { border-collapse: collapse; width: 100%; table-layout: fixed; margin: .5em 0; font-size: 8.5pt; "
     "line-height: 1.35 }\n"
     "thead { display: table-header-group }\n"

@@ -22,8 +22,8 @@ static const char *or_dash(const char *text) {
 
 static void database_cell(ViewItem *table, const json_t *row) {
   const char *environment = view_text(row, "environment");
-  view_cell(table, TONE_PLAIN, "%s%s%s%s", view_text(row, "name"), *environment ? " [" : "", environment,
-            *environment ? "]" : "");
+  view_cell(table, TONE_PLAIN, "%s%s%s%s%s", view_text(row, "name"), *environment ? " [" : "", environment,
+            *environment ? "]" : "", view_true(row, "declared") ? "" : " (not in the fleet any more)");
 }
 
 /* ---- what has no fresh proof ---- */
@@ -60,7 +60,8 @@ static void add_coverage(View *view, const json_t *report) {
   int64_t declared = view_integer(json_object_get(report, "totals"), "databases");
   size_t index;
   ViewItem *table = NULL;
-  view_add(view, VIEW_HEADING, TONE_PLAIN, true, "Databases without a fresh proof at the end of the period");
+  view_add(view, VIEW_HEADING, TONE_PLAIN, true,
+           "Databases without a fresh proof, or without an objective for its age");
   for (size_t i = 0; i < ARRAY_SIZE(worst_first); i++) {
     json_array_foreach(rows, index, row) {
       if (!view_true(row, "declared") || !is(row, "coverage", worst_first[i]))
@@ -82,7 +83,23 @@ static bool is_problem(const json_t *row, const char *key) {
   return is(row, key, "failed") || is(row, key, "errored");
 }
 
-static void add_problem(ViewItem *table, const json_t *row, const char *what) {
+static void free_json(json_t **json) {
+  json_decref(*json);
+}
+
+/* New reference: the names of databases that have a row, and are not in the fleet any more, as keys. */
+static json_t *gone_of(const json_t *report) {
+  const json_t *rows = json_object_get(report, "databases"), *row;
+  json_t *gone = json_object();
+  size_t index;
+  json_array_foreach(rows, index, row) {
+    if (!view_true(row, "declared"))
+      json_object_set_new(gone, view_text(row, "name"), json_true());
+  }
+  return gone;
+}
+
+static void add_problem(ViewItem *table, const json_t *row, const char *what, const json_t *gone) {
   const json_t *next = json_object_get(row, "next_proven");
   char when[VIEW_TEXT_SIZE], then[VIEW_TEXT_SIZE], later[VIEW_TEXT_SIZE];
   int64_t finished_us = view_integer(row, "finished_us"), next_us = view_integer(next, "finished_us");
@@ -92,8 +109,10 @@ static void add_problem(ViewItem *table, const json_t *row, const char *what) {
   view_cell(table, TONE_PLAIN, "%s%s%s", or_dash(view_text(row, "error")), *view_text(row, "message") ? ": " : "",
             view_text(row, "message"));
   if (next)
-    view_cell(table, TONE_GOOD, "proven %s, %s later, by checkpoint %s", view_time(next_us, then),
-              view_span((next_us - finished_us) / SECOND_US, later), view_text(next, "checkpoint"));
+    view_cell(table, TONE_GOOD, "proven %s later, %s, by %s", view_span((next_us - finished_us) / SECOND_US, later),
+              view_time(next_us, then), view_text(next, "checkpoint"));
+  else if (json_object_get(gone, view_text(row, "database")))
+    view_cell(table, TONE_WARN, "no proof of this database since; it is not in the fleet any more");
   else
     view_cell(table, TONE_BAD, "no proof of this database since");
 }
@@ -133,8 +152,9 @@ void view_problems(View *view, const json_t *report) {
                                        {"Database", 15, false, false},
                                        {"What", 12, false, false},
                                        {"Error", 31, false, false},
-                                       {"What followed", 29, false, false}};
+                                       {"What followed, by which checkpoint", 29, false, false}};
   size_t count;
+  CLEANUP(free_json) json_t *gone = gone_of(report);
   CLEANUP_FREE Problem *problems = problems_of(report, &count);
   add_coverage(view, report);
   view_add(view, VIEW_HEADING, TONE_PLAIN, true, "What went wrong, and what followed");
@@ -144,7 +164,7 @@ void view_problems(View *view, const json_t *report) {
   }
   ViewItem *table = view_table(view, VIEW_TABLE, true, COLUMNS(columns));
   for (size_t i = 0; i < count; i++)
-    add_problem(table, problems[i].row, problems[i].what);
+    add_problem(table, problems[i].row, problems[i].what, gone);
   view_add(view, VIEW_TEXT, TONE_DIM, false,
            "A drill that failed condemns its checkpoint: it is not restored from. One that errored says nothing about "
            "it (no container, an agent lost). What followed is the first drill of the same database that was proven "
@@ -152,6 +172,14 @@ void view_problems(View *view, const json_t *report) {
 }
 
 /* ---- the databases ---- */
+
+/* Of how many that were asked for: a dump that does not end well has no drill that would be counted beside. */
+static void sealed_cell(ViewItem *table, const json_t *checkpoints) {
+  int64_t sealed = view_integer(checkpoints, "sealed"),
+          wrong = view_integer(checkpoints, "failed") + view_integer(checkpoints, "errored"),
+          all = sealed + wrong + view_integer(checkpoints, "canceled") + view_integer(checkpoints, "open");
+  view_cell(table, wrong > 0 ? TONE_WARN : TONE_PLAIN, "%" PRId64 " / %" PRId64, sealed, all);
+}
 
 static void times_cells(ViewItem *table, const json_t *row) {
   const json_t *restore = json_object_get(row, "restore"), *objectives = json_object_get(row, "objectives");
@@ -171,10 +199,11 @@ static void times_cells(ViewItem *table, const json_t *row) {
 }
 
 void view_databases(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"Database", 28, false, false}, {"Proven", 8, true, false},
-                                       {"Failed", 8, true, false},     {"Errored", 9, true, false},
-                                       {"Sealed", 8, true, false},     {"Restore, typical / slowest", 15, true, false},
-                                       {"Objective", 11, true, false}, {"Proof's age at the end", 13, true, false}};
+  static const ViewColumn columns[] = {
+      {"Database", 27, false, false},    {"Proven", 8, true, false},
+      {"Failed", 8, true, false},        {"Errored", 9, true, false},
+      {"Sealed of all", 9, true, false}, {"Restore, typical / slowest", 15, true, false},
+      {"Objective", 11, true, false},    {"Proof's age at the end", 13, true, false}};
   const json_t *rows = json_object_get(report, "databases"), *row;
   size_t index;
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "The databases");
@@ -187,7 +216,7 @@ void view_databases(View *view, const json_t *report) {
     view_cell(table, TONE_PLAIN, "%" PRId64, view_integer(drills, "proven"));
     view_cell(table, failed ? TONE_BAD : TONE_PLAIN, "%" PRId64, failed);
     view_cell(table, errored ? TONE_WARN : TONE_PLAIN, "%" PRId64, errored);
-    view_cell(table, TONE_PLAIN, "%" PRId64, view_integer(json_object_get(row, "checkpoints"), "sealed"));
+    sealed_cell(table, json_object_get(row, "checkpoints"));
     times_cells(table, row);
     if (json_is_object(json_object_get(row, "last_proof")))
       view_cell(table, coverage_tone(row), "%s", view_span(view_integer(row, "proof_age_us") / SECOND_US, age));
@@ -196,7 +225,8 @@ void view_databases(View *view, const json_t *report) {
   }
   view_add(
       view, VIEW_TEXT, TONE_DIM, false,
-      "Proven, failed, errored: drills that were asked for in the period, wherever they ended. Sealed: checkpoints. "
+      "Proven, failed, errored: drills that were asked for in the period, wherever they ended. Sealed of all: the "
+      "checkpoints that were asked for in it. "
       "Restore: what a drill's stages took, from preparing a server to having compared all of it: more than a restore "
       "alone takes, on the drill agents' machines. A proof's age is that of the newest proof of the newest proven "
       "checkpoint. Objectives, owners and the list of databases are those in force when this was made.");
@@ -227,10 +257,8 @@ static void what_cell(ViewItem *table, const json_t *row) {
   }
   if (view_integer(row, "tables_count") > TABLES_SHOWN)
     buffer_append_format(&text, " and %" PRId64 " more", view_integer(row, "tables_count") - TABLES_SHOWN);
-  if (*view_text(row, "target_name")) {
-    buffer_append_text(&text, " as ");
-    buffer_append_text(&text, view_text(row, "target_name"));
-  }
+  if (*view_text(row, "target_name"))
+    buffer_append_format(&text, "%s%s", text.size ? " " : "", view_text(row, "target_name"));
   view_cell(table, TONE_PLAIN, "%s%scheckpoint %s", buffer_text(&text), text.size ? " of " : "",
             view_text(row, "checkpoint"));
 }
@@ -239,9 +267,9 @@ static void what_cell(ViewItem *table, const json_t *row) {
 static void outcome_cell(ViewItem *table, const json_t *row) {
   bool done = is(row, "outcome", "done"), rehearsal = is(row, "kind", "rehearse");
   int64_t written = view_integer(row, "rows_written");
-  const char *error = view_text(row, "error");
+  const char *error = is(row, "error", view_text(row, "outcome")) ? "" : view_text(row, "error");
   if (done && rehearsal && is(row, "verdict", "dangerous"))
-    view_cell(table, TONE_BAD, "done: found DANGEROUS");
+    view_cell(table, TONE_BAD, "done: found something dangerous");
   else if (rehearsal && is(row, "verdict", "failed"))
     view_cell(table, TONE_BAD, "the migration failed");
   else if (done && rehearsal && is(row, "verdict", "clean"))
@@ -263,21 +291,19 @@ static void add_recovery(ViewItem *table, const json_t *row) {
   view_cell(table, TONE_PLAIN, "%s", view_time(view_integer(row, "asked_us"), when));
   view_cell(table, TONE_PLAIN, "%s", is(row, "kind", "rehearse") ? "rehearsal" : view_text(row, "kind"));
   view_cell(table, TONE_PLAIN, "%s", view_text(row, "database"));
-  view_cell(table, TONE_PLAIN, "%s", or_dash(view_text(row, "asked_by")));
   if (*view_text(row, "approved_by"))
-    view_cell(table, TONE_PLAIN, "%s, %s", view_text(row, "approved_by"),
-              view_time(view_integer(row, "approved_us"), approved));
+    view_cell(table, TONE_PLAIN, "%s; approved by %s, %s", or_dash(view_text(row, "asked_by")),
+              view_text(row, "approved_by"), view_time(view_integer(row, "approved_us"), approved));
   else
-    view_cell(table, TONE_DIM, "-");
+    view_cell(table, TONE_PLAIN, "%s", or_dash(view_text(row, "asked_by")));
   what_cell(table, row);
   outcome_cell(table, row);
 }
 
 void view_recoveries(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"Asked for (UTC)", 13, false, false}, {"Kind", 10, false, false},
-                                       {"Database", 14, false, false},        {"By", 13, false, false},
-                                       {"Approved by", 13, false, false},     {"What", 23, false, false},
-                                       {"Outcome", 14, false, false}};
+  static const ViewColumn columns[] = {
+      {"Asked for (UTC)", 13, false, false}, {"Kind", 10, false, false}, {"Database", 14, false, false},
+      {"By, approved by", 20, false, false}, {"What", 28, false, false}, {"Outcome", 15, false, false}};
   const json_t *rows = json_object_get(report, "recoveries"), *row;
   size_t index, plans = 0;
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "Who restored what: restores, rehearsals and plans");
@@ -306,19 +332,29 @@ void view_omissions(View *view, const json_t *report) {
                                        {"Not in its newest proven checkpoint", 72, false, false}};
   const json_t *rows = json_object_get(report, "databases"), *row, *omission;
   size_t index, inner;
+  bool any = false;
   ViewItem *table = NULL;
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "Omissions: what a restore would not bring back");
   json_array_foreach(rows, index, row) {
     const json_t *omissions = json_object_get(row, "omissions");
     int64_t count = view_integer(row, "omissions_count");
     CLEANUP(buffer_release) Buffer text = {0};
+    any = any || json_is_object(json_object_get(row, "last_proof"));
     if (!view_true(row, "declared") || count == 0)
       continue;
     json_array_foreach(omissions, inner, omission) {
       if (inner >= OBJECTS_SHOWN)
         break;
-      buffer_append_format(&text, "%s%s%s%s", inner ? "; " : "", view_text(omission, "kind"),
-                           *view_text(omission, "object") ? " " : "", view_text(omission, "object"));
+      bool same = inner > 0 && is(omission, "kind", view_text(json_array_get(omissions, inner - 1), "kind"));
+      buffer_append_format(&text, "%s%s%s%s",
+                           same    ? ""
+                           : inner ? "; "
+                                   : "",
+                           same ? "" : view_text(omission, "kind"),
+                           !*view_text(omission, "object") ? ""
+                           : same                          ? ", "
+                                                           : ": ",
+                           view_text(omission, "object"));
     }
     if (count > OBJECTS_SHOWN)
       buffer_append_format(&text, "; and %" PRId64 " more", count - OBJECTS_SHOWN);
@@ -328,15 +364,16 @@ void view_omissions(View *view, const json_t *report) {
     view_cell(table, TONE_PLAIN, "%s", buffer_text(&text));
   }
   if (!table)
-    view_add(view, VIEW_TEXT, TONE_PLAIN, false, "The newest proven checkpoints state none.");
+    view_add(view, VIEW_TEXT, TONE_PLAIN, false,
+             any ? "The newest proven checkpoints state none." : "There is no proven checkpoint that would state any.");
 }
 
 void view_trials(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"Asked for (UTC)", 18, false, false},
-                                       {"Database", 26, false, false},
-                                       {"Trial", 26, false, false},
-                                       {"Agent", 16, false, false},
-                                       {"Answer", 14, false, false}};
+  static const ViewColumn columns[] = {{"Asked for (UTC)", 21, false, false},
+                                       {"Database", 25, false, false},
+                                       {"Trial", 20, false, false},
+                                       {"Agent", 22, false, false},
+                                       {"Answer", 12, false, false}};
   const json_t *rows = json_object_get(report, "trials"), *row;
   size_t index;
   if (json_array_size(rows) == 0)
@@ -345,13 +382,22 @@ void view_trials(View *view, const json_t *report) {
   ViewItem *table = view_table(view, VIEW_TABLE, false, COLUMNS(columns));
   json_array_foreach(rows, index, row) {
     char when[VIEW_TEXT_SIZE];
-    bool bad = is(row, "verdict", "survived"), unclear = is(row, "verdict", "no_answer");
+    const char *verdict = view_text(row, "verdict");
+    bool bad = is(row, "verdict", "survived"), no_answer = is(row, "verdict", "no_answer"),
+         not_ready = is(row, "verdict", "not_ready");
     view_cell(table, TONE_PLAIN, "%s", view_time(view_integer(row, "asked_us"), when));
     view_cell(table, TONE_PLAIN, "%s", view_text(row, "database"));
     view_cell(table, TONE_PLAIN, "%s%s%s", view_text(row, "kind"), *view_text(row, "damage") ? ": " : "",
               view_text(row, "damage"));
     view_cell(table, TONE_PLAIN, "%s", or_dash(view_text(row, "agent")));
-    view_cell(table, bad ? TONE_BAD : unclear ? TONE_WARN : TONE_GOOD, "%s", view_text(row, "verdict"));
+    view_cell(table,
+              bad                                                            ? TONE_BAD
+              : is(row, "verdict", "refuted") || is(row, "verdict", "ready") ? TONE_GOOD
+                                                                             : TONE_WARN,
+              "%s",
+              no_answer   ? "no answer"
+              : not_ready ? "not ready"
+                          : verdict);
   }
   view_add(view, VIEW_TEXT, TONE_DIM, false,
            "A canary is a checkpoint that was damaged on purpose, in the drill agent's own copy. It has to be refuted; "

@@ -9,8 +9,6 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
-#define COLUMNS(columns) columns, sizeof(columns) / sizeof *(columns)
-
 static const json_t *part(const json_t *totals, const char *name) {
   return json_object_get(totals, name);
 }
@@ -56,7 +54,7 @@ static int64_t without_subject(const json_t *report) {
   return found;
 }
 
-/* How many recovery jobs of that kind are done, with that member; other: with none of those that are named. */
+/* How many recovery jobs of that kind are done, with that member. */
 static int64_t done_with(const json_t *report, const char *kind, const char *key, const char *value) {
   const json_t *rows = json_object_get(report, "recoveries"), *row;
   size_t index;
@@ -67,7 +65,22 @@ static int64_t done_with(const json_t *report, const char *kind, const char *key
   return count;
 }
 
+/* How many of that list are of that kind, with that member. */
+static int64_t rows_with(const json_t *report, const char *list, const char *kind, const char *key, const char *value) {
+  const json_t *rows = json_object_get(report, list), *row;
+  size_t index;
+  int64_t count = 0;
+  json_array_foreach(rows, index, row) {
+    count += is(row, "kind", kind) && is(row, key, value);
+  }
+  return count;
+}
+
 /* ---- the first sentences ---- */
+
+static const char *has(int64_t count) {
+  return count == 1 ? "has" : "have";
+}
 
 static ViewTone coverage_of(const json_t *totals, Buffer *out) {
   const json_t *coverage = part(totals, "coverage");
@@ -77,21 +90,30 @@ static ViewTone coverage_of(const json_t *totals, Buffer *out) {
     buffer_append_text(out, "It is of no database that is declared.");
     return TONE_WARN;
   }
-  if (stale + unproven > 0) {
-    buffer_append_format(out, "%" PRId64 " of %" PRId64 " database%s no fresh proof: ", stale + unproven, all,
-                         all == 1 ? " has" : "s have");
-    if (unproven > 0)
-      buffer_append_format(out, "%" PRId64 " none at all%s", unproven, stale > 0 ? ", " : ".");
-    if (stale > 0)
-      buffer_append_format(out, "%" PRId64 " one that is older than its objective.", stale);
+  if (all == 1 && stale + unproven > 0) {
+    buffer_append_text(out, unproven ? "The database has no proof at all."
+                                     : "The database has no proof that is not older than its objective.");
     return TONE_BAD;
   }
+  if (stale + unproven > 0) {
+    buffer_append_format(out, "%" PRId64 " of %" PRId64 " databases %s no fresh proof: ", stale + unproven, all,
+                         has(stale + unproven));
+    if (unproven > 0)
+      buffer_append_format(out, "%" PRId64 " %s none at all%s", unproven, has(unproven), stale > 0 ? ", " : ".");
+    if (stale > 0)
+      buffer_append_format(out, "%" PRId64 " %s one that is older than its objective.", stale, has(stale));
+    return TONE_BAD;
+  }
+  if (unknown > 0 && all == 1) {
+    buffer_append_text(out, "The database has a proof, and no objective: nothing says how old its proof may be.");
+    return TONE_WARN;
+  }
   if (unknown > 0) {
-    buffer_append_format(out, "%" PRId64 " of %" PRId64 " database%s no objective: nothing says how old %s may be. ",
-                         unknown, all, all == 1 ? " has" : "s have", unknown == 1 ? "its proof" : "their proofs");
-    buffer_append_text(out, unknown < all ? "The others have a fresh proof."
-                            : all > 1     ? "Each has a proof."
-                                          : "It has a proof.");
+    buffer_append_format(out, "%" PRId64 " of %" PRId64 " databases %s no objective: nothing says how old %s may be. ",
+                         unknown, all, has(unknown), unknown == 1 ? "its proof" : "their proofs");
+    buffer_append_text(out, unknown == all       ? "Each has a proof."
+                            : all - unknown == 1 ? "The other one has a fresh proof."
+                                                 : "The others have a fresh proof.");
     return TONE_WARN;
   }
   buffer_append_text(out, all == 1 ? "The database has a proof that is not older than its objective."
@@ -131,14 +153,17 @@ char *view_headline(const json_t *report, ViewTone *tone) {
 static void add_coverage(ViewItem *facts, const json_t *totals) {
   const json_t *coverage = part(totals, "coverage");
   int64_t all = view_integer(totals, "databases"), stale = view_integer(coverage, "stale"),
-          unproven = view_integer(coverage, "unproven"), unknown = view_integer(coverage, "no_objective");
+          unproven = view_integer(coverage, "unproven"), unknown = view_integer(coverage, "no_objective"),
+          gone = view_integer(totals, "databases_gone");
+  CLEANUP_FREE char *more = memory_format(
+      "; %" PRId64 " more %s not in the fleet any more, but counted in what follows", gone, gone == 1 ? "is" : "are");
   view_fact(facts, "Databases",
             stale + unproven > 0      ? TONE_BAD
             : unknown > 0 || all == 0 ? TONE_WARN
                                       : TONE_GOOD,
             "%" PRId64 ": %" PRId64 " with a proof not older than its objective, %" PRId64
-            " with an older one, %" PRId64 " with a proof and no objective, %" PRId64 " without any proof",
-            all, view_integer(coverage, "fresh"), stale, unknown, unproven);
+            " with an older one, %" PRId64 " with a proof and no objective, %" PRId64 " without any proof%s",
+            all, view_integer(coverage, "fresh"), stale, unknown, unproven, gone > 0 ? more : "");
 }
 
 static void add_drills(ViewItem *facts, const json_t *report, const json_t *totals) {
@@ -167,6 +192,10 @@ static void add_restores(ViewItem *facts, const json_t *report, const json_t *to
   const json_t *restores = part(totals, "restores");
   int64_t done = view_integer(restores, "done");
   CLEANUP(buffer_release) Buffer how = {0};
+  if (view_integer(part(totals, "recoveries"), "restore") == 0) {
+    view_fact(facts, "Restores", TONE_PLAIN, "none was asked for");
+    return;
+  }
   for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
     int64_t count = done_with(report, "restore", "mode", modes[i][0]);
     if (count > 0)
@@ -183,12 +212,18 @@ static void add_restores(ViewItem *facts, const json_t *report, const json_t *to
 static void add_rehearsals(ViewItem *facts, const json_t *report, const json_t *totals) {
   int64_t all = view_integer(part(totals, "recoveries"), "rehearse");
   int64_t dangerous = done_with(report, "rehearse", "verdict", "dangerous"),
-          clean = done_with(report, "rehearse", "verdict", "clean");
+          clean = done_with(report, "rehearse", "verdict", "clean"),
+          failed = rows_with(report, "recoveries", "rehearse", "verdict", "failed"),
+          others = all - clean - dangerous - failed;
+  CLEANUP(buffer_release) Buffer rest = {0};
+  if (failed > 0)
+    buffer_append_format(&rest, ", %" PRId64 " found that the migration fails", failed);
+  if (others > 0)
+    buffer_append_format(&rest, ", %" PRId64 " found nothing out", others);
   if (all > 0)
-    view_fact(facts, "Rehearsals", dangerous > 0 ? TONE_WARN : TONE_PLAIN,
-              "%" PRId64 ": %" PRId64 " found nothing dangerous, %" PRId64 " found something dangerous, %" PRId64
-              " others",
-              all, clean, dangerous, all - clean - dangerous);
+    view_fact(facts, "Rehearsals", dangerous + failed > 0 ? TONE_WARN : TONE_PLAIN,
+              "%" PRId64 ": %" PRId64 " found nothing dangerous, %" PRId64 " found something dangerous%s", all, clean,
+              dangerous, rest.size ? buffer_text(&rest) : "");
 }
 
 static void add_restore_times(ViewItem *facts, const json_t *totals) {
@@ -208,27 +243,49 @@ static void add_restore_times(ViewItem *facts, const json_t *totals) {
             measured, view_took(view_integer(restore, "slowest_ms"), took), against);
 }
 
+/* What canaries and forward drills answered. */
+static void add_trials(ViewItem *facts, const json_t *report) {
+  int64_t refuted = rows_with(report, "trials", "canary", "verdict", "refuted"),
+          survived = rows_with(report, "trials", "canary", "verdict", "survived"),
+          silent = rows_with(report, "trials", "canary", "verdict", "no_answer"),
+          ready = rows_with(report, "trials", "forward", "verdict", "ready"),
+          not_ready = rows_with(report, "trials", "forward", "verdict", "not_ready"),
+          unknown = rows_with(report, "trials", "forward", "verdict", "no_answer");
+  if (refuted + survived + silent == 0)
+    view_fact(facts, "Damage on purpose", TONE_PLAIN, "no canary was asked for");
+  else
+    view_fact(facts, "Damage on purpose", survived > 0 ? TONE_BAD : TONE_PLAIN,
+              "Canaries refuted, as they must be: %" PRId64 "; survived: %" PRId64 "; without an answer: %" PRId64,
+              refuted, survived, silent);
+  if (ready + not_ready + unknown > 0)
+    view_fact(facts, "Next major version", not_ready > 0 ? TONE_WARN : TONE_PLAIN,
+              "Forward drills that found a database ready: %" PRId64 "; not ready: %" PRId64
+              "; without an answer: %" PRId64,
+              ready, not_ready, unknown);
+}
+
 void view_summary(View *view, const json_t *report) {
-  static const ViewColumn columns[] = {{"", 22, false, false}, {"", 78, false, false}};
   const json_t *totals = json_object_get(report, "totals");
-  const json_t *problems = part(totals, "problems"), *trials = part(totals, "trials");
+  const json_t *problems = part(totals, "problems");
   int64_t unresolved = view_integer(problems, "unresolved");
   ViewTone tone;
   CLEANUP_FREE char *headline = view_headline(report, &tone);
   view_add(view, VIEW_HEADING, TONE_PLAIN, false, "In short");
   view_add(view, VIEW_TEXT, tone, true, "%s", headline);
-  ViewItem *facts = view_table(view, VIEW_FACTS, true, COLUMNS(columns));
+  ViewItem *facts = view_facts(view, true);
   add_coverage(facts, totals);
   add_drills(facts, report, totals);
-  view_fact(facts, "Failures", unresolved > 0 ? TONE_BAD : TONE_PLAIN,
-            "%" PRId64 " followed by a proof of the same database, %" PRId64 " not followed by one yet",
-            view_integer(problems, "resolved"), unresolved);
+  if (view_integer(problems, "resolved") + unresolved == 0)
+    view_fact(facts, "Failures", TONE_PLAIN, "none: no drill and no checkpoint failed or errored");
+  else
+    view_fact(facts, "Failures", unresolved > 0 ? TONE_BAD : TONE_PLAIN,
+              "%" PRId64 " followed by a proof of the same database, %" PRId64 " not followed by one yet",
+              view_integer(problems, "resolved"), unresolved);
   add_restore_times(facts, totals);
   add_restores(facts, report, totals);
   add_rehearsals(facts, report, totals);
-  view_fact(facts, "Damage on purpose", view_integer(trials, "survived") > 0 ? TONE_BAD : TONE_PLAIN,
-            "Canaries refuted, as they must be: %" PRId64 "; survived: %" PRId64, view_integer(trials, "refuted"),
-            view_integer(trials, "survived"));
+  add_trials(facts, report);
+  view_summary_silences(facts, report);
   view_fact(facts, "Omissions", TONE_PLAIN, "Databases with something that a restore would not bring back: %" PRId64,
             view_integer(totals, "databases_with_omissions"));
 }

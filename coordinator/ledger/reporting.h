@@ -78,6 +78,12 @@ typedef struct ReportNext {
 Status ledger_report_next(Ledger *ledger, const char *database, int64_t after_us, int64_t until_us, ReportNext *out,
                           Error *err) MUST_CHECK;
 
+/* Silences and acknowledgements that were in force at some time of the period, the oldest first; of a database: its own
+ * and those that name none. event: of the chain, that it was said. */
+typedef Status ReportSilenceVisit(void *user, const LedgerSilence *silence, const ReportEvent *event, Error *err);
+Status ledger_report_silences(Ledger *ledger, const ReportFilter *filter, ReportSilenceVisit *visit, void *user,
+                              Error *err) MUST_CHECK;
+
 /* The last event written before that time; sequence 0: there is none. */
 Status ledger_report_head(Ledger *ledger, int64_t before_us, int64_t *sequence, int64_t *time_us, char hash[65],
                           Error *err) MUST_CHECK;

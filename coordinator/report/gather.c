@@ -43,6 +43,7 @@ static void gather_release(Gather *gather) {
   json_decref(gather->checkpoints);
   json_decref(gather->recoveries);
   json_decref(gather->trials);
+  json_decref(gather->silences);
 }
 
 /* ---- databases ---- */
@@ -53,6 +54,28 @@ static Tally *tally_new(const GatherDatabase *database, bool declared) {
   return tally;
 }
 
+/* Where it is, or would be. */
+static size_t place_of(const Gather *gather, const char *database, bool *found) {
+  size_t low = 0;
+  *found = false;
+  for (size_t high = gather->count; low < high && !*found;) {
+    size_t middle = low + (high - low) / 2;
+    int order = strcmp(gather->tallies[middle]->database.name, database);
+    *found = order == 0;
+    if (order <= 0)
+      low = middle + (order != 0);
+    else
+      high = middle;
+  }
+  return low;
+}
+
+bool gather_has(const Gather *gather, const char *database) {
+  bool found;
+  (void)place_of(gather, database, &found);
+  return found;
+}
+
 static bool is_named(const GatherAsk *ask, const char *database) {
   for (size_t i = 0; i < ask->name_count; i++)
     if (strcmp(ask->names[i], database) == 0)
@@ -61,17 +84,10 @@ static bool is_named(const GatherAsk *ask, const char *database) {
 }
 
 Tally *tally_of(Gather *gather, const char *database) {
-  size_t low = 0;
-  for (size_t high = gather->count; low < high;) {
-    size_t middle = low + (high - low) / 2;
-    int order = strcmp(gather->tallies[middle]->database.name, database);
-    if (order == 0)
-      return gather->tallies[middle];
-    if (order < 0)
-      low = middle + 1;
-    else
-      high = middle;
-  }
+  bool found;
+  size_t low = place_of(gather, database, &found);
+  if (found)
+    return gather->tallies[low];
   if (gather->ask->owner || gather->ask->environment) /* whose it was, nobody knows any more */
     return NULL;
   if (gather->ask->name_count > 0 && !is_named(gather->ask, database))
@@ -86,7 +102,7 @@ Tally *tally_of(Gather *gather, const char *database) {
 
 json_t *gather_text(const char *text) {
   char clean[TEXT_LIMIT];
-  return json_string(text_clean(text ? text : "", clean, sizeof clean));
+  return json_string(text_clip(text ? text : "", clean, sizeof clean));
 }
 
 void gather_put(json_t *row, const char *key, const char *text) {
@@ -120,7 +136,7 @@ Status gather_put_next(Gather *gather, json_t *row, const char *database, int64_
   return STATUS_OK;
 }
 
-static Status append(json_t *list, json_t *row, size_t limit, Error *err) {
+Status gather_append(json_t *list, json_t *row, size_t limit, Error *err) {
   if (json_array_size(list) >= limit) {
     json_decref(row);
     error_set(err, ERR_TOO_MANY, "the report would list more than %zu rows of one kind", limit);
@@ -208,7 +224,7 @@ static Status take_drill(void *user, const ReportJob *job, Error *err) {
     json_decref(row);
     return status;
   }
-  return append(gather->drills, row, gather->ask->drills_limit, err);
+  return gather_append(gather->drills, row, gather->ask->drills_limit, err);
 }
 
 /* ---- checkpoints that were not sealed ---- */
@@ -248,7 +264,7 @@ static Status take_checkpoint(void *user, const ReportCheckpoint *checkpoint, Er
     json_decref(row);
     return status;
   }
-  return append(gather->checkpoints, row, gather->ask->drills_limit, err);
+  return gather_append(gather->checkpoints, row, gather->ask->drills_limit, err);
 }
 
 /* ---- all of it ---- */
@@ -310,12 +326,13 @@ static json_t *subject_of(const GatherAsk *ask) {
 static Status assemble(const Gather *gather, json_t *databases, json_t **out, Error *err) {
   const GatherAsk *ask = gather->ask;
   json_t *report = json_pack(
-      "{s:i, s:s, s:o, s:I, s:I, s:I, s:I, s:{s:s, s:s}, s:O, s:O, s:O, s:O, s:O, s:o}", "version", REPORT_VERSION,
+      "{s:i, s:s, s:o, s:I, s:I, s:I, s:I, s:{s:s, s:s}, s:O, s:O, s:O, s:O, s:O, s:O, s:o}", "version", REPORT_VERSION,
       "pgseal_version", PGSEAL_VERSION, "of", subject_of(ask), "from_us", (json_int_t)ask->from_us, "to_us",
       (json_int_t)ask->to_us, "end_us", (json_int_t)gather->end_us, "made_us", (json_int_t)gather->made_us, "listed",
       "drills", gather->all_drills ? "all" : "not_proven", "recoveries", gather->all_recoveries ? "all" : "restores",
       "databases", databases, "drills", gather->drills, "checkpoints", gather->checkpoints, "recoveries",
-      gather->recoveries, "trials", gather->trials, "keys", ask->keys ? json_deep_copy(ask->keys) : json_array());
+      gather->recoveries, "trials", gather->trials, "silences", gather->silences, "keys",
+      ask->keys ? json_deep_copy(ask->keys) : json_array());
   Status status = report ? STATUS_OK : error_set(err, ERR_INTERNAL, "the report cannot be written");
   if (!status && !ask->scope) /* agents' names tell of what others have */
     status = ledger_report_keys(gather->ledger, json_object_get(report, "keys"), err);
@@ -348,7 +365,8 @@ Status gather(Ledger *ledger, const GatherAsk *ask, const atomic_bool *stop, jso
                 .drills = json_array(),
                 .checkpoints = json_array(),
                 .recoveries = json_array(),
-                .trials = json_array()};
+                .trials = json_array(),
+                .silences = json_array()};
   json_t *databases = NULL;
   Status status = begin(&all, err);
   if (!status)
@@ -357,6 +375,8 @@ Status gather(Ledger *ledger, const GatherAsk *ask, const atomic_bool *stop, jso
     status = ledger_report_checkpoints(ledger, &all.filter, take_checkpoint, &all, err);
   if (!status)
     status = gather_recoveries(&all, err);
+  if (!status)
+    status = gather_silences(&all, err);
   if (!status && is_empty(&all))
     status = error_set(err, ERR_NOT_FOUND, "there is no database of this name, nor was there in this period");
   if (!status)

@@ -28,21 +28,25 @@ typedef struct Gather {
   bool all_drills, all_recoveries;
   Tally **tallies; /* in the order of their names */
   size_t count;
-  json_t *drills, *checkpoints, *recoveries, *trials;
+  json_t *drills, *checkpoints, *recoveries, *trials, *silences;
 } Gather;
 
 /* NULL: it is not of whom the report is about. One that the fleet does not have (any more) gets its own. */
 Tally *tally_of(Gather *gather, const char *database);
-json_t *gather_text(const char *text); /* new reference: cleaned and bounded; "" for NULL */
+bool gather_has(const Gather *gather, const char *database); /* it has one already */
+json_t *gather_text(const char *text); /* new reference: cleaned; "..." where it is cut; "" for NULL */
 void gather_put(json_t *row, const char *key, const char *text /* NULL or "": left out */);
 char *gather_drill_id(const char *job_id, int attempt); /* as the repository names it; freed by the caller */
 void gather_put_event(json_t *row, const char *key, const ReportEvent *event);
 /* Of a drill or checkpoint that did not end well: the next proof of that database. */
 Status gather_put_next(Gather *gather, json_t *row, const char *database, int64_t after_us, Error *err) MUST_CHECK;
+/* row: stolen. ERR_TOO_MANY. */
+Status gather_append(json_t *list, json_t *row, size_t limit, Error *err) MUST_CHECK;
 Status gather_step(const Gather *gather, Error *err) MUST_CHECK; /* ERR_CANCELED: it is to end */
 
-/* recoveries.c, databases.c */
+/* recoveries.c, silences.c, databases.c */
 Status gather_recoveries(Gather *gather, Error *err) MUST_CHECK;
+Status gather_silences(Gather *gather, Error *err) MUST_CHECK;
 Status gather_databases(Gather *gather, json_t **rows, Error *err) MUST_CHECK;
 
 #endif

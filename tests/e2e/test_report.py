@@ -31,6 +31,7 @@ def test_a_month_with_a_failure(make_stack, server, tmp_path):
     drilled = stack.cli("drill", first["id"], check=False)
     assert drilled.returncode == 1, drilled
     again = stack.seal("shop", "after")
+    stack.cli("alert", "silence", "--database", "shop", "--for", "2h", "--reason", "known <b>damage</b>")
 
     files = {kind: tmp_path / f"report.{kind}" for kind in ("json", "html", "pdf")}
     asked = ["report", "--month", begun] if begun == month() else ["report", "--from", f"{begun}-01", "--to", "2999-01-01"]
@@ -45,8 +46,13 @@ def test_a_month_with_a_failure(make_stack, server, tmp_path):
     chain = stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"]
     assert next(e for e in chain if e["sequence"] == proof["event"]["sequence"])["hash"] == proof["event"]["hash"]
 
+    silence = report["silences"][0]
+    assert [silence[k] for k in ("database", "reason", "acknowledged")] == ["shop", "known <b>damage</b>", False] and silence["by"], silence
+    said = next(e for e in chain if e["kind"] == "alert.silenced")
+    assert (silence["event"], silence["silence"]) == ({k: said[k] for k in ("sequence", "hash")}, said["detail"]["silence"])
+
     page, pdf = files["html"].read_text(), files["pdf"].read_bytes()
-    assert "segment_corrupt" in page and "<script" not in page and "://" not in page
+    assert "segment_corrupt" in page and "<td>known &lt;b&gt;damage&lt;/b&gt;</td>" in page and "<script" not in page and "://" not in page
     assert pdf.startswith(b"%PDF-") and len(re.findall(rb"/Type /Page\b", pdf)) >= 2
     assert "1 failed" in stack.cli(*asked).stdout
 
@@ -114,8 +120,8 @@ def test_by_mail(make_stack):
     stack.start_coordinator()
     parsed, text, attached = parts(mail.got[0])
     period = (last_slot() - datetime.timedelta(days=7)).strftime("%Y-%m")
-    assert text.startswith("1 of 1 database has no fresh proof: 1 none at all.\n"), text
-    assert "1 of 1 database has no fresh proof" in parsed["Subject"] and parsed["To"] == "audit@example.com"
+    assert text.startswith("The database has no proof at all.\n"), text
+    assert "The database has no proof at all" in parsed["Subject"] and parsed["To"] == "audit@example.com"
     assert set(attached) == {f"pgseal-monthly-{period}.{kind}" for kind in ("json", "pdf", "html")}, attached.keys()
     document = attached[f"pgseal-monthly-{period}.json"]
     assert attached[f"pgseal-monthly-{period}.pdf"].startswith(b"%PDF-") and b"<h1>" in attached[f"pgseal-monthly-{period}.html"]
@@ -130,7 +136,7 @@ def test_by_mail(make_stack):
     mail.most = 20000
     assert stack.cli("report", "send", "monthly").returncode == 0
     _, text, attached = parts(mail.got[2])
-    assert not attached and "the receiver took no message as large as that" in text and text.startswith("1 of 1 database"), text
+    assert not attached and "the receiver took no message as large as that" in text and text.startswith("The database has no proof at all."), text
     stack.cli("report", "send", "nobody")
     assert parts(mail.got[3])[1].startswith("There is no report: no database has this owner."), parts(mail.got[3])[1]
     none = stack.cli("report", "send", "other", check=False)

@@ -78,7 +78,8 @@ static const char sample[] =
     " \"checkpoints\": [{\"checkpoint\": \"c2\", \"database\": \"shop\", \"outcome\": \"failed\", \"asked_us\": 1200,"
     "   \"restore_drill\": \"failed\"}],"
     " \"recoveries\": [{\"job\": \"r\", \"kind\": \"restore\", \"database\": \"shop\", \"outcome\": \"done\","
-    "   \"asked_us\": 1999}], \"trials\": []}";
+    "   \"asked_us\": 1999}], \"trials\": [],"
+    " \"silences\": [{\"silence\": \"s\", \"since_us\": 900, \"until_us\": 1001}]}";
 
 static json_t *document(void) {
   Error err;
@@ -147,6 +148,11 @@ static void test_numbers_follow_from_rows(void **state) {
                                            {"recoveries", "[]"},
                                            {"recoveries/0/outcome", "\"failed\""},
                                            {"recoveries/0/database", "\"other\""},
+                                           {"silences/0/since_us", "2000"},
+                                           {"silences/0/until_us", "1000"},
+                                           {"silences/0/ended_us", "1000"},
+                                           {"silences/0", "1"},
+                                           {"silences", "{}"},
                                            {"trials", "[1]"},
                                            {"databases/0/objectives/data_loss_seconds", "0.5"},
                                            {"databases/0/objectives/data_loss_seconds", "9223372036854775807"},
@@ -160,6 +166,15 @@ static void test_numbers_follow_from_rows(void **state) {
       print_error("%s = %s is not seen\n", alterations[i].path, alterations[i].value);
     assert_int_equal(report_check(report, &err), ERR_PROOF_INVALID);
   }
+}
+
+/* Reports that were made before they told of silences are good still. */
+static void test_without_silences(void **state) {
+  (void)state;
+  Error err;
+  JSON *report = document();
+  assert_int_equal(json_object_del(report, "silences"), 0);
+  OK(report_check(report, &err));
 }
 
 typedef struct Keys {
@@ -325,6 +340,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_periods),
                                      cmocka_unit_test(test_weeks_and_quarters),
                                      cmocka_unit_test(test_numbers_follow_from_rows),
+                                     cmocka_unit_test(test_without_silences),
                                      cmocka_unit_test_setup_teardown(test_signature, setup, teardown),
                                      cmocka_unit_test_setup_teardown(test_every_byte, setup, teardown),
                                      cmocka_unit_test_setup_teardown(test_other_forms, setup, teardown)};

@@ -29,6 +29,8 @@ static const char evil[] =
     " \"recoveries\": [{" ROW ", \"kind\": \"" EVIL "\", \"asked_by\": \"" EVIL "\", \"approved_by\": \"" EVIL "\","
     "   \"tables\": [\"" EVIL "\", 5], \"target_name\": \"" EVIL "\", \"outcome\": \"" EVIL "\"}],"
     " \"trials\": [{" ROW ", \"kind\": \"" EVIL "\", \"damage\": \"" EVIL "\", \"verdict\": \"" EVIL "\"}],"
+    " \"silences\": [{\"key\": \"" EVIL "\", \"by\": \"" EVIL "\", \"reason\": \"" EVIL "\", \"ended_by\": \"" EVIL
+    "\", \"ended_us\": 1791000000000000}],"
     " \"keys\": [{\"agent\": \"" EVIL "\", \"public_key\": \"" EVIL "\"}], \"head\": {\"hash\": \"" EVIL "\"}}";
 
 static ReportFile file_of(const char *text) {
@@ -137,19 +139,21 @@ static void test_headline(void **state) {
   expect_headline("{" OVER "'databases': [" FRESH "]}",
                   "The database has a proof that is not older than its objective.", TONE_GOOD);
   expect_headline("{" OVER "'databases': [" NO_OBJECTIVE "]}",
-                  "1 of 1 database has no objective: nothing says how old its proof may be. It has a proof.",
-                  TONE_WARN);
+                  "The database has a proof, and no objective: nothing says how old its proof may be.", TONE_WARN);
   expect_headline("{" OVER "'databases': [" FRESH ", " NO_OBJECTIVE "]}",
-                  "1 of 2 databases have no objective: nothing says how old its proof may be. The others have a fresh "
+                  "1 of 2 databases has no objective: nothing says how old its proof may be. The other one has a fresh "
                   "proof.",
                   TONE_WARN);
   expect_headline(
       "{" OVER "'databases': [" FRESH ", " STALE ", " UNPROVEN "],"
       " 'drills': [{'outcome': 'failed'}], 'trials': [{'verdict': 'survived'}]}",
-      "2 of 3 databases have no fresh proof: 1 none at all, 1 one that is older than its objective. 1 "
+      "2 of 3 databases have no fresh proof: 1 has none at all, 1 has one that is older than its objective. 1 "
       "failure was not followed by a proof. 1 canary survived: a drill took what was damaged on purpose for "
       "whole.",
       TONE_BAD);
+  expect_headline("{" OVER "'databases': [" UNPROVEN "]}", "The database has no proof at all.", TONE_BAD);
+  expect_headline("{" OVER "'databases': [" STALE "]}",
+                  "The database has no proof that is not older than its objective.", TONE_BAD);
   expect_headline("{" OVER "'databases': []}", "It is of no database that is declared.", TONE_WARN);
 }
 
@@ -194,20 +198,104 @@ static const char recoveries[] =
     "{'kind': 'plan', 'outcome': 'done', 'checkpoint': 'c1'},"
     "{'kind': 'plan', 'outcome': 'done', 'checkpoint': 'c1', 'purpose': 'guard', 'damage': 'lost'},"
     "{'kind': 'rehearse', 'outcome': 'done', 'checkpoint': 'c1', 'verdict': 'dangerous'},"
-    "{'kind': 'rehearse', 'outcome': 'done', 'checkpoint': 'c1', 'verdict': 'clean'}]}";
+    "{'kind': 'rehearse', 'outcome': 'done', 'checkpoint': 'c1', 'verdict': 'clean'},"
+    "{'kind': 'rehearse', 'outcome': 'failed', 'checkpoint': 'c1', 'verdict': 'failed', 'error': 'migration_failed'},"
+    "{'kind': 'rehearse', 'outcome': 'canceled', 'checkpoint': 'c1', 'error': 'canceled'},"
+    "{'kind': 'restore', 'outcome': 'done', 'checkpoint': 'c1', 'mode': 'new_database', 'target_name': 'copy',"
+    " 'asked_by': 'anna', 'approved_by': 'bernd', 'approved_us': 1790812800000000}]}";
 
 static void test_recoveries(void **state) {
   (void)state;
   CLEANUP_FREE char *text = told(recoveries);
-  assert_non_null(strstr(text, "3 done: 1 in place, 1 by a script that another one made, 1 beside the tables (nothing "
-                               "was put back); 0 not done"));
+  assert_non_null(strstr(
+      text,
+      "4 done: 1 in place, 1 as a new database, 1 by a script that another one made, 1 beside the tables (nothing "
+      "was put back); 0 not done"));
   assert_non_null(strstr(text, "<td>checkpoint c1</td>"));
   assert_null(strstr(text, "- of checkpoint"));
   assert_non_null(strstr(text, "<td class=\"good\">done: 7 rows written</td>"));
-  assert_non_null(strstr(text, "<td class=\"bad\">done: found DANGEROUS</td>"));
+  assert_non_null(strstr(text, "<td class=\"bad\">done: found something dangerous</td>"));
   assert_non_null(strstr(text, "<td class=\"good\">done: found nothing dangerous</td>"));
   assert_non_null(strstr(text, "<td class=\"bad\">done: found that something is lost</td>"));
-  assert_non_null(strstr(text, "2: 1 found nothing dangerous, 1 found something dangerous, 0 others"));
+  assert_non_null(strstr(text, "4: 1 found nothing dangerous, 1 found something dangerous, 1 found that the migration "
+                               "fails, 1 found nothing out"));
+  assert_non_null(strstr(text, "<td class=\"warn\">canceled</td>"));
+  assert_non_null(strstr(text, "<td>as a new database copy of checkpoint c1</td>"));
+  assert_non_null(strstr(text, "<td>anna; approved by bernd, 2026-10-01 00:00:00</td>"));
+}
+
+/* What has nothing to tell says so, and not how often it was nothing. */
+static void test_nothing_happened(void **state) {
+  (void)state;
+  CLEANUP_FREE char *text = told("{" OVER "'databases': [" FRESH "], 'silences': []}");
+  assert_non_null(strstr(text, "none: no drill and no checkpoint failed or errored"));
+  assert_non_null(strstr(text, "none was asked for"));
+  assert_non_null(strstr(text, "no canary was asked for"));
+  assert_non_null(strstr(text, "nobody silenced or acknowledged any"));
+  assert_null(strstr(text, "Next major version"));
+  assert_non_null(strstr(text, "There is no proven checkpoint that would state any."));
+}
+
+/* Who is in no coverage, since the fleet does not have it any more, is told apart wherever it is counted. */
+static void test_gone(void **state) {
+  (void)state;
+  CLEANUP_FREE char *text =
+      told("{" OVER "'databases': [" FRESH ", {'name': 'was', 'declared': false, 'coverage': 'no_objective',"
+           " 'last_proof': {}, 'checkpoints': {'sealed': 1, 'failed': 1, 'errored': 2}}],"
+           " 'drills': [{'outcome': 'failed', 'database': 'was'}, {'outcome': 'failed', 'database': 'a'}]}");
+  assert_non_null(strstr(text,
+                         "1: 1 with a proof not older than its objective, 0 with an older one, 0 with a proof and "
+                         "no objective, 0 without any proof; 1 more is not in the fleet any more, but counted in "
+                         "what follows"));
+  assert_non_null(strstr(text, "<td>was (not in the fleet any more)</td>"));
+  assert_non_null(strstr(text, "no proof of this database since; it is not in the fleet any more</td>"));
+  assert_non_null(strstr(text, "no proof of this database since</td>"));
+  assert_non_null(strstr(text, "<td class=\"number warn\">1 / 4</td>"));
+}
+
+static void test_trials(void **state) {
+  (void)state;
+  CLEANUP_FREE char *text = told("{" OVER "'trials': [{'kind': 'canary', 'verdict': 'refuted'},"
+                                 " {'kind': 'canary', 'verdict': 'no_answer'}, {'kind': 'forward', 'verdict': 'ready'},"
+                                 " {'kind': 'forward', 'verdict': 'not_ready'}]}");
+  assert_non_null(strstr(text, "Canaries refuted, as they must be: 1; survived: 0; without an answer: 1"));
+  assert_non_null(strstr(text, "found a database ready: 1; not ready: 1; without an answer: 0"));
+  assert_non_null(strstr(text, "<td class=\"warn\">not ready</td>"));
+  assert_non_null(strstr(text, "<td class=\"warn\">no answer</td>"));
+}
+
+static void test_omissions(void **state) {
+  (void)state;
+  CLEANUP_FREE char *text =
+      told("{" OVER "'databases': [{'name': 'a', 'declared': true, 'coverage': 'fresh', 'omissions_count': 4,"
+           " 'omissions': [{'kind': 'unlogged', 'object': 't'}, {'kind': 'unlogged', 'object': 'u'},"
+           " {'kind': 'settings', 'object': ''}, {'kind': 'unlogged', 'object': 'v'}]}]}");
+  assert_non_null(strstr(text, "<td>unlogged: t, u; settings; unlogged: v</td>"));
+}
+
+static const char silences[] =
+    "{" OVER "'silences': ["
+    "{'key': 'proof_stale/shop', 'database': 'shop', 'by': 'anna', 'reason': 'moved', 'since_us': 1790000000000000,"
+    " 'until_us': 1790900000000000},"
+    "{'condition': 'restore_slow', 'by': 'dba', 'reason': 'rack', 'since_us': 1790900000000000,"
+    " 'until_us': 1795000000000000},"
+    "{'database': 'shop', 'by': 'anna', 'reason': 'r', 'since_us': 1790900000000000, 'until_us': 1792000000000000,"
+    " 'ended_us': 1791000000000000, 'ended_by': 'bernd'},"
+    "{'acknowledged': true, 'key': 'checkpoint_failed/shop', 'database': 'shop', 'reason': 'r',"
+    " 'since_us': 1790900000000000}]}";
+
+static void test_silences(void **state) {
+  (void)state;
+  CLEANUP_FREE char *text = told(silences);
+  assert_non_null(strstr(text, "3 silences, 1 acknowledgement by people; 2 still in force at the end"));
+  assert_non_null(strstr(text, "<td>2026-10-02 00:13:20</td><td>silenced</td><td>proof_stale/shop</td><td>anna</td>"
+                               "<td>moved</td>"));
+  assert_non_null(strstr(text, "<td>restore_slow, whatever it is of</td><td>dba</td><td>rack</td>"));
+  assert_non_null(strstr(text, "<td>2026-10-03 04:00:00, ended by bernd before 2026-10-14 17:46:40</td>"
+                               "<td>silenced</td><td>all of shop</td>"));
+  assert_non_null(strstr(text, "<td>the alert is over</td><td>acknowledged</td><td>checkpoint_failed/shop</td>"));
+  CLEANUP_FREE char *older = told("{" OVER "'databases': []}"); /* by a pgseal that told nothing of them */
+  assert_null(strstr(older, "silenced or acknowledged which"));
 }
 
 static void expect_period(const char *from, const char *to, const char *wanted) {
@@ -239,6 +327,11 @@ int main(void) {
                                      cmocka_unit_test(test_green_is_for_what_was_promised),
                                      cmocka_unit_test(test_drills_without_a_dump),
                                      cmocka_unit_test(test_recoveries),
+                                     cmocka_unit_test(test_nothing_happened),
+                                     cmocka_unit_test(test_gone),
+                                     cmocka_unit_test(test_trials),
+                                     cmocka_unit_test(test_omissions),
+                                     cmocka_unit_test(test_silences),
                                      cmocka_unit_test(test_periods)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

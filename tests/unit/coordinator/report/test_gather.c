@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/report/report.h"
@@ -220,6 +221,93 @@ static void test_a_month(void **state) {
 }
 
 /* The next period begins where this one ends: what was asked for at its first moment is counted there, alone. */
+static void put_silence(Fixture *f, const char *id, const char *key, const char *database, const char *condition,
+                        int64_t since_us, int64_t until_us, int64_t ended_us) {
+  const LedgerSilence one = {.id = (char *)id,
+                             .key = (char *)key,
+                             .alert_id = until_us ? NULL : (char *)"alert",
+                             .database = (char *)database,
+                             .condition = (char *)condition,
+                             .actor = (char *)"anna",
+                             .reason = (char *)"a reason",
+                             .created_us = since_us,
+                             .until_us = until_us,
+                             .ended_us = ended_us,
+                             .ended_by = ended_us ? (char *)"bernd" : NULL};
+  OK(ledger_silence_insert(f->ledger, &one, &f->err));
+  CLEANUP_FREE char *text = memory_format("{\"silence\": \"%s\", \"reason\": \"a reason\"}", id);
+  event(f, until_us ? "alert.silenced" : "alert.acknowledged", database, NULL, NULL, "anna", text);
+}
+
+static void some_silences(Fixture *f) {
+  put_silence(f, "s-before", "c/alpha", "alpha", NULL, FROM - DAY_US, FROM, 0);
+  put_silence(f, "s-ended", "c/alpha", "alpha", NULL, FROM - DAY_US, TO, FROM);
+  put_silence(f, "s-into", "c/alpha", "alpha", NULL, FROM - DAY_US, FROM + 1, 0);
+  put_silence(f, "s-all", NULL, NULL, "restore_slow", FROM, TO, 0);
+  put_silence(f, "s-agent", "agent_lost/one", NULL, NULL, FROM, TO, 0);
+  put_silence(f, "s-open", "c/beta", "beta", NULL, FROM + DAY_US, 0, 0);
+  put_silence(f, "s-short", NULL, "beta", NULL, FROM + DAY_US, TO, FROM + 2 * DAY_US);
+  put_silence(f, "s-gone", NULL, "never-drilled", NULL, FROM + DAY_US, TO, 0);
+  put_silence(f, "s-last", NULL, "alpha", NULL, TO - 1, TO + DAY_US, 0);
+  put_silence(f, "s-after", NULL, "alpha", NULL, TO, TO + DAY_US, 0);
+}
+
+/* Those that were in force at some time of the period; of whom the report is about. */
+static void expect_silences(const json_t *report, const char *wanted) {
+  json_t *rows = json_object_get(report, "silences"), *row;
+  CLEANUP(buffer_release) Buffer found = {0};
+  size_t index;
+  json_array_foreach(rows, index, row) {
+    buffer_append_format(&found, "%s%s", index ? " " : "", json_string_value(json_object_get(row, "silence")));
+  }
+  assert_string_equal(buffer_text(&found), wanted);
+}
+
+static void test_silences(void **state) {
+  Fixture *f = *state;
+  some_silences(f);
+  JSON *fleet = made(f, NULL, NULL), *beta = made(f, "beta", NULL), *scoped = made(f, NULL, "[\"alpha\"]"),
+       *team = NULL;
+  expect_silences(fleet, "s-into s-agent s-all s-gone s-open s-short s-last");
+  expect_silences(beta, "s-all s-open s-short");
+  expect_silences(scoped, "s-into s-last");
+  CLEANUP(gather_ask_release) GatherAsk ask = ask_of(NULL, NULL);
+  ask.owner = memory_strdup("team");
+  OK(gather(f->ledger, &ask, &never, &team, &f->err));
+  expect_silences(team, "s-into s-all s-open s-short s-last");
+  const json_t *row = row_of(fleet, "silences", "silence", "s-short"),
+               *open = row_of(fleet, "silences", "silence", "s-open");
+  assert_string_equal(json_string_value(json_object_get(row, "by")), "anna");
+  assert_string_equal(json_string_value(json_object_get(row, "reason")), "a reason");
+  assert_string_equal(json_string_value(json_object_get(row, "ended_by")), "bernd");
+  assert_int_equal(json_integer_value(json_object_get(row, "ended_us")), FROM + 2 * DAY_US);
+  assert_int_equal(json_integer_value(json_object_get(json_object_get(row, "event"), "sequence")), 7);
+  assert_true(json_is_true(json_object_get(open, "acknowledged")));
+  assert_null(json_object_get(open, "until_us"));
+  assert_int_equal(json_array_size(json_object_get(fleet, "databases")), 3); /* none for a silence alone */
+  ask.drills_limit = 2;
+  JSON *nothing = NULL;
+  assert_int_equal(gather(f->ledger, &ask, &never, &nothing, &f->err), ERR_TOO_MANY);
+}
+
+/* What is cut says so. */
+static void test_long_messages(void **state) {
+  Fixture *f = *state;
+  CLEANUP_FREE char *message = memory_alloc(1001);
+  memset(message, 'x', 1000);
+  Checkpoint c = sample("c-long", "alpha", "nightly");
+  c.state = CHECKPOINT_ERRORED;
+  c.created_us = FROM;
+  c.finished_us = FROM + 1;
+  c.error_code = (char *)"tool";
+  c.error_message = message;
+  OK(ledger_checkpoint_insert(f->ledger, &c, &f->err));
+  JSON *report = made(f, NULL, NULL);
+  const json_t *row = row_of(report, "checkpoints", "checkpoint", "c-long");
+  const char *told = json_string_value(json_object_get(row, "message"));
+  assert_true(strlen(told) < 310 && strcmp(told + strlen(told) - 3, "\xe2\x80\xa6") == 0);
+}
+
 static void test_no_drill_is_in_two_periods(void **state) {
   Fixture *f = *state;
   a_month(f);
@@ -293,7 +381,9 @@ static void test_standing_at_the_end(void **state) {
 
 int main(void) {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-  const struct CMUnitTest tests[] = {T(test_a_month), T(test_no_drill_is_in_two_periods), T(test_what_is_asked_about),
-                                     T(test_limits), T(test_standing_at_the_end)};
+  const struct CMUnitTest tests[] = {
+      T(test_a_month),      T(test_no_drill_is_in_two_periods), T(test_what_is_asked_about),
+      T(test_limits),       T(test_standing_at_the_end),        T(test_silences),
+      T(test_long_messages)};
   return LEDGER_TESTS(tests);
 }
