@@ -4,6 +4,7 @@
 #include "cli/api.h"
 #include "cli/format.h"
 #include "cli/http.h"
+#include "cli/sent.h"
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
@@ -94,19 +95,8 @@ ExitCode command_alert_test(Cli *cli, int argc, char **argv) {
   if (api_call(cli, "POST", "/api/v1/alerts/test", body, NULL, &json, &err) != STATUS_OK ||
       api_notification(cli, api_text(json, "id"), TEST_SECONDS, &sent, &err) != STATUS_OK)
     return cli_fail(cli, &err);
-  bool fine = strcmp(api_text(sent, "state"), "sent") == 0;
-  if (cli->json) {
-    cli_print_json(sent);
-    return fine ? EXIT_DONE : EXIT_ERRORED;
-  }
-  if (fine) {
-    printf("The receiver of %s has message %s.\n", route, api_text(sent, "id"));
-    return EXIT_DONE;
-  }
-  error_set(&err, ERR_UNAVAILABLE, "the test did not get there by route %s: %s", route, api_text(sent, "error"));
-  error_remedy(&err, "Check the route in coordinator.yaml, and the files that it names; docs/alerts.md.");
-  (void)cli_fail(cli, &err);
-  return EXIT_ERRORED;
+  return sent_tell(cli, sent, "the test",
+                   "Check the route in coordinator.yaml, and the files that it names; docs/alerts.md.");
 }
 
 /* ---- silences ---- */

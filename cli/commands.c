@@ -324,8 +324,8 @@ static const char help_alert_unsilence[] = "What fires is told then.\n\n"
                                            "  pgseal alert unsilence 01m7zq3twc6v5yp5ej1fc06ea7";
 
 static const char help_alert_test[] =
-    "Sends a test by a route of coordinator.yaml, once, and says whether the receiver has it. Wants the role "
-    "operator.\n\n"
+    "Sends a test by a route of coordinator.yaml, once, and says what the receiver answered, and after how long. "
+    "Wants the role operator.\n\n"
     "  pgseal alert test pager\n\n"
     "Exit codes: 0 the receiver has it; 3 the coordinator cannot be reached or refused the token; 4 it did not get "
     "there.";

@@ -4,8 +4,10 @@
 #include "cli/api.h"
 #include "cli/format.h"
 #include "cli/report/period.h"
+#include "cli/sent.h"
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
+#include "common/base/memory.h"
 
 enum { SEND_SECONDS = 900 }; /* of a large fleet it takes a while to make one */
 
@@ -79,18 +81,8 @@ ExitCode command_report_send(Cli *cli, int argc, char **argv) {
   if (api_call(cli, "POST", "/api/v1/reports/send", body, NULL, &json, &err) != STATUS_OK ||
       api_notification(cli, api_text(json, "id"), SEND_SECONDS, &sent, &err) != STATUS_OK)
     return cli_fail(cli, &err);
-  bool fine = strcmp(api_text(sent, "state"), "sent") == 0;
-  if (cli->json) {
-    cli_print_json(sent);
-    return fine ? EXIT_DONE : EXIT_ERRORED;
-  }
-  if (fine) {
-    printf("The mail server of %s has report %s, message %s.\n", api_text(sent, "route"), name, api_text(sent, "id"));
-    return EXIT_DONE;
-  }
-  error_set(&err, ERR_UNAVAILABLE, "report %s did not get there by route %s: %s", name, api_text(sent, "route"),
-            api_text(sent, "error"));
-  error_remedy(&err, "`pgseal alert test %s` tries the route alone; docs/reports.md.", api_text(sent, "route"));
-  (void)cli_fail(cli, &err);
-  return EXIT_ERRORED;
+  CLEANUP_FREE char *what = memory_format("report %s", name);
+  CLEANUP_FREE char *remedy =
+      memory_format("`pgseal alert test %s` tries the route alone; docs/reports.md.", api_text(sent, "route"));
+  return sent_tell(cli, sent, what, remedy);
 }

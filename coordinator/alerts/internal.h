@@ -14,11 +14,13 @@ typedef struct Record {
   char id[ID_SIZE];
   bool accepted, faulty;
   int64_t retry_seconds;
+  int64_t code, milliseconds; /* what the receiver answered; 0: nothing; how long it all took */
   char error[DELIVERY_ERROR];
 } Record;
 
 typedef struct RouteNow { /* what is known of a route besides its rows */
   bool under_way;
+  int64_t begun_us;                 /* monotonic; of what is under way */
   int64_t pinged_us, ping_ended_us; /* monotonic; of a ping: last tried; wall clock: last there */
   char ping_error[DELIVERY_ERROR];  /* "": the last one got there */
 } RouteNow;
@@ -68,6 +70,7 @@ struct Alerts {
   size_t waiting_count;
   AlertsLetters letters;
   bool letter_under_way;
+  int64_t letter_begun_us; /* monotonic */
   Record records[RECORDS_LIMIT];
   size_t record_count;
 };
@@ -110,6 +113,7 @@ const LedgerSilence *silence_of(const LedgerSilence *items, size_t count, const 
 json_t *silence_show(const LedgerSilence *silence); /* new reference */
 
 /* ---- outbox.c ---- */
+#define OUTBOX_ANSWER "answer" /* of a message that somebody waits for: {"code", "milliseconds"} */
 /* What is open and what waits, from the ledger. */
 Status outbox_load(Alerts *alerts, Error *err) MUST_CHECK;
 void outbox_forget(Alerts *alerts); /* after a failure: it is loaded again */

@@ -274,10 +274,20 @@ static Status retry(Alerts *alerts, LedgerNotification *row, const Record *recor
   return ledger_notification_put(alerts->ledger, row, err);
 }
 
+/* Whoever waits for it is told what the receiver answered, by any coordinator: it is kept with the one item there is.
+ */
+static void put_answer(LedgerNotification *row, const Record *record) {
+  json_object_set_new(
+      json_array_get(row->alerts, 0), OUTBOX_ANSWER,
+      json_pack("{s:I, s:I}", "code", (json_int_t)record->code, "milliseconds", (json_int_t)record->milliseconds));
+}
+
 static Status settle(Alerts *alerts, const Record *record, int64_t now_us, Error *err) {
   LedgerNotification *row = find(alerts, record->id);
   if (!row) /* another coordinator led meanwhile */
     return STATUS_OK;
+  if (row->test)
+    put_answer(row, record);
   if (!record->accepted)
     return retry(alerts, row, record, now_us, err);
   if (!walk(row, NOTIFICATION_EVENT_ACCEPTED, err))
@@ -393,6 +403,10 @@ static bool *under_way(Alerts *alerts, const Delivery *delivery) {
   return delivery->letter ? &alerts->letter_under_way : &alerts->routes[number_of(alerts, delivery->of)].under_way;
 }
 
+static int64_t *begun_us(Alerts *alerts, const Delivery *delivery) {
+  return delivery->letter ? &alerts->letter_begun_us : &alerts->routes[number_of(alerts, delivery->of)].begun_us;
+}
+
 Status outbox_send(Alerts *alerts, int64_t now_us, Error *err) {
   if (!alerts->sender || !anything(alerts, now_us))
     return STATUS_OK;
@@ -415,6 +429,7 @@ Status outbox_send(Alerts *alerts, int64_t now_us, Error *err) {
       continue;
     }
     *under_way(alerts, round.list[i]) = true;
+    *begun_us(alerts, round.list[i]) = clock_monotonic_us();
     sender_submit(alerts->sender, round.list[i]);
   }
   return status;
@@ -440,8 +455,11 @@ void outbox_done(void *user, Delivery *delivery) {
     ping_ended(alerts, delivery, now);
   } else if (alerts->record_count < RECORDS_LIMIT) {
     Record *record = &alerts->records[alerts->record_count++];
-    *record =
-        (Record){.accepted = delivery->accepted, .faulty = delivery->faulty, .retry_seconds = delivery->retry_seconds};
+    *record = (Record){.accepted = delivery->accepted,
+                       .faulty = delivery->faulty,
+                       .retry_seconds = delivery->retry_seconds,
+                       .code = delivery->code,
+                       .milliseconds = (clock_monotonic_us() - *begun_us(alerts, delivery)) / 1000};
     snprintf(record->id, sizeof record->id, "%s", delivery->id);
     snprintf(record->error, sizeof record->error, "%s", delivery->error);
   }

@@ -151,9 +151,11 @@ Status alerts_notification(Alerts *alerts, const char *id, json_t **out, Error *
   Status status = ledger_notification_get(alerts->ledger, id, &row, err);
   if (status != STATUS_OK)
     return status;
-  *out =
-      json_pack("{s:s, s:s, s:s, s:b, s:i, s:o, s:o, s:s?, s:O?}", "id", row.id, "route", row.route, "state",
-                notification_state_name(row.state), "test", row.test, "attempts", row.attempts, "created_at",
-                time_of(row.created_us), "ended_at", time_of(row.ended_us), "error", row.error, "alerts", row.alerts);
+  json_t *first = json_array_get(row.alerts, 0), *answer = json_incref(json_object_get(first, OUTBOX_ANSWER));
+  json_object_del(first, OUTBOX_ANSWER);
+  *out = json_pack("{s:s, s:s, s:s, s:b, s:i, s:o, s:o, s:s?, s:o?, s:O?}", "id", row.id, "route", row.route, "state",
+                   notification_state_name(row.state), "test", row.test, "attempts", row.attempts, "created_at",
+                   time_of(row.created_us), "ended_at", time_of(row.ended_us), "error", row.error, OUTBOX_ANSWER,
+                   answer, "alerts", row.alerts);
   return STATUS_OK;
 }

@@ -6,11 +6,15 @@ import email.policy
 import hashlib
 import json
 import re
+import signal
 import sqlite3
 
-from support.mail import Mail
+import pytest
+
+from support.mail import Mail, MailServer
 from support.shell import free_port, run, wait_for
 from support.stack import BIN
+from test_ledger import ledger_server, second_coordinator  # noqa: F401 (a fixture)
 
 
 def month():
@@ -130,7 +134,8 @@ def test_by_mail(make_stack):
     assert json.loads(document)["report"]["to_us"] == int(last_slot().replace(hour=0).timestamp()) * 1_000_000
 
     # now, by hand: too large for its plan; too large for the server; of nobody
-    assert "has report team" in stack.cli("report", "send", "team", "--week", "2026-W40").stdout
+    sent = stack.cli("report", "send", "team", "--week", "2026-W40").stdout
+    assert re.fullmatch(r"The receiver of auditors has report team, message \w{26}: it answered 2\d\d after [\d.]+ m?s\.\n", sent), sent
     _, text, attached = parts(mail.got[1])
     assert not attached and "pgseal report --week 2026-W40 --database shop --json pgseal-team-2026-W40.json" in text, text
     mail.most = 20000
@@ -146,3 +151,57 @@ def test_by_mail(make_stack):
     assert sent[0]["detail"]["sha256"] == hashlib.sha256(document).hexdigest()
     assert len(mail.got) == 4
     mail.shutdown()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("noticed", (True, False), ids=("noticed", "unnoticed"))
+def test_the_next_leader_mails_it(make_stack, ledger_server, noticed):
+    """Two coordinators on one ledger: the one that leads is killed when a report is due, after it has tried in vain to send it or
+    before it has seen that it is. It arrives once, and not again when the first leads anew."""
+    name = "mailed_" + ("noticed" if noticed else "unnoticed")
+    ledger_server.create(name)
+    port = free_port()
+    stack = make_stack({"shop": "dbname=nowhere"}, agents=(), start=False, ledger=ledger_server.conninfo(name), **reports_of(port))
+    run([BIN / "pgseal", "key", "generate", "--kind", "signing", "--out", stack.dir / "signing"])
+    server = MailServer(port, stack.dir / "box")
+
+    def waiting(at):
+        return next(r for r in at.api("GET", "/api/v1/alerts")[1]["routes"] if r["name"] == "auditors")
+
+    def is_due():
+        ledger_server.sql(name, f"UPDATE counter SET value = {int(last_slot().timestamp()) * 1_000_000 - 1} WHERE name LIKE 'report/monthly/%'")
+
+    def leads(log):
+        return stack.log(log).count("this coordinator leads")
+    try:
+        stack.start_coordinator()
+        marks = "SELECT count(*) FROM counter WHERE name LIKE 'report/%'"
+        wait_for("the schedules' begin", lambda: int(ledger_server.sql(name, marks)[0][0]) == 3, every=0.2)
+        if noticed:
+            stack.kill("coordinator")
+            is_due()
+            stack.start_coordinator()
+            wait_for("an attempt", lambda: waiting(stack)["waiting"] == 1 and waiting(stack)["error"], timeout=60, every=0.2)
+        before = leads("coordinator")
+        other = second_coordinator(stack, free_port())
+        assert not leads("second")
+        if noticed:
+            stack.kill("coordinator")
+            server.start()
+        else:
+            server.start()
+            stack.running["coordinator"].send_signal(signal.SIGSTOP)
+            is_due()
+            stack.running.pop("coordinator").kill()
+        wait_for("the report", lambda: server.got() and not waiting(other)["waiting"], timeout=90, every=0.2)
+        assert leads("second") == 1
+        stack.start_coordinator()
+        stack.kill("second")
+        wait_for("the first to lead again", lambda: leads("coordinator") > before and not waiting(stack)["waiting"], timeout=60, every=0.2)
+        sent = [e["kind"] for e in stack.api("GET", "/api/v1/ledger?limit=1000")[1]["events"] if e["kind"].startswith("report.")]
+        got = server.got()
+        assert len(got) == 1 and sent == ["report.sent"], (len(got), sent)
+        (stack.dir / "got.json").write_bytes(next(a for n, a in parts(got[0])[2].items() if n.endswith(".json")))
+        run([BIN / "pgseal", "report", "verify", stack.dir / "got.json", "--key", stack.dir / "signing.pub"])
+    finally:
+        server.stop()

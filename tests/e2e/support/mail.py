@@ -1,6 +1,37 @@
-"""A receiver of mail."""
+"""Receivers of mail."""
 import socketserver
+import subprocess
+import sys
 import threading
+
+SERVER = """
+import asyncio, sys
+from aiosmtpd.controller import Controller
+class Handler:
+    async def handle_DATA(self, server, session, envelope):
+        open(sys.argv[2], 'ab').write(envelope.original_content + b'\\n====\\n')
+        return '250 ok'
+Controller(Handler(), hostname='127.0.0.1', port=int(sys.argv[1])).start()
+asyncio.new_event_loop().run_forever()
+"""
+
+
+class MailServer:
+    """A real one (python3-aiosmtpd, for make test-long alone); not there until start()."""
+
+    def __init__(self, port, box):
+        self.port, self.box, self.process = port, box, None
+
+    def start(self):
+        self.process = subprocess.Popen([sys.executable, "-c", SERVER, str(self.port), str(self.box)])
+
+    def got(self):
+        return self.box.read_bytes().split(b"\n====\n")[:-1] if self.box.exists() else []
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
 
 
 class Mail(socketserver.ThreadingTCPServer):
