@@ -195,7 +195,7 @@ static Status take_alerts(Loaded *loaded, Error *err) {
 }
 
 static Status take_oidc(Loaded *loaded, Error *err) {
-  const OidcSettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
+  const SettingsFrom from = {loaded->config.path, loaded->directory, keep, loaded};
   return oidc_settings_take(&from, loaded->raw->oidc, &loaded->config.oidc, err);
 }
 

@@ -101,10 +101,6 @@ static Status check_addresses(const SettingsFrom *from, const RawAlertRoute *raw
   return STATUS_OK;
 }
 
-static const char *resolved(const SettingsFrom *from, const char *path) {
-  return path ? from->own(from->user, config_resolve(from->directory, path)) : NULL;
-}
-
 static Status take_number(const SettingsFrom *from, const char *what, const int *value, int fallback, int low, int high,
                           int *out, Error *err) {
   *out = value ? *value : fallback;
@@ -147,10 +143,10 @@ static Status take_route(const SettingsFrom *from, const RawAlertRoute *raw, Ale
       route.url ? delivery_url_problem(route.kind == ROUTE_EMAIL, route.url, route.unencrypted) : NULL;
   if (problem)
     return config_error(err, from->path, "alerts: route %s: url: %s", raw->name, problem);
-  route.url_file = resolved(from, raw->url_file);
-  route.key_file = resolved(from, raw->key_file);
-  route.ca_file = resolved(from, raw->ca_file);
-  route.password_file = resolved(from, raw->password_file);
+  route.url_file = settings_path(from, raw->url_file);
+  route.key_file = settings_path(from, raw->key_file);
+  route.ca_file = settings_path(from, raw->ca_file);
+  route.password_file = settings_path(from, raw->password_file);
   ARRAY_PUSH(settings->routes, settings->route_count, route);
   return STATUS_OK;
 }

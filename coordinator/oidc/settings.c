@@ -70,7 +70,7 @@ static bool glob_valid(const char *glob) {
   return length > 0 && length <= GLOB_LIMIT && strspn(glob, "abcdefghijklmnopqrstuvwxyz0123456789._-*?") == length;
 }
 
-static Status take_databases(const OidcSettingsFrom *from, const RawOidcGrant *raw, const char **out, Error *err) {
+static Status take_databases(const SettingsFrom *from, const RawOidcGrant *raw, const char **out, Error *err) {
   bool all = raw->databases_count == 0;
   json_t *list = json_array();
   for (unsigned i = 0; i < raw->databases_count; i++) {
@@ -96,7 +96,7 @@ static void make_key(const OidcSettings *settings, OidcGrant *grant) {
   sha256_hex(text, strlen(text), grant->key);
 }
 
-static Status take_grant(const OidcSettingsFrom *from, const RawOidcGrant *raw, OidcSettings *out, Error *err) {
+static Status take_grant(const SettingsFrom *from, const RawOidcGrant *raw, OidcSettings *out, Error *err) {
   static const char *const roles[] = {"ci", "viewer", "operator", "admin"};
   OidcGrant grant = {.value = raw->value};
   if (!text_tag_valid(raw->value))
@@ -117,7 +117,7 @@ static Status take_grant(const OidcSettingsFrom *from, const RawOidcGrant *raw, 
   return STATUS_OK;
 }
 
-static Status take_scope(const OidcSettingsFrom *from, const RawOidc *raw, OidcSettings *out, Error *err) {
+static Status take_scope(const SettingsFrom *from, const RawOidc *raw, OidcSettings *out, Error *err) {
   bool openid = false;
   char *text = memory_strdup("");
   if (raw->scopes_count == 0) {
@@ -139,7 +139,7 @@ static Status take_scope(const OidcSettingsFrom *from, const RawOidc *raw, OidcS
   return openid ? STATUS_OK : config_error(err, from->path, "oidc: scopes must have openid");
 }
 
-static Status take_urls(const OidcSettingsFrom *from, const RawOidc *raw, OidcSettings *out, Error *err) {
+static Status take_urls(const SettingsFrom *from, const RawOidc *raw, OidcSettings *out, Error *err) {
   static const char rule[] =
       "it must begin with https:// (http:// for this machine alone, such as 127.0.0.1), and have "
       "no user's name and nothing after '#'";
@@ -162,19 +162,15 @@ static Status take_urls(const OidcSettingsFrom *from, const RawOidc *raw, OidcSe
              : config_error(err, from->path, "oidc: name must be at most 128 printable characters");
 }
 
-static const char *resolved(const OidcSettingsFrom *from, const char *path) {
-  return path ? from->own(from->user, config_resolve(from->directory, path)) : NULL;
-}
-
-Status oidc_settings_take(const OidcSettingsFrom *from, const struct RawOidc *raw, OidcSettings *out, Error *err) {
+Status oidc_settings_take(const SettingsFrom *from, const struct RawOidc *raw, OidcSettings *out, Error *err) {
   if (!raw)
     return STATUS_OK;
   Status status = take_urls(from, raw, out, err);
   if (status != STATUS_OK)
     return status;
   out->client_id = raw->client_id;
-  out->client_secret_file = resolved(from, raw->client_secret_file);
-  out->ca_file = resolved(from, raw->ca_file);
+  out->client_secret_file = settings_path(from, raw->client_secret_file);
+  out->ca_file = settings_path(from, raw->ca_file);
   out->groups_claim = raw->groups_claim ? raw->groups_claim : "groups";
   out->name_claim = raw->name_claim ? raw->name_claim : "email";
   out->id_token_only = raw->id_token_only;

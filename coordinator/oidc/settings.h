@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "common/base/error.h"
+#include "coordinator/settings_from.h"
 
 /* Who has this value in the groups' claim gets this role, for these databases. */
 typedef struct OidcGrant {
@@ -34,13 +35,8 @@ typedef struct OidcSettings {
 } OidcSettings;
 
 struct RawOidc; /* config_schema.h */
-typedef struct OidcSettingsFrom {
-  const char *path, *directory;               /* of the file; paths in it are relative to that */
-  const char *(*own)(void *user, char *text); /* keeps a new string as long as the configuration lives */
-  void *user;
-} OidcSettingsFrom;
 /* raw NULL: none. ERR_CONFIG. */
-Status oidc_settings_take(const OidcSettingsFrom *from, const struct RawOidc *raw, OidcSettings *out,
+Status oidc_settings_take(const SettingsFrom *from, const struct RawOidc *raw, OidcSettings *out,
                           Error *err) MUST_CHECK;
 void oidc_settings_release(OidcSettings *settings);
 /* By its key; NULL: there is none any more. */

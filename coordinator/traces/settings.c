@@ -36,9 +36,8 @@ Status trace_settings_take(const SettingsFrom *from, const struct RawTraces *raw
   if (problem)
     return config_error_at(err, from->path, "traces", "endpoint", "%s", problem);
   out->endpoint = from->own(from->user, with_path(raw->endpoint));
-  out->headers_file =
-      raw->headers_file ? from->own(from->user, config_resolve(from->directory, raw->headers_file)) : NULL;
-  out->ca_file = raw->ca_file ? from->own(from->user, config_resolve(from->directory, raw->ca_file)) : NULL;
+  out->headers_file = settings_path(from, raw->headers_file);
+  out->ca_file = settings_path(from, raw->ca_file);
   out->service_name = raw->service_name ? raw->service_name : "pgseal";
   return text_tag_valid(out->service_name)
              ? STATUS_OK

@@ -35,12 +35,14 @@ def outputs(text):
 
 def test_checkpoint(ci):
     odd = "it's \"odd\" \\ ü \",\"state\":\"failed"
-    for shell in ("dash", "bash"):
-        done = run([shell, CI / "pgseal-ci", "checkpoint", "prod-api", odd], ci)
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for shell, trace in (("dash", parent), ("bash", parent + '"\nurl = "file:///etc/passwd')):
+        done = run([shell, CI / "pgseal-ci", "checkpoint", "prod-api", odd], ci, TRACEPARENT=trace)
         assert done.returncode == 0, done.stderr
         said = outputs(done.stdout)
         assert said["state"] == "sealed" and said["restore_drill"] == "proven" and said["tables"] == "1" and said["rows"] == "1000"
         assert said["tag"] == odd and ci.show(said["id"])["tag"] == odd
+        assert ci.show(said["id"])["detail"].get("traceparent") == (trace if trace == parent else None)
         assert "sealed: 1 tables, 1000 rows" in done.stderr and ci.token not in done.stderr + done.stdout
 
 

@@ -1,7 +1,7 @@
 """axe-core, the one that tests/web/axe pins by version and digest, by npm. It is not had: the tests fail."""
 import json
 
-import npm
+from support import npm
 
 
 def script():

@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 
-import npm
+from support import npm
 from axe import Axe
 from conftest import shoot
 from support.shell import free_port, wait_for

@@ -40,7 +40,7 @@ export function series(title, points, format) {
     points.length < 60 && points.map((p) => svg("circle", {cx: x(p.at).toFixed(1), cy: y(p.value).toFixed(1), r: 2.6}, svg("title", {}, p.label))));
 }
 
-const ORDER = {dump: ["preflight", "roles", "snapshot", "counting", "dumping", "storing"],
+const ORDER = {dump: ["preflight", "snapshot", "roles", "dumping", "storing", "counting"],
   drill: ["prepare", "roles", "restore", "index", "assert", "redump", "compare"]};
 
 // The phases of dump and drill, side by side in time: the drill follows the dump's segments as they land.
@@ -55,12 +55,13 @@ export function timeline(checkpoint) {
     if (!job)
       continue;
     const lane = {kind, job, from: Date.parse(job.started_at) / 1000 - start, to: Date.parse(job.finished_at) / 1000 - start, parts: []};
-    let at = lane.from;
+    let at = lane.from; // of an agent that does not tell when they began: one after the other
     for (const name of ORDER[kind]) {
-      const took = stages[kind]?.[name];
+      const took = stages[kind]?.[name] || 0, begun = checkpoint.detail.stages_begun?.[kind]?.[name];
+      at = begun === undefined ? at : lane.from + begun;
       if (took > 0)
         lane.parts.push({name, from: at, took});
-      at += took || 0;
+      at += took;
     }
     lanes.push(lane);
   }

@@ -1,11 +1,11 @@
-"""What npm brings for these tests: exactly what the package-lock.json of a directory here pins, by version and digest. It is
+"""What npm brings for these tests: exactly what the package-lock.json of a directory of tests/web pins, by version and digest. It is
 not had: the tests fail."""
 import os
 import pathlib
 import shutil
 import subprocess
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).parents[2] / "web"
 
 
 def place(name, wanted):
