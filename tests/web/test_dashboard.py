@@ -396,8 +396,15 @@ def test_restore_wants_the_name(page, shop, server):
     shop.seal("prod-shop", "before-the-loss")
     server.sql("web_shop", "DELETE FROM orders WHERE id BETWEEN 101 AND 110")
     page.sign_in(shop.url, shop.token)
+    # The plan has what lost rows before all else.
     page.js("location.hash = '#/database/prod-shop'")
-    page.click("button", "Restore")
+    page.click(".page button", "Plan")
+    page.click("dialog button", "Compare now")
+    page.wait("document.querySelector('h1 .state')?.textContent === 'done'", 60)
+    first = page.js("[...document.querySelector('tbody tr').cells].map((c) => [c.textContent, !!c.querySelector('.over')])")
+    assert first[:2] == [["public.orders", False], ["fewer", True]], first
+    page.js("location.hash = '#/database/prod-shop'")
+    page.click(".page button", "Restore")
     page.wait("document.querySelector('dialog input[name=mode]')")
     disabled = "[...document.querySelectorAll('dialog button')].find((b) => b.textContent === 'Restore').disabled"
     assert page.js(disabled)

@@ -7,6 +7,9 @@ import {problem} from "/ui/database.js";
 
 const WAY = {roll_forward: "Roll forward: a migration", compensate: "Compensate: a script puts rows back", restore_tables: "Restore tables", restore_database: "Restore everything into a new database"};
 
+// What lost rows stands first, then what is otherwise than it was: one of 10,000 tables is not looked for.
+const harm = (t) => t.lost || t.state === "missing" || t.state === "fewer" ? 0 : t.state === "same" || t.state === "content_same" ? 2 : 1;
+
 function drawPlan(report) {
   return [
     h("p", {class: `notice ${report.damage === "none" ? "good" : "bad"}`}, report.advice),
@@ -16,11 +19,11 @@ function drawPlan(report) {
     report.objects?.length > 0 && section("Definitions that are gone or changed", h("ul", {class: "lines"}, report.objects.map((o) => h("li", {}, h("b", {}, o.change || o.state || ""), " ", o.desc || "", " ", h("code", {}, f.name(o.schema, o.name)))))),
     report.tables?.length > 0 && section("Tables", sortable("Tables", [
       {name: "Table", value: (t) => `${t.schema}.${t.name}`, cell: (t) => h("code", {}, f.name(t.schema, t.name))},
-      {name: "State", value: (t) => t.state, cell: (t) => h("span", {class: t.lost || t.state === "missing" ? "over" : "dim"}, t.state)},
+      {name: "State", value: harm, cell: (t) => h("span", {class: harm(t) ? "dim" : "over"}, t.state)},
       {name: "Rows then", number: true, first: "descending", value: (t) => t.rows_then ?? -1, cell: (t) => t.rows_then === null ? "-" : f.count(t.rows_then)},
       {name: "Rows now", number: true, first: "descending", value: (t) => t.rows_now ?? -1, cell: (t) => t.rows_now === null ? "gone" : f.count(t.rows_now)},
       {name: "Bytes", number: true, first: "descending", value: (t) => t.bytes || 0, cell: (t) => f.size(t.bytes || 0)},
-    ], report.tables, 0, 1000).element),
+    ], report.tables, 1, 1000).element),
   ];
 }
 
