@@ -1,9 +1,10 @@
-"""Ways to weaken the fingerprint, the comparison, and what leads to "proven" and "sealed"; and the tests that must notice."""
+"""Ways to weaken the fingerprint, the comparison, and what leads to "proven", "sealed" and "verified"; and the tests that must notice."""
 import dataclasses
 
 ARCHIVE = tuple(f"common/archive/test_{t}" for t in ("fields", "compare", "fingerprint", "normalize", "large_objects", "reader"))
 DRILL = ("agent/jobs/test_drill_parts", "agent/jobs/test_drill_deceived", "agent/jobs/test_drill", "agent/jobs/test_drill_follow")
 DUMP = ("agent/jobs/test_dump_parts", "agent/jobs/test_dump_failures", "agent/jobs/test_dump")
+RESTORE = ("agent/recovery/test_restore_in_place",)
 VERDICT = tuple(f"coordinator/dispatch/test_{t}" for t in ("intake", "walks", "leases", "requests"))
 
 
@@ -73,11 +74,20 @@ MUTANTS = [
         ("table-not-dumped-forgiven", "      note_difference(differences, &source[i++], NULL);", "      i++;"),
         ("table-not-counted-forgiven", "      note_difference(differences, NULL, &archive[j++]);", "      j++;"),
         ("large-objects-not-counted", "  compare_large_objects(large_objects, fingerprint, &differences);\n", "")),
+    *of("agent/jobs/stored.c", ("agent/jobs/test_stored",),
+        ("another-manifest-than-announced", "sha256, identity->sha256, true}", "sha256, identity->sha256, false}"),
+        ("another-checkpoints-manifest", "identity->checkpoint_id, true}", "identity->checkpoint_id, false}"),
+        ("another-databases-manifest", "identity->database, true}", "identity->database, false}"),
+        ("another-agents-manifest", "identity->agent && *identity->agent}", "false}"),
+        ("another-places-manifest", "prefix, identity->prefix, true}", "prefix, identity->prefix, false}"),
+        ("another-bootstrap-role", "identity->bootstrap_role != NULL}", "false}"),
+        ("another-major", "  if (identity->major != 0 && identity->major != manifest->server_major)", "  if (0)"),
+        ("objects-not-held-against-the-manifest", "  if (stored_is(read, expected) && read->plain_size == expected->plain_size &&", "  if (1 ||"),
+        ("objects-by-their-sizes", "read->size == expected->size && strcmp(read->sha256, expected->sha256) == 0", "read->size == expected->size"),
+        ("plaintext-not-held-against-the-manifest", "strcmp(read->plain_sha256, expected->plain_sha256) == 0)", "1)")),
     *of("agent/jobs/drill_manifest.c", DRILL,
-        ("another-checkpoints-manifest", "  if (strcmp(manifest->checkpoint_id, job->checkpoint_id) != 0)", "  if (0)"),
-        ("another-manifest-than-announced", "  if (strcmp(sha256, run->manifest_sha256) != 0)", "  if (0)"),
-        ("segments-not-held-against-the-manifest", "  if (same_stored(read, expected) && read->plain_size", "  if (1 || read->plain_size"),
-        ("roles-not-held-against-the-manifest", "  return manifest_check_object(key, &run->roles_read, &run->manifest.roles, err);", "  return STATUS_OK;"),
+        ("segments-not-held-against-the-manifest", "    return stored_check(key, &run->segments_read[index], &run->manifest.segments[index], err);", "    return STATUS_OK;"),
+        ("roles-not-held-against-the-manifest", "  return stored_check(key, &run->roles_read, &run->manifest.roles, err);", "  return STATUS_OK;"),
         ("fingerprint-not-held-against-the-manifest", "  if (memcmp(found, expected, DIGEST_SIZE) == 0)", "  if (1)")),
     *of("agent/jobs/drill_compare.c", DRILL,
         ("differences-forgotten", "  if (status != STATUS_OK || run->differences.count == 0)", "  if (1)"),
@@ -85,11 +95,29 @@ MUTANTS = [
         ("dump-of-the-copy-failed", "  if (exit_code != 0) {", "  if (0) {")),
     *of("agent/jobs/drill.c", DRILL,
         ("nothing-held-against-the-manifest", "  if (run->source_whole) {", "  if (0) {"),
-        ("no-comparison", "    {DRILL_STAGE_COMPARE, \"comparing\", drill_compare},\n", ""),
+        ("no-comparison", "    {DRILL_STAGE_COMPARE, \"comparing\", drill_hold_against},\n", ""),
         ("no-assertions", "{DRILL_STAGE_ASSERT, \"asserting\", drill_assert},   ", ""),
         ("no-indexes", "{DRILL_STAGE_INDEX, \"indexing\", drill_restore_indexes},", "")),
     *of("coordinator/dispatch/verdict.c", VERDICT,
         ("unsigned-verdict", "  if (!signature_valid(dispatch, work, job, result, OUTCOME_PROVEN)) {", "  if (0) {"),
         ("proof-of-another-manifest", "  if (strcmp(result->manifest_sha256, checkpoint->manifest_sha256) == 0)\n    return VERDICT_COUNTS;", "  return VERDICT_COUNTS;"),
         ("proven-without-being-told", "strcmp(result->verdict, outcome_name(OUTCOME_PROVEN)) != 0 ||", "")),
+    *of("agent/recovery/verify.c", RESTORE,
+        ("restored-rows-not-compared", "  bool same = rows == expected->rows", "  bool same = true || rows == expected->rows"),
+        ("restored-content-not-compared", "bytes == expected->bytes && memcmp(found, expected->digest, DIGEST_SIZE) == 0;", "bytes == expected->bytes;"),
+        ("restored-definitions-not-compared", "  return strcmp(was, is) == 0;", "  return true;"),
+        ("restored-owner-not-compared", " || strcmp(then->owner, now->owner) != 0 ||", " ||"),
+        ("restored-definitions-forgiven", "  restore->differs = found > 0 && !worded;", "  restore->differs = false;")),
+    *of("agent/recovery/load.c", RESTORE,
+        ("rows-that-a-restore-lost", "status == STATUS_OK && rows != table->rows", "0")),
+    *of("agent/recovery/in_place.c", RESTORE,
+        ("restored-in-place-and-not-read-back", "    status = verify_all(restore, err);", "    ;")),
+    *of("agent/recovery/beside.c", ("agent/recovery/test_restore_beside",),
+        ("restored-beside-and-not-read-back", "    status = restore_verify_rows(restore, table->then, restore->schema, table->rescue, table->then->columns, err);", "    ;")),
+    *of("agent/recovery/new_database.c", ("agent/recovery/test_restore_new_database",),
+        ("new-database-not-read-back", "    status = restore_verify_rows(restore, table, table->schema, table->name, table->columns, err);", "    ;"),
+        ("new-database-without-its-large-objects", "    status = new_database_check_large_objects(new, err);", "    ;")),
+    *of("agent/recovery/new_database_blobs.c", ("agent/recovery/test_restore_new_database",),
+        ("restored-large-objects-not-counted", "  if (strtoull(PQgetvalue(result, 0, 0), NULL, 10) != expected->blob_count)", "  if (0)"),
+        ("restored-large-objects-not-compared", "  if (bytes != expected->bytes || memcmp(found, expected->digest, DIGEST_SIZE) != 0)", "  if (bytes != expected->bytes)")),
 ]

@@ -231,6 +231,59 @@ static void test_renamed(void **state) {
   assert_non_null(strstr(err.remedy, "rename it back"));
 }
 
+/* A target that changes what is put into it, by an event trigger, as some extensions have them. */
+static json_t *meddled(Fixture *fixture, const char *tag, const char *does, Status expected, const char *says) {
+  Error err;
+  CLEANUP_FREE char *schema =
+      memory_format("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX t_v ON t (v);"
+                    "INSERT INTO t SELECT g, 'v' FROM generate_series(1, 100) g;"
+                    "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+                    "CREATE FUNCTION meddle() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN"
+                    " IF current_setting('application_name') LIKE 'pgseal-%%' THEN %s; END IF; END$$;"
+                    "CREATE EVENT TRIGGER meddling ON ddl_command_end WHEN TAG IN ('%s') EXECUTE FUNCTION meddle()",
+                    does, tag);
+  shop_make(fixture, schema);
+  CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
+  run_sql(fixture, "DROP TABLE t");
+  static const char request[] = "{\"mode\":\"in_place\",\"tables\":[\"t\"]}";
+  if (expected == STATUS_OK)
+    return restored(fixture, &sealed, request);
+  expect_refused(fixture, &sealed, request, expected, says, &err);
+  assert_string_equal("public.t", err.object);
+  expect_shop(fixture, "SELECT count(*) FROM pg_class WHERE relname = 't'", "0");
+  return NULL;
+}
+
+/* Rows are held against the checkpoint when all is put back, and nothing else is ever committed. */
+static void test_rows_are_verified(void **state) {
+  Fixture *fixture = *state;
+  static const struct {
+    const char *tag, *does, *says;
+  } cases[] = {
+      {"CREATE INDEX", "UPDATE public.t SET v = 'w' WHERE id = 7", "with other content"},
+      {"CREATE TABLE",
+       "CREATE TRIGGER one BEFORE INSERT ON public.t FOR EACH ROW WHEN (NEW.id = 7) EXECUTE FUNCTION public.skip()",
+       "took 99 rows, the checkpoint has 100"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    assert_null(meddled(fixture, cases[i].tag, cases[i].does, ERR_ROUND_TRIP_DIFFERS, cases[i].says));
+}
+
+/* Definitions can be read back after the commit only: what is not as it was is told. */
+static void test_definitions_are_verified(void **state) {
+  Fixture *fixture = *state;
+  static const char *const does[] = {"ALTER TABLE public.t ALTER COLUMN v SET DEFAULT 'w'",
+                                     "ALTER TABLE public.t OWNER TO keeper"};
+  for (size_t i = 0; i < ARRAY_SIZE(does); i++) {
+    json_t *report = meddled(fixture, "CREATE INDEX", does[i], STATUS_OK, NULL);
+    expect_flag(report, "committed", true);
+    expect_flag(report, "verified", false);
+    CLEANUP_FREE char *notes = json_dumps(json_object_get(report, "notes"), 0);
+    assert_non_null(strstr(notes, "TABLE public.t is not as it was in the checkpoint"));
+    json_decref(report);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_friday),
@@ -241,6 +294,8 @@ int main(void) {
       cmocka_unit_test(test_sequences_forward),
       cmocka_unit_test(test_names_of_no_encoding),
       cmocka_unit_test(test_renamed),
+      cmocka_unit_test(test_rows_are_verified),
+      cmocka_unit_test(test_definitions_are_verified),
   };
   return cmocka_run_group_tests(tests, setup, fixture_teardown);
 }

@@ -220,27 +220,38 @@ static void test_alone(void **state) {
   sql(fixture, "postgres", "DROP DATABASE empty");
 }
 
+static const char *spoil;
+
 static Status spoil_hook(JobChannel *channel, Error *err) {
   (void)err;
   const Fixture *fixture = channel->user;
   if (strcmp(channel->phase, "verifying") == 0 && fixture) {
     channel->user = NULL;
-    sql(fixture, "half", "SELECT lo_put(4713, 5000000, 'X')");
+    sql(fixture, "half", spoil);
   }
   return STATUS_OK;
 }
 
-/* As many large objects as there were are not the same ones. */
-static void test_large_objects(void **state) {
+/* Somebody writes to it before it is read back: as many rows and large objects as there were are not the same ones. */
+static void test_verified(void **state) {
   Fixture *fixture = *state;
   Error err;
   CLEANUP(sealed_release) Sealed sealed = seal(fixture, "shop");
-  fixture->channel.hook = spoil_hook;
-  fixture->channel.user = fixture;
-  expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"half\"}", ERR_ROUND_TRIP_DIFFERS,
-                 "large object 4713", &err);
-  assert_null(fixture->channel.user);
-  expect_no_database(fixture, "half");
+  static const struct {
+    const char *spoil, *says;
+  } cases[] = {{"SELECT lo_put(4713, 5000000, 'X')", "large object 4713"},
+               {"SELECT lo_create(4714)", "4 large objects, the checkpoint 3"},
+               {"UPDATE orders SET note = 'w' WHERE id = 1", "public.orders, read back from the target"}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    spoil = cases[i].spoil;
+    fixture->channel.phase[0] = '\0'; /* that of the one before */
+    fixture->channel.hook = spoil_hook;
+    fixture->channel.user = fixture;
+    expect_refused(fixture, &sealed, "{\"mode\":\"new_database\",\"target_name\":\"half\"}", ERR_ROUND_TRIP_DIFFERS,
+                   cases[i].says, &err);
+    assert_null(fixture->channel.user);
+    expect_no_database(fixture, "half");
+  }
 }
 
 /* A constraint that looks at another table, which is empty while rows are restored. */
@@ -312,7 +323,7 @@ static void test_versions(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_whole), cmocka_unit_test(test_dress), cmocka_unit_test(test_large_objects),
+      cmocka_unit_test(test_whole), cmocka_unit_test(test_dress), cmocka_unit_test(test_verified),
       cmocka_unit_test(test_roles), cmocka_unit_test(test_alone), cmocka_unit_test(test_maker),
       cmocka_unit_test(test_half),  cmocka_unit_test(test_fails), cmocka_unit_test(test_versions),
   };
