@@ -73,18 +73,31 @@ some-binaries: $(patsubst tests/%.c,$(BUILD)/tests/%,$(SOME))
 unit-some: some-binaries
 	@$(STEADY) tests/unit/run $(patsubst tests/%.c,$(BUILD)/tests/%,$(SOME))
 
-test-long: ## the long loops: PostgreSQL's regression database, random kills; an hour or more
+# What is quick and tells most comes first; what most of it is for, the faults, before the same once more with the sanitizers.
+PARTS ?= model trial mutants web faults e2e asan-faults asan-e2e
+test-long: ## the long loops, part by part: PostgreSQL's regression database, random kills; hours. PARTS="web faults": only these
 	@$(MAKE) --no-print-directory deps
 	@make/deps prometheus model mail web
 	@command -v npm >/dev/null || make/deps npm
 	@$(MAKE) --no-print-directory -j2 all
+	@make/parts $(BUILD)/long "$(MAKE) --no-print-directory" $(PARTS)
+
+.PHONY: $(addprefix long-,model trial mutants web faults e2e asan-faults asan-e2e)
+long-model:
 	@tests/model/run --long
-	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
-	@PGSEAL_LONG=1 $(RUN_TESTS) $(FAULTS)
-	@$(MAKE) --no-print-directory web
+long-trial:
 	@PGSEAL_LONG=1 $(MAKE) --no-print-directory unit-some SOME=tests/unit/agent/jobs/test_trial.c
-	@$(MAKE) --no-print-directory -j2 $(ASAN) all && $(MAKE) --no-print-directory $(ASAN) e2e faults
+long-mutants:
 	@tests/mutants/run
+long-web: web
+long-faults:
+	@PGSEAL_LONG=1 $(RUN_TESTS) $(FAULTS)
+long-e2e:
+	@PGSEAL_LONG=1 $(RUN_TESTS) $(E2E)
+# In their short form: as much as `make test` runs without sanitizers.
+long-asan-faults long-asan-e2e: long-asan-%:
+	@$(MAKE) --no-print-directory -j2 $(ASAN) all
+	@$(MAKE) --no-print-directory $(ASAN) $*
 
 mutants: ## weakens the comparison and the fingerprint, one way at a time; each has to make some test fail
 	@make/deps build run test

@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import http.server
 import json
-import os
 import re
 import subprocess
 import sys
@@ -188,7 +187,7 @@ def test_tables(make_stack, server):
     assert stack.api("GET", f"/api/v1/checkpoints/{second['id']}/tables", token=viewer)[0] == 404
 
 
-@pytest.mark.skipif(not os.environ.get("PGSEAL_LONG"), reason="a second coordinator takes over after its time (make test-long)")
+@pytest.mark.long  # a second coordinator takes over after its time
 def test_the_next_leader_sends(make_stack, ledger_server):
     """Two coordinators on one ledger: the one that leads is killed when it has raised an alert and sent nothing; each receiver has
     the message once, from the other."""
@@ -233,7 +232,7 @@ asyncio.new_event_loop().run_forever()
 """
 
 
-@pytest.mark.skipif(not os.environ.get("PGSEAL_LONG"), reason="wants python3-aiosmtpd (make test-long)")
+@pytest.mark.long  # wants python3-aiosmtpd
 def test_mail_by_starttls(make_stack):
     """A real mail server that wants TLS and a password: first one whom nobody trusts, then a wrong password."""
     port = free_port()

@@ -1,5 +1,5 @@
 """/metrics, the alert rules and the dashboard. That they name what there is: always. By Prometheus itself, against a running
-coordinator, with the configuration of docs/metrics.md: behind PGSEAL_LONG."""
+coordinator, with the configuration of docs/metrics.md: in make test-long."""
 import json
 import pathlib
 import re
@@ -12,7 +12,6 @@ import urllib.request
 import pytest
 import yaml
 
-from support.fixtures import LONG
 from support.shell import PROJECT, free_port, run, wait_for
 from support.stack import Stack
 
@@ -76,7 +75,7 @@ def test_the_dashboard_is_whole():
 
 # ---- by Prometheus itself ----
 
-needs_prometheus = pytest.mark.skipif(not LONG, reason="PGSEAL_LONG is not set: Prometheus is not installed for it")
+needs_prometheus = pytest.mark.long  # make test-long installs it
 
 
 @needs_prometheus

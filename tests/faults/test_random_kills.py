@@ -1,4 +1,5 @@
-"""kill -9 of anything, at random moments, again and again. PGSEAL_SEED repeats a run's choices, PGSEAL_KILLS sets its rounds."""
+"""kill -9 of anything, at random moments, again and again. PGSEAL_SEED repeats a run's choices, PGSEAL_KILLS sets its rounds:
+make test-long has four runs of 30 beside each other, each with a seed of its own."""
 import collections
 import hashlib
 import os
@@ -176,8 +177,9 @@ def shop(server):
     return {"shop": server.conninfo("alive")}
 
 
-def test_random_kills(make_stack, shop, engine, record_property):
-    seed = int(os.environ.get("PGSEAL_SEED") or random.SystemRandom().randrange(1 << 32))
+@pytest.mark.parametrize("nth", range(4 if LONG else 1))
+def test_random_kills(make_stack, shop, engine, record_property, nth):
+    seed = int(os.environ.get("PGSEAL_SEED") or random.SystemRandom().randrange(1 << 32)) + nth
     choices = random.Random(seed)
     stack = make_stack(shop, engine=engine, images={15: engine.image(15)}, agents=("dump", "drill"), segment_mb=1)
     loop = Loop(stack, engine, choices)
@@ -185,7 +187,7 @@ def test_random_kills(make_stack, shop, engine, record_property):
     stack.seal("shop")
     period = time.monotonic() - began
     try:
-        for _ in range(int(os.environ.get("PGSEAL_KILLS") or (120 if LONG else 4))):
+        for _ in range(int(os.environ.get("PGSEAL_KILLS") or (30 if LONG else 4))):
             loop.request()
             time.sleep(choices.uniform(0, period))
             for _ in range(choices.choice((1, 1, 2))):
