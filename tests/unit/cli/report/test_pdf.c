@@ -12,6 +12,12 @@
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
 
+/* What fontconfig keeps of the configuration it read (as in tests/e2e/lsan.supp). */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) {
+  return "leak:libfontconfig.so";
+}
+
 static const ViewColumn columns[] = {{"Name", 30, false, false}, {"Message", 70, false, false}};
 enum { FEWEST = 20, MOST = 60, LINES = 12 };
 
