@@ -23,9 +23,24 @@ static void set_numbers(AgentMachine *out, double load1, uint64_t cpus, uint64_t
   out->memory_available = bounded(available, out->memory_total);
 }
 
+/* Of each there is one, or metrics would have two of a name. */
+static bool has_slots(const AgentMachine *machine, const char *capability) {
+  for (size_t i = 0; i < machine->slot_count; i++)
+    if (strcmp(machine->slots[i].capability, capability) == 0)
+      return true;
+  return false;
+}
+
+static bool has_disk(const AgentMachine *machine, const char *places) {
+  for (size_t i = 0; i < machine->disk_count; i++)
+    if (strcmp(machine->disks[i].places, places) == 0)
+      return true;
+  return false;
+}
+
 static void add_slots(AgentMachine *out, const char *capability, uint64_t used, uint64_t total) {
   if (out->slot_count == MACHINE_SLOTS_LIMIT || !capability || !text_name_valid(capability) ||
-      strlen(capability) >= MACHINE_NAME_SIZE)
+      strlen(capability) >= MACHINE_NAME_SIZE || has_slots(out, capability))
     return;
   AgentSlots *slots = &out->slots[out->slot_count++];
   *slots = (AgentSlots){.used = bounded(used, SLOTS_MOST), .total = bounded(total, SLOTS_MOST)};
@@ -39,7 +54,7 @@ static void add_place(char out[MACHINE_PLACES_SIZE], const char *place) {
 }
 
 static void add_disk(AgentMachine *out, const char *places, uint64_t free_bytes, uint64_t total_bytes) {
-  if (out->disk_count == MACHINE_DISKS_LIMIT || !*places || total_bytes == 0)
+  if (out->disk_count == MACHINE_DISKS_LIMIT || !*places || total_bytes == 0 || has_disk(out, places))
     return;
   AgentDisk *disk = &out->disks[out->disk_count++];
   disk->total_bytes = bounded(total_bytes, BYTES_MOST);

@@ -14,18 +14,19 @@ enum { PICK_TICKS = 3, FORECAST_SECONDS = 300, SETTLE_SECONDS = 60 };
 Rotation *rotation_open(uv_loop_t *loop, Dispatch *dispatch, Ledger *ledger) {
   Rotation *rotation = memory_alloc(sizeof *rotation);
   *rotation = (Rotation){
-      .loop = loop, .dispatch = dispatch, .ledger = ledger, .fleet_changes = -1, .opened_us = clock_wall_us()};
+      .loop = loop, .dispatch = dispatch, .ledger = ledger, .fleet_changes = -1, .opened_us = clock_monotonic_us()};
   return rotation;
 }
 
 bool rotation_settled(const Rotation *rotation) {
-  return clock_wall_us() - rotation->opened_us > (int64_t)SETTLE_SECONDS * 1000000;
+  return clock_monotonic_us() - rotation->opened_us > (int64_t)SETTLE_SECONDS * 1000000;
 }
 
 /* One that was made before agents had come is soon made again. */
 static bool forecast_old(const Rotation *rotation) {
-  bool early = rotation->forecast_us - rotation->opened_us < 2 * (int64_t)SETTLE_SECONDS * 1000000;
-  return clock_wall_us() - rotation->forecast_us > (int64_t)(early ? SETTLE_SECONDS : FORECAST_SECONDS) * 1000000;
+  bool early = rotation->foreseen_us - rotation->opened_us < 2 * (int64_t)SETTLE_SECONDS * 1000000;
+  int64_t age_us = clock_monotonic_us() - rotation->foreseen_us;
+  return !rotation->forecast_us || age_us > (int64_t)(early ? SETTLE_SECONDS : FORECAST_SECONDS) * 1000000;
 }
 
 static void release_entries(Rotation *rotation) {

@@ -51,8 +51,8 @@ struct Rotation {
   size_t missing_count;
   char first_checkpoint[ROTATION_ID_SIZE];
   char *first_database;
-  int64_t forecast_us; /* when it was made; 0: none yet */
-  int64_t opened_us;   /* wall clock */
+  int64_t forecast_us;            /* when it was made; 0: none yet */
+  int64_t opened_us, foreseen_us; /* monotonic: clocks may be set; the latter: when that forecast was made */
 };
 
 /* collect.c: replaces *out. */

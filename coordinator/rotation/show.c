@@ -56,6 +56,7 @@ static void on_foreseen(uv_work_t *request, int status) {
     rotation_forget(rotation);
     rotation->forecast = work->forecast;
     rotation->forecast_us = work->now_us;
+    rotation->foreseen_us = clock_monotonic_us();
     for (size_t i = 0; i < work->databases && rotation->missing_count < ROTATION_SHOWN; i++)
       if (work->missed[i])
         ARRAY_PUSH(rotation->missing, rotation->missing_count, memory_strdup(fleet_at(fleet, i)->config.name));

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/dispatch/machine.h"
@@ -56,6 +57,7 @@ static void test_odd(void **state) {
   Pgseal__Machine message = PGSEAL__MACHINE__INIT;
   Pgseal__Slots slots[MANY], *slot_list[MANY];
   Pgseal__Disk disks[MANY], *disk_list[MANY];
+  char names[MANY][8], *own[MANY][6];
   char *places[] = {place("a\"b\n"),
                     place("data"),
                     place(""),
@@ -65,10 +67,16 @@ static void test_odd(void **state) {
   AgentMachine machine;
   for (int i = 0; i < MANY; i++) {
     pgseal__slots__init(slot_list[i] = &slots[i]);
-    slots[i].capability = place(i == 0 ? "no name" : i == 1 ? "much-too-long-for-a-capability" : "dump");
+    snprintf(names[i], sizeof names[i], "x%d", i / 2); /* each twice */
+    memcpy(own[i], places, sizeof places);
+    own[i][3] = i > 3 ? names[i] : places[3];
+    slots[i].capability = i == 0   ? place("no name")
+                          : i == 1 ? place("much-too-long-for-a-capability")
+                          : i < 4  ? place("dump")
+                                   : names[i];
     slots[i].used = slots[i].total = UINT32_MAX;
     pgseal__disk__init(disk_list[i] = &disks[i]);
-    disks[i].places = places;
+    disks[i].places = own[i];
     disks[i].n_places = i == 0 ? 1 : 6;
     disks[i].free_bytes = UINT64_MAX;
     disks[i].total_bytes = i == 1 ? 0 : i == 2 ? UINT64_MAX : 10;
@@ -84,10 +92,14 @@ static void test_odd(void **state) {
   assert_true(machine.load1 == 0 && machine.cpus == 65536 && machine.memory_available == 5);
   assert_int_equal(machine.slot_count, MACHINE_SLOTS_LIMIT);
   assert_string_equal(machine.slots[0].capability, "dump");
+  assert_string_equal(machine.slots[1].capability, "x2");
+  assert_string_equal(machine.slots[2].capability, "x3");
   assert_int_equal(machine.slots[0].total, 65536);
   assert_int_equal(machine.disk_count, MACHINE_DISKS_LIMIT);
   assert_string_equal(machine.disks[0].places, "data+0123456789-0123456789-0123456789");
   assert_true(machine.disks[0].free_bytes == machine.disks[0].total_bytes && machine.disks[0].total_bytes > 0);
+  assert_string_equal(machine.disks[1].places, "data+x2+0123456789-0123456789-0123456789");
+  assert_string_equal(machine.disks[2].places, "data+x3+0123456789-0123456789-0123456789");
   assert_int_equal(machine.disks[1].free_bytes, 10);
   const double loads[] = {-1, INFINITY, 1e300};
   for (int i = 0; i < 3; i++) {

@@ -198,8 +198,47 @@ static void test_pages(void **state) {
   expect_page(f, "a", "c", NULL, true, "a1 c1 ");
 }
 
+static void put_silence(Fixture *f, const char *id, const char *alert_id, int64_t created_us, int64_t until_us) {
+  const LedgerSilence silence = {.id = (char *)id,
+                                 .alert_id = (char *)alert_id,
+                                 .database = (char *)"a",
+                                 .actor = (char *)"ann",
+                                 .reason = (char *)"x",
+                                 .created_us = created_us,
+                                 .until_us = until_us};
+  OK(ledger_silence_insert(f->ledger, &silence, &f->err));
+}
+
+static void expect_silences(Fixture *f, int64_t now_us, bool all, const char *ids) {
+  LedgerSilence *items = NULL;
+  size_t count = 0;
+  char found[128] = "";
+  OK(ledger_silence_list(f->ledger, now_us, all, &items, &count, &f->err));
+  for (size_t i = 0; i < count; i++)
+    snprintf(found + strlen(found), sizeof found - strlen(found), "%s ", items[i].id);
+  assert_string_equal(found, ids);
+  ledger_silence_list_free(items, count);
+}
+
+/* In force: not ended, not over, and not made by a clock that was ahead and has been set back. */
+static void test_silences(void **state) {
+  Fixture *f = *state;
+  const int64_t now_us = 1764000000000000, hour_us = 3600000000;
+  put_silence(f, "over", NULL, now_us - 2 * hour_us, now_us);
+  put_silence(f, "holds", NULL, now_us - hour_us, now_us + 1);
+  put_silence(f, "ended", NULL, now_us, now_us + hour_us);
+  put_silence(f, "beside", NULL, now_us + 1000000, now_us + hour_us); /* another coordinator's clock */
+  put_silence(f, "ahead", NULL, now_us + hour_us, now_us + 2 * hour_us);
+  put_silence(f, "taken", "alert-1", now_us + 2 * hour_us, 0);
+  OK(ledger_silence_end(f->ledger, "ended", "bob", now_us, &f->err));
+  expect_silences(f, now_us, false, "taken beside holds ");
+  expect_silences(f, now_us, true, "taken ahead beside ended holds over ");
+  expect_silences(f, now_us + hour_us, false, "taken ahead ");
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-  const struct CMUnitTest tests[] = {T(test_checkpoints), T(test_holds), T(test_newest), T(test_pages)};
+  const struct CMUnitTest tests[] = {T(test_checkpoints), T(test_holds), T(test_newest), T(test_pages),
+                                     T(test_silences)};
   return LEDGER_TESTS(tests);
 }
