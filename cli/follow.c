@@ -55,12 +55,14 @@ void follow_tell_error(const Cli *cli, const json_t *error) {
     return;
   Error err;
   error_set(&err, ERR_INTERNAL, "%s", api_text(error, "message"));
+  error_object(&err, "%s", api_text(error, "object"));
+  error_remedy(&err, "%s", api_text(error, "remedy"));
   fprintf(stderr, "  %s%s%s: %s\n", cli_style(cli->color_err, STYLE_BAD), api_text(error, "code"),
           cli_reset(cli->color_err), err.message);
-  if (*api_text(error, "object"))
-    fprintf(stderr, "  object: %s\n", api_text(error, "object"));
-  if (*api_text(error, "remedy"))
-    fprintf(stderr, "  remedy: %s\n", api_text(error, "remedy"));
+  if (*err.object)
+    fprintf(stderr, "  object: %s\n", err.object);
+  if (*err.remedy)
+    fprintf(stderr, "  remedy: %s\n", err.remedy);
 }
 
 static bool state_is(const char *state, const char *const *names) {

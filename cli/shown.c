@@ -30,8 +30,8 @@ static void show_text(json_t *text, bool name) {
   while (*at) {
     size_t length = strcspn(at, "\n\t");
     CLEANUP_FREE char *raw = memory_strndup(at, length);
-    CLEANUP_FREE char *part = memory_alloc(length + 1);
-    buffer_append_text(&clean, text_clean(raw, part, length + 1));
+    CLEANUP_FREE char *part = memory_alloc(6 * length + 1);
+    buffer_append_text(&clean, text_show(raw, part, 6 * length + 1));
     at += length;
     if (*at)
       buffer_append_byte(&clean, (uint8_t)*at++);

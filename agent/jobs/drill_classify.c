@@ -152,10 +152,10 @@ static void complaint_close(Complaint *complaint, DrillIssues *out) {
   Status fallback = complaint->entry ? entry_loss(complaint->entry, buffer_text(&complaint->command)) : ERR_TOOL;
   Status status = drill_classify_message(buffer_text(&complaint->message), fallback, &remedy);
   CLEANUP_FREE char *text = discreet(complaint, fallback, status);
-  text_clean(text, message, sizeof message);
+  text_show(text, message, sizeof message);
   CLEANUP_FREE char *name = complaint->entry ? entry_name(complaint->entry) : memory_strdup("");
   DrillIssue issue = {.status = status,
-                      .object = memory_strdup(text_clean(name, object, sizeof object)),
+                      .object = memory_strdup(text_show(name, object, sizeof object)),
                       .message = memory_strdup(message),
                       .remedy = memory_strdup(remedy ? remedy : error_default_remedy(status))};
   ARRAY_PUSH(out->items, out->count, issue);
@@ -291,7 +291,7 @@ static Status verdict_unexplained(int exit_code, const char *errors, Error *err)
     line += size + (line[size] == '\n');
   }
   char tail[CLASSIFY_MESSAGE_SIZE];
-  text_clean(text, tail, sizeof tail);
+  text_show(text, tail, sizeof tail);
   return error_set(err, ERR_TOOL, "pg_restore ended with exit code %d: %s", exit_code, tail);
 }
 

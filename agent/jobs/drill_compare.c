@@ -44,7 +44,7 @@ static Status redump_stream(DrillRun *run, DrillTool *tool, Error *err) {
     if (status != STATUS_OK)
       return status;
     char said[ERROR_MESSAGE_SIZE / 2];
-    text_clean(buffer_text(&errors), said, sizeof said);
+    text_show(buffer_text(&errors), said, sizeof said);
     error_set(err, ERR_TOOL, "pg_dump of the restored copy ended with exit code %d: %s", exit_code, said);
     return drill_blame_cluster(run, err);
   }

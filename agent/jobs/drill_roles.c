@@ -46,7 +46,7 @@ static Status roles_failed(const char *statement, Error *err) {
   }
   CLEANUP_FREE char *head = memory_strndup(statement, size);
   char clean[ERROR_OBJECT_SIZE];
-  error_object(err, "%s", text_clean(head, clean, sizeof clean));
+  error_object(err, "%s", text_show(head, clean, sizeof clean));
   return error_prefix(err, "restoring the roles");
 }
 

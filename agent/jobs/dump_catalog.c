@@ -71,7 +71,7 @@ Status dump_catalog_list(PGconn *session, DumpTables *out, Error *err) {
 static void append_name(Buffer *names, size_t number, const char *name) {
   char clean[DUMP_TABLE_TEXT_SIZE];
   if (number < DUMP_NAMED_LIMIT)
-    buffer_append_format(names, "%s%s", number ? ", " : "", text_clean(name, clean, sizeof clean));
+    buffer_append_format(names, "%s%s", number ? ", " : "", text_show(name, clean, sizeof clean));
 }
 
 enum { IDENTIFIER_SIZE = 2 * DUMP_TABLE_TEXT_SIZE };
@@ -114,7 +114,7 @@ static Status check_readable(const DumpTables *tables, const DumpSource *source,
     return STATUS_OK;
   append_rest(&names, count);
   char role[IDENTIFIER_SIZE], object[DUMP_TABLE_TEXT_SIZE], schema[IDENTIFIER_SIZE];
-  text_clean(first->quoted, object, sizeof object);
+  text_show(first->quoted, object, sizeof object);
   identifier(source->role, role);
   error_set(err, ERR_TABLE_UNREADABLE, "role %s may not read %zu of the database's tables and sequences: %s", role,
             count, buffer_text(&names));
@@ -144,7 +144,7 @@ Status dump_catalog_check(const DumpTables *tables, const DumpSource *source, Er
   append_rest(&names, count);
   char role[IDENTIFIER_SIZE], object[DUMP_TABLE_TEXT_SIZE];
   identifier(source->role, role);
-  text_clean(first->quoted, object, sizeof object);
+  text_show(first->quoted, object, sizeof object);
   error_set(err, ERR_ROW_SECURITY, "row-level security hides rows from role %s in %zu of the database's tables: %s",
             role, count, buffer_text(&names));
   error_remedy(err, "ALTER ROLE %s BYPASSRLS, or dump as the tables' owner: a filtered dump is not a copy.", role);

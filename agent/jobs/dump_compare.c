@@ -30,8 +30,8 @@ static void note_difference(Differences *differences, const Side *source, const 
     return;
   char schema[DUMP_TABLE_TEXT_SIZE], name[DUMP_TABLE_TEXT_SIZE];
   const Side *side = source ? source : archive;
-  text_clean(side->schema, schema, sizeof schema);
-  text_clean(side->name, name, sizeof name);
+  text_show(side->schema, schema, sizeof schema);
+  text_show(side->name, name, sizeof name);
   Error *err = differences->err;
   if (!archive)
     error_set(err, ERR_SOURCE_COUNT_MISMATCH,

@@ -60,7 +60,7 @@ static Status count_table(DumpCounts *counts, DumpTable *table, Error *err) {
                       "hot_standby_feedback, or dump from the primary.");
   }
   char name[DUMP_TABLE_TEXT_SIZE];
-  error_object(err, "%s", text_clean(table->quoted, name, sizeof name));
+  error_object(err, "%s", text_show(table->quoted, name, sizeof name));
   return error_prefix(err, "counting the rows of %s", name);
 }
 

@@ -69,8 +69,8 @@ static void name_blocker(DumpRun *run, Error *err) {
     return;
   }
   char table[DUMP_TABLE_TEXT_SIZE], application[DUMP_TABLE_TEXT_SIZE];
-  text_clean(PQgetvalue(result, 0, 0), table, sizeof table);
-  text_clean(PQgetvalue(result, 0, 2), application, sizeof application);
+  text_show(PQgetvalue(result, 0, 0), table, sizeof table);
+  text_show(PQgetvalue(result, 0, 2), application, sizeof application);
   error_set(
       err, ERR_LOCK_TIMEOUT,
       "table %s was locked for more than %d seconds by another session (server process %s, application \"%s\", %s)",

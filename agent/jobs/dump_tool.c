@@ -138,7 +138,7 @@ static void find_object(const char *messages, const char *queries, Status status
     return;
   CLEANUP_FREE char *object = memory_strndup(start, size < ERROR_OBJECT_SIZE ? size : ERROR_OBJECT_SIZE - 1);
   char clean[ERROR_OBJECT_SIZE];
-  error_object(err, "%s", text_clean(object, clean, sizeof clean));
+  error_object(err, "%s", text_show(object, clean, sizeof clean));
 }
 
 static const Rule *find_rule(const char *messages) {
@@ -154,7 +154,7 @@ Status dump_tool_classify(const char *tool, int exit_code, const char *errors, E
   const char *said = buffer_text(&messages), *asked = buffer_text(&queries);
   char clean[TOOL_MESSAGE_SIZE];
   size_t length = strlen(said);
-  text_clean(length < sizeof clean ? said : said + length - sizeof clean + 1, clean, sizeof clean);
+  text_show(length < sizeof clean ? said : said + length - sizeof clean + 1, clean, sizeof clean);
 
   const Rule *rule = find_rule(said);
   Status status = rule ? rule->status : ERR_DUMP_FAILED;

@@ -25,26 +25,13 @@ static const char *const outcome_names[] = {[OUTCOME_PROVEN] = "proven",
                                             [OUTCOME_ERRORED] = "errored",
                                             [OUTCOME_CANCELED] = "canceled"};
 
-/* Tools' and servers' messages end up here: several lines are welcome, terminal escapes and broken UTF-8 are not. */
-static void error_copy(char *out, size_t size, const char *in) {
-  size_t used = 0;
-  while (*in) {
-    size_t length = text_utf8_length(in);
-    bool keep = length > 1 || (length == 1 && ((unsigned char)*in >= ' ' || *in == '\n' || *in == '\t') && *in != 0x7f);
-    size_t step = length ? length : 1;
-    size_t width = keep ? step : 1;
-    if (used + width >= size)
-      break;
-    if (keep)
-      memcpy(out + used, in, width);
-    else
-      out[used] = '?';
-    used += width;
-    in += step;
-  }
-  while (used > 0 && (out[used - 1] == '\n' || out[used - 1] == ' ' || out[used - 1] == '\t'))
-    used--;
-  out[used] = '\0';
+/* Tools' and servers' messages end up here, with names of whoever made a table: none of it begins a line of its own
+ * where it is read, or steers a terminal. */
+static void error_copy(char *out, size_t size, char *in) {
+  size_t length = strlen(in);
+  while (length > 0 && strchr("\n\t ", in[length - 1]))
+    in[--length] = '\0';
+  text_show(in, out, size);
 }
 
 static void error_format(char *out, size_t size, const char *format, va_list args) {

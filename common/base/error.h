@@ -33,7 +33,7 @@ enum { ERROR_MESSAGE_SIZE = 2048, ERROR_REMEDY_SIZE = 768, ERROR_OBJECT_SIZE = 5
 
 typedef struct Error {
   Status status;
-  char message[ERROR_MESSAGE_SIZE]; /* one sentence or more, no trailing newline, valid UTF-8 */
+  char message[ERROR_MESSAGE_SIZE]; /* one sentence or more; like the others one line of printable UTF-8 (text_show) */
   char remedy[ERROR_REMEDY_SIZE];   /* what to do about it, in plain words */
   char object[ERROR_OBJECT_SIZE];   /* the table, file, object key, ... concerned; may be empty */
 } Error;

@@ -72,18 +72,11 @@ static void log_append_text(Buffer *line, const char *key, const char *value) {
   }
   buffer_append_byte(line, '"');
   while (used < LOG_VALUE_LIMIT && value[used]) {
-    const char *p = value + used;
-    size_t length = text_utf8_length(p);
-    unsigned char c = (unsigned char)*p;
-    if (c == '\n' || c == '"' || c == '\\') {
-      buffer_append_format(line, "\\%c", c == '\n' ? 'n' : c);
-    } else if (length == 0 || c < ' ' || c == 0x7f || (c == 0xc2 && (unsigned char)p[1] < 0xa0)) {
-      buffer_append_format(line, "\\x%02x", c);
-      length = 1; /* the second byte of a C1 control is then invalid by itself, and escaped too */
-    } else {
-      buffer_append(line, p, length);
-    }
-    used += length;
+    char shown[TEXT_SHOWN_SIZE];
+    if (value[used] == '"' || value[used] == '\\')
+      buffer_append_byte(line, '\\');
+    used += text_show_character(value + used, shown);
+    buffer_append_text(line, shown);
   }
   buffer_append_byte(line, '"');
 }
@@ -100,12 +93,8 @@ static void log_compose_json(Buffer *line, LogLevel level, const char *time, con
   json_object_set_new(object, "level", json_string(log_level_names[level]));
   json_object_set_new(object, "program", json_string(log_settings.program));
   for (size_t i = 0; i < count; i++) {
-    json_t *value = json_stringn(pairs[i].value, strnlen(pairs[i].value, LOG_VALUE_LIMIT));
-    if (!value) { /* not UTF-8, or cut inside a character */
-      CLEANUP_FREE char *clean = memory_alloc(LOG_VALUE_LIMIT);
-      value = json_string(text_clean(pairs[i].value, clean, LOG_VALUE_LIMIT));
-    }
-    json_object_set_new(object, pairs[i].key, value);
+    CLEANUP_FREE char *shown = memory_alloc(LOG_VALUE_LIMIT + 1); /* JSON lets most control characters be */
+    json_object_set_new(object, pairs[i].key, json_string(text_show(pairs[i].value, shown, LOG_VALUE_LIMIT + 1)));
   }
   CLEANUP_FREE char *text = json_dumps(object, JSON_COMPACT);
   buffer_append_text(line, text ? text : "{}");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 
 enum { CLIP_WORD = 24 }; /* bytes: of a longer word a part is better than none */
@@ -116,6 +117,51 @@ bool text_printable(const char *text) {
 bool text_tag_valid(const char *tag) {
   size_t size = strnlen(tag, 129);
   return size >= 1 && size <= 128 && text_printable(tag);
+}
+
+size_t text_show_character(const char *in, char out[TEXT_SHOWN_SIZE]) {
+  const unsigned char *u = (const unsigned char *)in;
+  size_t length = text_utf8_length(in);
+  if (length > 0 && !text_is_control(in, length)) {
+    memcpy(out, in, length);
+    out[length] = '\0';
+    return length;
+  }
+  if (*in == '\n' || *in == '\t')
+    snprintf(out, TEXT_SHOWN_SIZE, *in == '\n' ? "\\n" : "\\t");
+  else if (length < 2)
+    snprintf(out, TEXT_SHOWN_SIZE, "\\x%02x", u[0]);
+  else /* no control character takes four bytes */
+    snprintf(out, TEXT_SHOWN_SIZE, "\\u%04x",
+             length == 2 ? (u[0] & 0x1fu) << 6 | (u[1] & 0x3fu)
+                         : (u[0] & 0xfu) << 12 | (u[1] & 0x3fu) << 6 | (u[2] & 0x3fu));
+  return length ? length : 1;
+}
+
+char *text_show(const char *in, char *out, size_t size) {
+  size_t used = 0;
+  while (size > 0 && *in) {
+    char one[TEXT_SHOWN_SIZE];
+    in += text_show_character(in, one);
+    size_t width = strlen(one);
+    if (used + width >= size)
+      break;
+    memcpy(out + used, one, width);
+    used += width;
+  }
+  if (size > 0)
+    out[used] = '\0';
+  return out;
+}
+
+char *text_join_lines(const char *text) {
+  Buffer out = {0};
+  for (text += strspn(text, " \t\n"); *text; text += strspn(text, " \t\n")) {
+    size_t length = strcspn(text, "\n");
+    buffer_append_format(&out, "%s%.*s", out.size ? "; " : "", (int)length, text);
+    text += length;
+  }
+  return buffer_steal_text(&out);
 }
 
 /* What did not fit is returned; "" if all did. */

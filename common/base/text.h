@@ -27,6 +27,15 @@ bool text_tag_valid(const char *tag);
 /* Copies at most size-1 bytes, cut on a UTF-8 boundary, always NUL-terminated; invalid UTF-8 and
  * control characters become '?'. Returns out. */
 char *text_clean(const char *in, char *out, size_t size);
+/* The same, but they are made visible: "\n", "\t", "\x1b", "\u202e". For texts that are read, on one line: errors, the
+ * log. */
+char *text_show(const char *in, char *out, size_t size);
+/* The character that in (not at its end) starts with, as text_show writes it; NUL-terminated. Returns its bytes in in.
+ */
+enum { TEXT_SHOWN_SIZE = 8 };
+size_t text_show_character(const char *in, char out[TEXT_SHOWN_SIZE]);
+/* Lines joined by "; ": what says something in several, of which none is a name's own. The caller frees. */
+char *text_join_lines(const char *text);
 /* The same, but what was cut ends with an ellipsis ("…"), at a word's end where one is near. */
 char *text_clip(const char *in, char *out, size_t size);
 

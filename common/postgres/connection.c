@@ -8,6 +8,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/postgres/conninfo.h"
 
 enum { CONNECT_TIMEOUT_SECONDS = 10, CONNECT_TIMEOUT_LIMIT = 3600 };
@@ -96,7 +97,8 @@ static Status connection_failed(PGconn *connection, const Conninfo *conninfo, Er
   CLEANUP_FREE char *where = connection_describe(conninfo);
   bool needs_password = PQconnectionNeedsPassword(connection);
   Status status = connection_classify(raw, state, needs_password);
-  error_set(err, status, "cannot connect to %s: %s", where, said);
+  CLEANUP_FREE char *line = text_join_lines(said);
+  error_set(err, status, "cannot connect to %s: %s", where, line);
   error_object(err, "%s", where);
   if (needs_password)
     error_remedy(err, "The server asks for a password: put it into the connection string's file, or into a passfile.");

@@ -9,6 +9,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/postgres/connection.h"
 
 enum { WATCH_TICK_MS = 100, CANCEL_SECONDS = 3 };
@@ -102,8 +103,8 @@ static Status query_failed(PGconn *connection, const PGresult *result, Error *er
     return error_set(err, ERR_DATABASE_LOST, "the connection was lost: %s", *primary ? discreet : line);
   if (!*primary)
     return error_set(err, ERR_QUERY, "%s", line);
-  const char *detail = safe ? query_field(result, PG_DIAG_MESSAGE_DETAIL) : "";
-  const char *hint = safe ? query_field(result, PG_DIAG_MESSAGE_HINT) : "";
+  CLEANUP_FREE char *detail = text_join_lines(safe ? query_field(result, PG_DIAG_MESSAGE_DETAIL) : "");
+  CLEANUP_FREE char *hint = text_join_lines(safe ? query_field(result, PG_DIAG_MESSAGE_HINT) : "");
   Status status = query_classify(state, primary, function);
   error_set(err, status, "%s" SQLSTATE_MARK "%s)%s%s%s%s", discreet, state, *detail ? "; " : "", detail,
             *hint ? "; " : "", hint);

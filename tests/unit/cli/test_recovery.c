@@ -248,8 +248,8 @@ static void test_what_others_wrote(void **state) {
   const json_t *table = json_array_get(json_object_get(json, "tables"), 0);
   assert_string_equal(api_text(table, "schema"), "s");
   assert_string_equal(api_text(table, "name"), "U&\"t\\000Au\"");
-  assert_string_equal(api_text(table, "note"), "a\tb\n?c");
-  assert_string_equal(json_string_value(json_array_get(json_object_get(json, "sql"), 0)), "a\tb?");
+  assert_string_equal(api_text(table, "note"), "a\tb\n\\x1bc");
+  assert_string_equal(json_string_value(json_array_get(json_object_get(json, "sql"), 0)), "a\tb\\u202e");
   assert_string_equal(api_text(json_object_get(json, "report"), "name"), "t\nu?v");
   json_decref(json);
 }

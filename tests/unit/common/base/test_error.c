@@ -25,7 +25,13 @@ static void test_message_is_clean_utf8(void **state) {
   error_set(&err, ERR_TOOL,
             "a\x1b[31mb\xff"
             "c\nd\xc3\xa9");
-  assert_string_equal(err.message, "a?[31mb?c\nd\xc3\xa9");
+  assert_string_equal(err.message, "a\\x1b[31mb\\xffc\\nd\xc3\xa9");
+  error_object(&err, "public.\"a\nb\xc2\x9b\xe2\x80\xae\"\n"); /* a line, CSI, what turns the rest around */
+  assert_string_equal(err.object, "public.\"a\\nb\\u009b\\u202e\"");
+  error_remedy(&err, "%s", err.message); /* again is the same */
+  assert_string_equal(err.remedy, err.message);
+  error_prefix(&err, "table a\rb");
+  assert_string_equal(err.message, "table a\\x0db: a\\x1b[31mb\\xffc\\nd\xc3\xa9");
 }
 
 static void test_long_message_is_cut_between_characters(void **state) {

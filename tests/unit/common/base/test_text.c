@@ -5,6 +5,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "common/base/cleanup.h"
 #include "common/base/clock.h"
 #include "common/base/id.h"
 #include "common/base/text.h"
@@ -85,6 +86,20 @@ static void test_clip(void **state) {
   assert_string_equal(text_clip("abc", small, sizeof small), "ab");
 }
 
+static void test_show(void **state) {
+  (void)state;
+  char out[64], small[6];
+  assert_string_equal(text_show("a\nb\tc\x1b[2J\x7f\xff\xc3\xa9", out, sizeof out),
+                      "a\\nb\\tc\\x1b[2J\\x7f\\xff\xc3\xa9");
+  assert_string_equal(text_show("\xc2\x9b\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa8", out, sizeof out),
+                      "\\u009b\\u202e\\u2066\\u2028");
+  assert_string_equal(text_show("abcd\nx", small, sizeof small), "abcd"); /* no half of "\n" */
+  assert_string_equal(text_show("abc\n", small, sizeof small), "abc\\n");
+  CLEANUP_FREE char *joined = text_join_lines("it failed\n\tDoes it run?\n\n"), *none = text_join_lines("\n");
+  assert_string_equal(joined, "it failed; Does it run?");
+  assert_string_equal(none, "");
+}
+
 static void test_globs(void **state) {
   (void)state;
   assert_true(text_glob("*", ".hidden/x"));
@@ -137,7 +152,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_sizes), cmocka_unit_test(test_hex),   cmocka_unit_test(test_names),
       cmocka_unit_test(test_tags),  cmocka_unit_test(test_clean), cmocka_unit_test(test_clip),
-      cmocka_unit_test(test_globs), cmocka_unit_test(test_clock), cmocka_unit_test(test_ids),
+      cmocka_unit_test(test_show),  cmocka_unit_test(test_globs), cmocka_unit_test(test_clock),
+      cmocka_unit_test(test_ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
