@@ -34,9 +34,16 @@ static Status api_read_token(Cli *cli, Error *err) {
   return file_read_text(file, API_TOKEN_LIMIT, &cli->token, err);
 }
 
-static bool api_unprotected(const char *url) {
-  return strncmp(url, "http://", 7) == 0 && strncmp(url, "http://127.", 11) != 0 &&
-         strncmp(url, "http://localhost", 16) != 0 && strncmp(url, "http://[::1]", 12) != 0;
+/* As the coordinator wants `http_unencrypted: true` before it listens there. */
+static Status api_check_secrecy(const Cli *cli, const char *url, Error *err) {
+  const char *environment = getenv("PGSEAL_UNENCRYPTED");
+  if (!cli->token || !http_is_overheard(url) || cli->unencrypted || (environment && strcmp(environment, "1") == 0))
+    return STATUS_OK;
+  error_set(err, ERR_INVALID_ARGUMENT, "the token is not shown over plain HTTP to another machine, as '%s' wants", url);
+  error_remedy(err, "Use https:// (`tls` in coordinator.yaml, or a reverse proxy); or, where the network itself "
+                    "encrypts, say --unencrypted, or PGSEAL_UNENCRYPTED=1.");
+  error_object(err, "%s", url);
+  return err->status;
 }
 
 Status api_connect(Cli *cli, Error *err) {
@@ -47,11 +54,9 @@ Status api_connect(Cli *cli, Error *err) {
   Status status = cli->token ? STATUS_OK : api_read_token(cli, err);
   if (status != STATUS_OK)
     return status;
-  if (cli->token && api_unprotected(url))
-    cli_note(
-        cli,
-        "warning: the token travels unencrypted to %s; give the coordinator a certificate (`tls` in coordinator.yaml)",
-        url);
+  status = api_check_secrecy(cli, url, err);
+  if (status != STATUS_OK)
+    return status;
   const char *ca_file = cli->ca_file ? cli->ca_file : getenv("PGSEAL_CA_FILE");
   return http_open(url, cli->token, ca_file && *ca_file ? ca_file : NULL, &cli->http, err);
 }

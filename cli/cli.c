@@ -6,6 +6,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 
 const char *cli_style(bool color, Style style) {
   static const char *const codes[] = {
@@ -20,27 +21,37 @@ const char *cli_reset(bool color) {
 
 void cli_print_json(const json_t *json) {
   CLEANUP_FREE char *text = json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY);
+  for (const char *p = text; p && *p; p += strspn(p, "\n")) { /* JSON lets most control characters be as they are */
+    size_t length = strcspn(p, "\n");
+    CLEANUP_FREE char *line = memory_strndup(p, length);
+    if (!text_printable(line)) {
+      free(text);
+      text = json_dumps(json, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+      break;
+    }
+    p += length;
+  }
   printf("%s\n", text ? text : "null");
+}
+
+/* What was formatted, with control characters of whatever words are in it made visible. */
+static void cli_say(const char *format, va_list args) {
+  char *text = NULL;
+  int size = vasprintf(&text, format, args);
+  if (size < 0)
+    return;
+  size_t limit = 6 * (size_t)size + 1;
+  CLEANUP_FREE char *shown = memory_alloc(limit);
+  fprintf(stderr, "pgseal: %s\n", text_show(text, shown, limit));
+  free(text);
 }
 
 void cli_note(const Cli *cli, const char *format, ...) {
   (void)cli;
   va_list args;
   va_start(args, format);
-  fputs("pgseal: ", stderr);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
+  cli_say(format, args);
   va_end(args);
-}
-
-static void cli_print_indented(const char *label, const char *text) {
-  fprintf(stderr, "  %s: ", label);
-  for (const char *p = text; *p; p++) {
-    fputc(*p, stderr);
-    if (*p == '\n')
-      fputs("    ", stderr);
-  }
-  fputc('\n', stderr);
 }
 
 static ExitCode cli_exit_code(const Error *err) {
@@ -69,19 +80,18 @@ ExitCode cli_fail(const Cli *cli, const Error *err) {
   fprintf(stderr, "%spgseal: %s%s (%s)\n", cli_style(cli->color_err, STYLE_BAD), err->message,
           cli_reset(cli->color_err), error_code(err->status));
   if (err->object[0] && !strstr(err->message, err->object))
-    cli_print_indented("object", err->object);
+    fprintf(stderr, "  object: %s\n", err->object);
   if (err->remedy[0])
-    cli_print_indented("remedy", err->remedy);
+    fprintf(stderr, "  remedy: %s\n", err->remedy);
   return cli_exit_code(err);
 }
 
 ExitCode cli_usage(const Cli *cli, const char *format, ...) {
   va_list args;
   va_start(args, format);
-  fputs("pgseal: ", stderr);
-  vfprintf(stderr, format, args);
+  cli_say(format, args);
   va_end(args);
-  fprintf(stderr, "\nUsage: pgseal %s %s\n`pgseal %s --help` tells more.\n", cli->command->name, cli->command->usage,
+  fprintf(stderr, "Usage: pgseal %s %s\n`pgseal %s --help` tells more.\n", cli->command->name, cli->command->usage,
           cli->command->name);
   return EXIT_USAGE;
 }
@@ -117,6 +127,8 @@ bool cli_parse(Cli *cli, const Option *options, size_t count, bool with_api, int
        "holds the token (default: PGSEAL_TOKEN, PGSEAL_TOKEN_FILE)"},
       {"ca-file", OPTION_TEXT, &cli->ca_file, "FILE",
        "of the CA of the coordinator's certificate (default: PGSEAL_CA_FILE)"},
+      {"unencrypted", OPTION_FLAG, &cli->unencrypted, NULL,
+       "let the token go over plain http:// to another machine (default: PGSEAL_UNENCRYPTED=1)"},
       {"json", OPTION_FLAG, &cli->json, NULL, "print the API's JSON instead of text"},
       {"help", OPTION_FLAG, &help, NULL, "this text"},
   };

@@ -40,20 +40,22 @@ struct Cli {
   bool color_out, color_err;
   bool live;                              /* progress may be redrawn: stderr is a terminal */
   const char *url, *token_file, *ca_file; /* --url, --token-file, --ca-file */
+  bool unencrypted;                       /* --unencrypted: the token may be read on the way */
   char *token;                            /* owned; NULL until it is first needed */
   struct Http *http;                      /* owned; NULL until it is first needed */
 };
 
 /* Parses the command's options and those all commands have. True: go on. False: end with *exit_code (help was
  * printed, or the usage error told). positional: max places, filled with NULL where absent. with_api adds --url,
- * --token-file, --ca-file and --json. */
+ * --token-file, --ca-file, --unencrypted and --json. */
 bool cli_parse(Cli *cli, const Option *options, size_t count, bool with_api, int argc, char **argv, int min, int max,
                const char **positional, ExitCode *exit_code);
 
 /* Tells the error on stderr (and, with --json, in the API's shape on stdout) and gives the exit code it means. */
 ExitCode cli_fail(const Cli *cli, const Error *err);
 ExitCode cli_usage(const Cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
-void cli_note(const Cli *cli, const char *format, ...) PRINTF_LIKE(2, 3); /* one line on stderr */
+/* One line on stderr, whatever is in it (text_show). */
+void cli_note(const Cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Escape sequences, or "" where colours are off. */
 const char *cli_style(bool color, Style style);

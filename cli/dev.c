@@ -65,7 +65,7 @@ static void dev_hide(const Cli *cli, Dev *dev, OptionList *copies) {
       cli_note(
           cli,
           "warning: --database holds a password, which others on this machine could read in `ps` just now, and "
-          "your shell\nmay keep in its history. Better: leave it out, and put it into ~/.pgpass (or what PGPASSFILE "
+          "your shell may keep in its history. Better: leave it out, and put it into ~/.pgpass (or what PGPASSFILE "
           "names) or a service file.");
     told = told || equals;
   }
@@ -91,7 +91,7 @@ ExitCode command_dev(Cli *cli, int argc, char **argv) {
   Error err;
   Status status = dev_plan(&dev, &err);
   if (status == ERR_INVALID_ARGUMENT)
-    return cli_usage(cli, "%s%s%s", err.message, err.remedy[0] ? "\n  remedy: " : "", err.remedy);
+    return cli_usage(cli, "%s%s%s", err.message, err.remedy[0] ? ". " : "", err.remedy);
   if (status == STATUS_OK)
     status = dev_choose_ports(&dev, &err);
   if (status == STATUS_OK)

@@ -13,6 +13,7 @@
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/base/loopback.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/config/repository.h"
@@ -200,7 +201,7 @@ static Status dev_take_address(Dev *dev, Error *err) {
   bool bracketed = dev->http[0] == '[' && dev->http[length - 1] == ']';
   dev->host = memory_strndup(dev->http + bracketed, length - 2 * bracketed);
   dev->port = (int)port;
-  dev->exposed = strncmp(dev->host, "127.", 4) != 0 && strcmp(dev->host, "::1") != 0;
+  dev->exposed = !loopback_address(dev->host);
   bool any = strcmp(dev->host, "0.0.0.0") == 0 || strcmp(dev->host, "::") == 0;
   dev->url = any ? memory_format("http://127.0.0.1:%ld", port) : memory_format("http://%s", dev->http);
   return STATUS_OK;

@@ -11,6 +11,7 @@
 #include "cli/api.h"
 #include "cli/dev.h"
 #include "cli/http.h"
+#include "cli/http.h"
 #include "common/base/program.h"
 #include "common/base/clock.h"
 #include "common/base/cleanup.h"
@@ -194,10 +195,10 @@ static void run_welcome(const Dev *dev) {
          "    -d '{\"database\": \"%s\", \"tag\": \"pre-deploy-1\"}'\n",
          dev->url, t, name);
   printf("\nThe same with progress, and what to do with it:\n\n"
-         "  export PGSEAL_URL=%s PGSEAL_TOKEN_FILE=%s\n"
+         "  export PGSEAL_URL=%s%s PGSEAL_TOKEN_FILE=%s\n"
          "  pgseal checkpoint %s --tag pre-deploy-2\n  pgseal ledger\n  pgseal show pre-deploy-2\n"
          "  pgseal fetch pre-deploy-2 --repository %s \\\n    --key %s.key --certificate %s.crt --output %s.dump\n",
-         dev->url, t, name, buffer_text(&repository_quoted), buffer_text(&keys_quoted), buffer_text(&keys_quoted),
+         dev->url, http_is_overheard(dev->url) ? " PGSEAL_UNENCRYPTED=1" : "", t, name, buffer_text(&repository_quoted), buffer_text(&keys_quoted), buffer_text(&keys_quoted),
          name);
   printf("\nCtrl-C stops it; the same command goes on with what is in %s.\n", dev->dir);
   fflush(stdout);
@@ -210,6 +211,7 @@ static Status run_start(Run *run, Error *err) {
   if (status != STATUS_OK)
     return status;
   run->cli->url = dev->url;
+  run->cli->unencrypted = true; /* whatever address it was given, it is this machine */
   run->coordinator_from = file_size(dev->coordinator_log);
   run->agent_from = file_size(dev->agent_log);
   status = daemon_start(dev, "pgseal-coordinator", "coordinator.yaml", dev->coordinator_log, &dev->coordinator, err);

@@ -25,18 +25,26 @@ static void http_free_list(struct curl_slist **list) {
   curl_slist_free_all(*list);
 }
 
+static bool http_is_plain(const char *url) {
+  return strncmp(url, "http://", 7) == 0;
+}
+
 static bool http_is_direct(const char *url) {
   CURLU *parsed = curl_url();
   char *host = NULL;
-  bool direct = strncmp(url, "http://", 7) == 0 && parsed && !curl_url_set(parsed, CURLUPART_URL, url, 0) &&
+  bool direct = http_is_plain(url) && parsed && !curl_url_set(parsed, CURLUPART_URL, url, 0) &&
                 !curl_url_get(parsed, CURLUPART_HOST, &host, 0) && loopback_host(host);
   curl_free(host);
   curl_url_cleanup(parsed);
   return direct;
 }
 
+bool http_is_overheard(const char *url) {
+  return http_is_plain(url) && !http_is_direct(url);
+}
+
 Status http_open(const char *url, const char *token, const char *ca_file, Http **out, Error *err) {
-  if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
+  if (!http_is_plain(url) && strncmp(url, "https://", 8) != 0) {
     error_set(err, ERR_INVALID_ARGUMENT, "'%s' is not a URL of a coordinator", url);
     error_remedy(err, "Write it as http://127.0.0.1:8420, in PGSEAL_URL or --url.");
     return err->status;
@@ -165,7 +173,7 @@ static Status http_unreachable(const Http *http, CURLcode code, const char *deta
     return err->status;
   error_set(err, ERR_UNAVAILABLE, "the coordinator at %s cannot be reached: %s", http->url,
             *detail ? detail : curl_easy_strerror(code));
-  bool plain = strncmp(http->url, "http://", 7) == 0;
+  bool plain = http_is_plain(http->url);
   bool silent = code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR; /* as TLS is to what is none */
   error_remedy(err, "Check that pgseal-coordinator runs there, and the URL (PGSEAL_URL or --url).%s",
                plain && silent ? " If it speaks TLS, write https://." : "");

@@ -17,6 +17,8 @@ typedef struct Http Http;
 Status http_open(const char *url, const char *token, const char *ca_file, Http **out, Error *err) MUST_CHECK;
 void http_close(Http *http); /* NULL is fine */
 const char *http_url(const Http *http);
+/* Plain HTTP to another machine, for all between to read: no token is for that, unless whoever has it says so. */
+bool http_is_overheard(const char *url);
 
 /* A second client of the same coordinator, for another thread. */
 Status http_clone(const Http *http, Http **out, Error *err) MUST_CHECK;

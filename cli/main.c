@@ -25,6 +25,8 @@ static void main_help(void) {
          "  PGSEAL_TOKEN       the token; or PGSEAL_TOKEN_FILE, a file that holds it\n"
          "  PGSEAL_CA_FILE     the certificate of the CA of an https:// coordinator, if this machine does not know it\n"
          "  TRACEPARENT        the trace (W3C Trace Context) that a checkpoint is to be part of\n"
+         "  PGSEAL_UNENCRYPTED 1: the token may go over plain http:// to another machine, for others to read\n"
+         "  PGSEAL_REHEARSE_SECRET  what `pgseal rehearse` and the agent share; or PGSEAL_REHEARSE_SECRET_FILE\n"
          "  NO_COLOR           no colours\n\n"
          "Exit codes: 0 done and proven; 1 failed; 2 usage; 3 the coordinator cannot be reached or refused the token;\n"
          "4 errored: it did not come to an end, and nothing is condemned; 5 of plan, guard and\n"
@@ -74,10 +76,9 @@ static ExitCode main_unknown(const char *word) {
     names[count++] = first;
   }
   const char *nearest = options_nearest(word, names, count);
-  fprintf(stderr, "pgseal: there is no command '%s'", word);
-  if (nearest)
-    fprintf(stderr, "; did you mean `pgseal %s`?", nearest);
-  fprintf(stderr, "\n`pgseal --help` lists the commands.\n");
+  cli_note(NULL, "there is no command '%s'%s%s%s", word, nearest ? "; did you mean `pgseal " : "",
+           nearest ? nearest : "", nearest ? "`?" : "");
+  fprintf(stderr, "`pgseal --help` lists the commands.\n");
   return EXIT_USAGE;
 }
 

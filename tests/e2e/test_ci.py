@@ -72,8 +72,12 @@ def test_refusals(ci):
     away = run([CI / "pgseal-ci", "checkpoint", "prod-api", "x"], ci, PGSEAL_URL=f"http://127.0.0.1:{free_port()}", PGSEAL_TIMEOUT="1")
     assert away.returncode == 3 and "no answer from" in away.stderr
     for argv, env in ((["checkpoint", "prod-api"], {}), (["checkpoint", "prod-api", "x"], {"PGSEAL_URL": ""}),
+                      (["checkpoint", "prod-api", "x"], {"PGSEAL_URL": ci.url.replace("127.0.0.1", "0.0.0.0")}),
+                      (["checkpoint", "prod-api", "x"], {"PGSEAL_URL": "http://127.0.0.1.example.com"}),
                       (["checkpoint", "prod-api", "x"], {"PGSEAL_TOKEN": "a\"\nurl = \"http://x"}), (["seal"], {})):
         assert run([CI / "pgseal-ci", *argv], ci, **env).returncode == 2
+    meant = run([CI / "pgseal-ci", "checkpoint", "prod-apy", "x"], ci, PGSEAL_URL=ci.url.replace("127.0.0.1", "0.0.0.0"), PGSEAL_UNENCRYPTED="1")
+    assert meant.returncode == 3 and "did you mean prod-api" in meant.stderr
     assert run([CI / "pgseal-ci", "--help"], ci).stdout.startswith("pgseal in a pipeline")
 
 
