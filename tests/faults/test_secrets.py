@@ -14,8 +14,11 @@ import urllib.parse
 import pytest
 
 import judge
+from support.issuer import Issuer
+from support.mail import Mail
 from support.shell import BIN, PROJECT, free_port, run, wait_for
 from support.stack import yaml
+from test_sign_in import Guest
 
 ROWS = """CREATE TABLE t (id int PRIMARY KEY, v text);
     INSERT INTO t SELECT i, (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 8) j) FROM generate_series(1, 20000) i"""
@@ -44,11 +47,12 @@ def private_keys(path):
 
 class Secrets:
     def __init__(self):
-        self.forms = {}  # form -> what it is
+        self.forms, self.lock = {}, threading.Lock()  # form -> what it is; a new one each time: others look through it meanwhile
 
     def add(self, what, secret):
         assert len(secret) >= 16, what
-        self.forms.update({form: what for form in forms(secret)})
+        with self.lock:
+            self.forms = {**self.forms, **{form: what for form in forms(secret)}}
 
     def make(self, what):
         """A new one, to be used as it is."""
@@ -162,11 +166,68 @@ def answers(stack, identity):
         if path.endswith("/reports"):
             path += "?from=2026-01-01&to=2027-01-01"
         status, body, headers = stack.api("GET", path)
-        assert status == (404 if path.endswith("/callback") else 200), (path, status, body)  # there is no issuer here
+        assert status == (401 if path.endswith("/callback") else 200), (path, status, body)  # of no sign-in
         yield path, f"{headers}{body}"
 
 
-def fleet(make_stack, server, s3, bucket, secrets):
+class Telling(Issuer):
+    """An issuer whose secrets are known: codes, tokens, and what comes with their exchange. With talks it refuses that, and says
+    back all that it was told."""
+
+    def __init__(self, secrets):
+        self.secrets, self.talks, self.exchanges = secrets, False, 0
+        super().__init__(client=("pgseal", secrets.make("the client's secret at the issuer")))
+
+    def authorize(self, location):
+        asked = urllib.parse.parse_qs(urllib.parse.urlsplit(location).query)
+        self.secrets.add("a sign-in's state", asked["state"][0])
+        self.secrets.add("a sign-in's nonce", asked["nonce"][0])
+        target = super().authorize(location)
+        code = self.secrets.make("a code of the issuer's")
+        old, = urllib.parse.parse_qs(urllib.parse.urlsplit(target).query)["code"]
+        self.codes[code] = self.codes.pop(old)
+        return target.replace(f"code={old}", f"code={code}")
+
+    def _exchange(self, handler):
+        read = handler.rfile.read
+
+        def remember(size):
+            form = read(size)
+            self.secrets.add("the proof key of a code", urllib.parse.parse_qs(form.decode())["code_verifier"][0])
+            self.told = f"{handler.headers['Authorization']} {form.decode()}"
+            return form
+        handler.rfile.read = remember
+        status, answer = super()._exchange(handler)
+        self.exchanges += 1
+        if self.talks:
+            return 400, {"error": "invalid_grant", "error_description": self.told, "error_uri": f"http://127.0.0.1/?{self.told}"}
+        assert status == 200, answer
+        self.secrets.add("an access token", answer["access_token"])
+        self.secrets.add("an ID token", answer["id_token"])
+        self.secrets.add("an ID token's signature", answer["id_token"].split(".")[2])
+        return status, answer
+
+
+def sign_in(stack, issuer, secrets):
+    """Somebody comes in by the issuer and goes out again, and somebody whom it refuses. What was said of it."""
+    ann, said = Guest(stack), {}
+    status, said["the page"], session = ann.come_back(issuer.authorize(ann.begin()))
+    assert status == 200 and session, said
+    secrets.add("a sign-in's cookie", ann.pending.split("=", 1)[1])
+    secrets.add("a session's cookie", ann.cookie.split("=", 1)[1])
+    secrets.add("a session's token against forgery", ann.who()["csrf"])
+    status, body, _ = ann.ask("DELETE", "/api/v1/session", X_Pgseal_CSRF=ann.who()["csrf"])
+    assert status == 200, body
+    said["signing out"] = body
+    issuer.talks = True
+    bob = Guest(stack)
+    status, said["the page of a refusal"], session = bob.come_back(issuer.authorize(bob.begin()))
+    assert status >= 400 and not session and issuer.exchanges == 2, said
+    secrets.add("a refused sign-in's cookie", bob.pending.split("=", 1)[1])
+    return said
+
+
+def fleet(make_stack, server, s3, bucket, issuer, mail, secrets):
     """A stack that joined over TLS, whose agent has its bucket's session in the environment; and databases that fail."""
     access, secret, token = s3.session(f"role-{bucket.name}")
     secrets.add("the session's secret", secret)
@@ -181,11 +242,18 @@ def fleet(make_stack, server, s3, bucket, secrets):
     environment = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token,
                    "PGPASSWORD": secrets.make("PGPASSWORD of the agent")}
     stack = make_stack(databases, start=False, join=True, s3=bucket, agents=("dump+drill+rehearse",), agent_environment=environment, segment_mb=1,
+                       signing_key="keys/report.key", reports=[{"name": "monthly", "to": "post"}],
                        alerts={"group_seconds": 0, "default": ["chat", "hook"], "routes": [{"name": "chat", "type": "slack", "url_file": "chat.url"},
-                                                                                       {"name": "hook", "type": "webhook", "url": f"http://127.0.0.1:{free_port()}/", "key_file": "hook.key"}]})
+                                                                                       {"name": "hook", "type": "webhook", "url": f"http://127.0.0.1:{free_port()}/", "key_file": "hook.key"},
+                                                                                       {"name": "post", "type": "email", "url": f"smtp://127.0.0.1:{mail.port}", "unencrypted": True, "user": "pgseal",
+                                                                                        "password_file": "post.password", "from": "pgseal@example.com", "to": ["audit@example.com"]}]})
     secrets.add("the admin's token", stack.token)
     (stack.dir / "chat.url").write_text(f"http://127.0.0.1:{free_port()}/{secrets.make('what stands for a password in the address of a chat')}\n")
     (stack.dir / "hook.key").write_text(secrets.make("the key of a webhook"))
+    (stack.dir / "post.password").write_text(secrets.make("the password of the mail server"))
+    run([BIN / "pgseal", "key", "generate", "--kind", "signing", "--out", stack.dir / "keys/report"])
+    stack.options["oidc"] = issuer.config(stack.dir, stack.url)
+    stack.write_coordinator()
     place = bucket.config("", acl="bucket-owner-full-control", bandwidth_mb=1)
     del place["credentials_file"]
     stack.repository.write_text(yaml({"repository": {"s3": place}}))
@@ -204,7 +272,7 @@ def learn(stack, secrets):
     shared = (stack.dir / "keys/rehearse.secret").read_text().strip()
     secrets.add("the rehearsals' secret", shared)
     secrets.add("the rehearsals' secret, as bytes", base64.b64decode(shared))
-    return {*keys, stack.dir / "keys/rehearse.secret", stack.dir / "token", stack.dir / "deployment/token", stack.dir / "chat.url", stack.dir / "hook.key", *stack.dir.glob("*.invitation"), *stack.dir.glob("databases/*"),
+    return {*keys, stack.dir / "keys/rehearse.secret", stack.dir / "token", stack.dir / "deployment/token", stack.dir / "chat.url", stack.dir / "hook.key", stack.dir / "post.password", stack.dir / "oidc-secret", *stack.dir.glob("*.invitation"), *stack.dir.glob("databases/*"),
             stack.dir / "keys/bucket"}
 
 
@@ -230,7 +298,8 @@ def core_dumps():
 
 def test_no_secret_gets_out(make_stack, server, s3, bucket, core_dumps):
     secrets = Secrets()
-    stack = fleet(make_stack, server, s3, bucket, secrets)
+    issuer, mail = Telling(secrets), Mail(refuses=True)
+    stack = fleet(make_stack, server, s3, bucket, issuer, mail, secrets)
     stack.start()
     homes = learn(stack, secrets)
     status, made, _ = stack.api("POST", "/api/v1/tokens", {"name": "pipeline", "role": "ci"})
@@ -242,7 +311,11 @@ def test_no_secret_gets_out(make_stack, server, s3, bucket, core_dumps):
         asked = {name: stack.api("POST", "/api/v1/checkpoints", {"database": name, "tag": "t", "wait": False}, token=made["token"])[1]["id"]
                  for name in stack.databases}
         ended = {name: stack.wait_final(identity, timeout=150) for name, identity in asked.items()}
-        rehearsed = rehearse(stack, secrets)
+        more = rehearse(stack, secrets) | sign_in(stack, issuer, secrets)
+        for words in (["report", "send", "monthly"], ["alert", "test", "post"]):
+            done = stack.cli(*words, check=False)
+            assert done.returncode == 4, done
+            more[" ".join(words)] = done.stdout + done.stderr
     finally:
         watch.stop()
     assert ended["shop"]["state"] == "sealed", ended["shop"]
@@ -260,8 +333,10 @@ def test_no_secret_gets_out(make_stack, server, s3, bucket, core_dumps):
     assert not watch.wrong, sorted(watch.wrong)
     assert {"pg_dump", "pg_restore", "postgres"} <= watch.tools and len(watch.own) >= 2, (watch.tools, watch.own)
     found = {}
-    said = dict(answers(stack, asked["shop"])) | rehearsed
-    for words in (["status"], ["show", asked["gated"]], ["ledger"], ["agents"], ["doctor", "--config", stack.dir / "dump-drill-rehearse.yaml"]):
+    assert len(mail.refused) == 2 and secrets.within(mail.refused[0]) == {"the password of the mail server"}, mail.refused
+    issuer.server.shutdown()
+    said = dict(answers(stack, asked["shop"])) | more
+    for words in (["status"], ["show", asked["gated"]], ["report", "list"], ["alert", "list"], ["token", "list"], ["ledger"], ["agents"], ["doctor", "--config", stack.dir / "dump-drill-rehearse.yaml"]):
         done = stack.cli(*words, check=False)
         said[" ".join(map(str, words))] = done.stdout + done.stderr
     said |= {p: p.read_bytes() for p in stack.dir.rglob("*") if p.is_file() and p not in homes}

@@ -43,6 +43,15 @@ class Mail(socketserver.ThreadingTCPServer):
             self.wfile.write(b"220 here\r\n")
             for line in self.rfile:
                 word = line.split()[0].upper() if line.split() else b""
+                if self.server.refused is not None and word in (b"EHLO", b"AUTH"):
+                    if word == b"EHLO":
+                        self.wfile.write(b"250-here\r\n250 AUTH PLAIN\r\n")
+                        continue
+                    self.wfile.write(b"334 \r\n")
+                    told = self.rfile.readline().strip()
+                    self.server.refused.append(told)
+                    self.wfile.write(b"535 not " + told + b"\r\n")
+                    continue
                 if word == b"DATA":
                     self.wfile.write(b"354 go on\r\n")
                     message = b"".join(iter(self.rfile.readline, b".\r\n"))
@@ -54,9 +63,10 @@ class Mail(socketserver.ThreadingTCPServer):
                 if word == b"QUIT":
                     return
 
-    def __init__(self, port=0, most=0):
-        """most: the bytes of a message that it takes; 0: any."""
+    def __init__(self, port=0, most=0, refuses=False):
+        """most: the bytes of a message that it takes; 0: any. refuses: it wants a password, takes none, and says it back for all to
+        hear; refused has what it was told."""
         super().__init__(("127.0.0.1", port), Mail.Session)
-        self.most = most
+        self.most, self.refused = most, [] if refuses else None
         self.got, self.port = [], self.server_address[1]
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
