@@ -12,7 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/process.h"
 
-enum { STOP_GRACE_MS = 10000 };
+enum { STOP_GRACE_MS = 10000, EXIT_USAGE = 2 };
 
 static const char HELP[] =
     "Usage: pgseal-agent --config FILE            run the agent in the foreground\n"
@@ -22,15 +22,31 @@ static const char HELP[] =
     "\n"
     "An agent dials the coordinators in its configuration and runs the jobs it is given: dump jobs near the\n"
     "databases, drill jobs where a disposable PostgreSQL can run. It stops on SIGTERM or SIGINT.\n"
-    "An annotated example of FILE: deploy/agent.yaml.\n"
+    "An annotated example of FILE: deploy/agent.yaml; all keys: docs/configuration.md.\n"
     "\n"
-    "  --config FILE        agent.yaml\n"
+    "  pgseal-agent enroll --coordinator https://pgseal.example.org:8420 --token-file dump-1.token --dir /etc/pgseal\n"
+    "  pgseal-agent check --config /etc/pgseal/agent.yaml\n"
+    "\n"
+    "Options:\n"
+    "  -c, --config FILE    agent.yaml\n"
     "  --coordinator URL    its HTTP API: https://HOST:8420, or on its own machine http://127.0.0.1:8420\n"
     "  --token-file FILE    what `pgseal agent invite` gave\n"
     "  --dir DIR            keys and agent.yaml come into it\n"
     "  --http-ca FILE       for https: the authority, if it is not the deployment's own\n"
     "  --help               this text\n"
-    "  --version            the version\n";
+    "  --version            the version\n"
+    "\n"
+    "Exit status: 0 success; 1 failure, or something does not work; 2 usage, or the configuration is wrong.\n";
+
+static int PRINTF_LIKE(1, 2) usage_error(const char *format, ...) {
+  Error err;
+  va_list args;
+  va_start(args, format);
+  error_set_v(&err, ERR_INVALID_ARGUMENT, format, args);
+  va_end(args);
+  fprintf(stderr, "pgseal-agent: %s\n`pgseal-agent --help` tells more.\n", err.message);
+  return EXIT_USAGE;
+}
 
 typedef struct Agent {
   Session *session;
@@ -91,7 +107,9 @@ static int run(const char *config_path) {
 static int enroll(const EnrollOptions *options) {
   Error err;
   if (!options->coordinator || !options->token_file || !options->dir)
-    return fputs(HELP, stderr), 2;
+    return usage_error("%s is missing", !options->coordinator  ? "--coordinator URL"
+                                        : !options->token_file ? "--token-file FILE"
+                                                               : "--dir DIR");
   umask(077);
   if (agent_enroll(options, &err) == STATUS_OK)
     return 0;
@@ -100,16 +118,13 @@ static int enroll(const EnrollOptions *options) {
 }
 
 static int run_command(const char *command, const char *config) {
-  if (!config)
-    return fputs(HELP, stderr), 2;
-  if (strcmp(command, "run") == 0)
-    return run(config);
-  if (strcmp(command, "job") == 0)
-    return job_main(config);
-  if (strcmp(command, "check") == 0)
-    return doctor(config);
-  fprintf(stderr, "pgseal-agent: there is no command '%s'\n\n%s", command, HELP);
-  return 2;
+  int (*const runs)(const char *) = strcmp(command, "run") == 0     ? run
+                                    : strcmp(command, "job") == 0   ? job_main
+                                    : strcmp(command, "check") == 0 ? doctor
+                                                                    : NULL;
+  if (!runs)
+    return usage_error("there is no command '%s'", command);
+  return config ? runs(config) : usage_error("--config FILE is missing");
 }
 
 int main(int argc, char **argv) {
@@ -121,6 +136,7 @@ int main(int argc, char **argv) {
       {"http-ca", required_argument, NULL, 'a'},    {0}};
   const char *config = NULL;
   EnrollOptions wish = {0};
+  opterr = 0;
   for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
     if (c == 'c')
       config = optarg;
@@ -137,10 +153,10 @@ int main(int argc, char **argv) {
     else if (c == 'v')
       return printf("pgseal-agent %s\n", PGSEAL_VERSION) < 0;
     else
-      return fputs(HELP, stderr), 2;
+      return usage_error("there is no option '%s', or its value is missing", argv[optind - 1]);
   }
   const char *command = optind < argc ? argv[optind] : "run";
   if (optind + 1 < argc)
-    return fputs(HELP, stderr), 2;
+    return usage_error("the argument '%s' is one too many", argv[optind + 1]);
   return strcmp(command, "enroll") == 0 ? enroll(&wish) : run_command(command, config);
 }

@@ -33,7 +33,8 @@ ExitCode command_agent_invite(Cli *cli, int argc, char **argv) {
   CLEANUP(free_list) OptionList databases = {0};
   const Option options[] = {
       {"capability", OPTION_LIST, &capabilities, "dump|drill|restore|rehearse|prune|bare",
-       "what it may do; may be repeated"},
+       "what it may do; may be repeated. bare: it drills, on a machine with nothing but the repository and one key "
+       "(docs/rotation.md)"},
       {"databases", OPTION_LIST, &databases, "GLOB",
        "for which databases, e.g. 'prod-*'; may be repeated (default: *)"},
       {"expires", OPTION_TEXT, &expires, "TIME", "how long the invitation is good: 30m, 1h (default), 2d"},

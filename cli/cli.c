@@ -8,6 +8,8 @@
 #include "common/base/memory.h"
 #include "common/base/text.h"
 
+enum { HELP_INDENT = 31, HELP_WIDTH = 120 };
+
 const char *cli_style(bool color, Style style) {
   static const char *const codes[] = {
       [STYLE_PLAIN] = "",          [STYLE_BOLD] = "\x1b[1m",   [STYLE_DIM] = "\x1b[2m",
@@ -91,17 +93,37 @@ ExitCode cli_usage(const Cli *cli, const char *format, ...) {
   va_start(args, format);
   cli_say(format, args);
   va_end(args);
-  fprintf(stderr, "Usage: pgseal %s %s\n`pgseal %s --help` tells more.\n", cli->command->name, cli->command->usage,
-          cli->command->name);
+  fprintf(stderr, "Usage: pgseal %s%s%s\n`pgseal %s --help` tells more.\n", cli->command->name,
+          *cli->command->usage ? " " : "", cli->command->usage, cli->command->name);
   return EXIT_USAGE;
 }
 
+/* Words of an option's help, in their column. */
+static void cli_print_wrapped(const char *text, bool indent) {
+  int used = HELP_INDENT;
+  if (indent)
+    printf("%*s", HELP_INDENT, "");
+  while (*text) {
+    size_t length = strcspn(text, " ");
+    if (used > HELP_INDENT && used + 1 + length > HELP_WIDTH) {
+      printf("\n%*s", HELP_INDENT, "");
+      used = HELP_INDENT;
+    }
+    used += printf("%s%.*s", used > HELP_INDENT ? " " : "", (int)length, text);
+    text += length + (text[length] == ' ');
+  }
+  putchar('\n');
+}
+
 static void cli_print_help(const Command *command, const Option *options, size_t count) {
-  printf("Usage: pgseal %s %s\n\n%s\n\nOptions:\n", command->name, command->usage, command->help);
+  printf("Usage: pgseal %s%s%s\n\n%s\n\nOptions:\n", command->name, *command->usage ? " " : "", command->usage,
+         command->help);
   for (size_t i = 0; i < count; i++) {
     CLEANUP_FREE char *name = memory_format("--%s%s%s", options[i].name, options[i].metavar ? " " : "",
                                             options[i].metavar ? options[i].metavar : "");
-    printf("  %-28s %s\n", name, options[i].help);
+    bool wide = strlen(name) > HELP_INDENT - 3;
+    printf("  %-*s%s", HELP_INDENT - 2, name, wide ? "\n" : "");
+    cli_print_wrapped(options[i].help, wide);
   }
 }
 

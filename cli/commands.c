@@ -58,16 +58,19 @@ static const char help_cancel[] =
     "Ends its jobs. What is stored already stays in the repository, unsealed.\n\n  pgseal cancel pre-deploy-4f3a9c1";
 
 static const char help_fetch[] =
-    "Reads the repository itself, checks the manifest's signature and every digest, and writes an archive that\n"
-    "pg_restore reads in parallel. With --prefix it needs no coordinator at all.\n\n"
+    "Reads the repository itself, checks the manifest's signature and every digest, and writes an archive that "
+    "pg_restore\n"
+    "reads in parallel. With --prefix it needs no coordinator at all.\n"
+    "\n"
     "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --certificate escrow.crt \\\n"
     "    --output api.dump && pg_restore -j4 -d restored api.dump\n"
     "  pgseal fetch pre-deploy-4f3a9c1 --repository /srv/pgseal --key escrow.key --stdout | pg_restore -l\n"
     "  pgseal fetch pre-deploy-4f3a9c1 --repository bucket.yaml --key escrow.key --output api.dump\n"
     "  pgseal fetch --prefix prod-api/01kb.../attempt-1 --repository /srv/pgseal --key escrow.key \\\n"
-    "    --public-key agent.pub --list\n\n"
-    "Exit codes: 0 fetched; 1 an object is missing or was altered; 2 usage; 3 the coordinator cannot be reached;\n"
-    "4 anything else, such as a key that does not fit.";
+    "    --public-key agent.pub --list\n"
+    "\n"
+    "Exit codes: 0 fetched; 1 an object is missing or was altered; 2 usage; 3 the coordinator cannot be reached or\n"
+    "refused the token; 4 anything else, such as a key that does not fit.";
 
 static const char help_verify[] =
     "Believes neither the coordinator nor the repository: checks the manifest's signature, every object's digests, "
@@ -81,20 +84,21 @@ static const char help_verify[] =
     "reached; 4 it could not be checked, such as with a key that does not fit.";
 
 static const char help_key_check[] =
-    "Reads the newest sealed checkpoint (or the one named) and decrypts its manifest, roles, first and last "
-    "segment.\n\n"
+    "Reads the newest sealed checkpoint (or the one named) and decrypts its manifest, roles, first and last segment.\n"
+    "\n"
     "  pgseal key check --key escrow.key --certificate escrow.crt --repository /srv/pgseal\n"
-    "  pgseal key check pre-deploy-4f3a9c1 --key escrow.key --certificate escrow.crt --repository bucket.yaml\n\n"
-    "Exit codes: 0 it opens; 1 an object is missing or was altered; 3 the coordinator cannot be reached; 4 the key "
-    "does\n"
-    "not fit.";
+    "  pgseal key check pre-deploy-4f3a9c1 --key escrow.key --certificate escrow.crt --repository bucket.yaml\n"
+    "\n"
+    "Exit codes: 0 it opens; 1 an object is missing or was altered; 3 the coordinator cannot be reached or refused "
+    "the\n"
+    "token; 4 the key does not fit.";
 
 static const char help_chain[] =
     "Reads every event and reckons the chain's hashes here. What it prints at its end can be kept somewhere else, and\n"
     "expected of a later run: then nobody wrote the whole ledger anew in between.\n\n"
     "  pgseal ledger verify\n"
     "  pgseal ledger verify --expect 1234:9f86d081884c7d65...\n\n"
-    "Exit codes: 0 whole; 1 broken; 3 the coordinator cannot be reached.";
+    "Exit codes: 0 whole; 1 broken; 3 the coordinator cannot be reached or refused the token.";
 
 static const char help_rebuild[] =
     "After the coordinator's disk was lost: has agents look at what the repository holds, and puts what the ledger "
@@ -102,12 +106,14 @@ static const char help_rebuild[] =
     "not know into it. Sealed is what a proof says whose signature verifies with the key of an agent that may drill; "
     "what\n"
     "is refused is listed with its reason, and left alone. Nothing that the ledger knows is changed; again is fine.\n"
-    "Without a name: all databases. docs/ledger.md has the whole way. Wants the role admin.\n\n"
+    "Without a name: all databases. docs/ledger.md has the whole way. Wants the role admin.\n"
+    "\n"
     "  pgseal ledger rebuild --dry-run\n"
-    "  pgseal ledger rebuild prod-api shop\n\n"
-    "Exit codes: 0 done; 1 done, but something was refused; 3 the coordinator cannot be reached; 4 of a database it "
-    "did\n"
-    "not come to an end.";
+    "  pgseal ledger rebuild prod-api shop\n"
+    "\n"
+    "Exit codes: 0 done; 1 done, but something was refused; 3 the coordinator cannot be reached or refused the token; "
+    "4\n"
+    "of a database it did not come to an end.";
 
 static const char help_doctor[] =
     "Tries, on the machine and as the user of an agent, everything its configuration names: keys, what it may do in "
@@ -185,15 +191,18 @@ static const char help_restore[] =
     "the\n"
     "coordinator cannot be reached or refused the token; 4 errored or canceled: it says what is left.";
 
-static const char help_jobs[] = "Newest first.\n\n  pgseal jobs --database prod-api --kind restore";
+static const char help_jobs[] =
+    "What agents did, do and are to do, the newest first: plans, restores, rehearsals, and the dumps and drills of\n"
+    "checkpoints.\n\n  pgseal jobs --database prod-api --kind restore";
 
 static const char help_job_show[] =
     "With the whole report of a plan, restore or rehearsal.\n\n  pgseal job show JOB --json | jq .report";
 
-static const char help_job_cancel[] =
-    "A restore that is under way is rolled back. Plans and rehearsals are canceled by "
-    "whoever may ask for one, restores by operators.\n\n"
-    "  pgseal job cancel JOB";
+static const char help_job_cancel[] = "A restore that is under way is rolled back. Plans and rehearsals are canceled "
+                                      "by whoever may ask for one, restores\n"
+                                      "by operators.\n"
+                                      "\n"
+                                      "  pgseal job cancel JOB";
 
 static const char help_job_approve[] =
     "Lets a restore go on that waits for a second person (`restore_approval` in coordinator.yaml). Not with the token "
@@ -223,9 +232,15 @@ static const char help_schedule[] =
     "events schedule.missed and schedule.skipped.\n\n"
     "  pgseal schedule --limit 20\n  pgseal schedule prod-api --json | jq '.schedule[0].next_at'";
 
-static const char help_databases[] = "Production is marked.\n\n  pgseal databases --json | jq -r '.databases[].name'";
+static const char help_databases[] =
+    "Each with its owner, its newest checkpoint, and the objectives that it does not meet. Production is marked.\n\n"
+    "  pgseal databases\n  pgseal databases --json | jq -r '.databases[].name'";
 
-static const char help_agents[] = "  pgseal agents";
+static const char help_agents[] =
+    "Each with what it may do, the jobs that it has and how many it takes, its machine's load and disks, and until "
+    "when\n"
+    "its certificate is good. Who is drained or revoked is told.\n\n"
+    "  pgseal agents\n  pgseal agents --json | jq -r '.agents[] | select(.state != \"live\") | .name'";
 
 static const char help_token_create[] =
     "The coordinator keeps a hash only.\n\n"
@@ -244,7 +259,9 @@ static const char help_token_rotate[] =
     "  pgseal token rotate deploy-pipeline --overlap 1h\n"
     "  pgseal token rotate deploy-pipeline --overlap 0      # it leaked";
 
-static const char help_token_list[] = "  pgseal token list";
+static const char help_token_list[] = "Of each its role, its databases, when it ends and when it was last used. The "
+                                      "coordinator does not know the tokens\n"
+                                      "themselves. Wants the role admin.\n\n  pgseal token list";
 
 static const char help_token_revoke[] =
     "Both of its secrets, should it have two, at once: what waits or streams with them ends too.\n\n"
@@ -268,8 +285,13 @@ static const char help_key_generate[] =
     "  pgseal key generate --kind recipient --out keys/escrow --name \"pgseal escrow\"   # escrow.key, escrow.crt\n"
     "  pgseal key generate --kind signing --out keys/agent-1                           # agent-1.key, agent-1.pub";
 
-static const char help_rotation[] = "  pgseal rotation\n"
-                                    "  pgseal rotation --json | jq .forecast";
+static const char help_rotation[] =
+    "The checkpoints that the policies of fleet.yaml have drilled again: which are next, how "
+    "many drills the budget\n"
+    "allows, and whether that keeps every proof as young as it is to be "
+    "(docs/rotation.md).\n\n"
+    "  pgseal rotation\n"
+    "  pgseal rotation --json | jq .forecast";
 static const char help_report[] =
     "What the ledger says of a period: drills that were proven, failed or errored and what followed, restore times, "
     "which\n"
@@ -324,7 +346,7 @@ static const char help_alert_unsilence[] = "What fires is told then.\n\n"
                                            "  pgseal alert unsilence 01m7zq3twc6v5yp5ej1fc06ea7";
 
 static const char help_alert_test[] =
-    "Sends a test by a route of coordinator.yaml, once, and says what the receiver answered, and after how long. "
+    "Sends a test by a route of coordinator.yaml, once, and says what the receiver answered, and after how long.\n"
     "Wants the role operator.\n\n"
     "  pgseal alert test pager\n\n"
     "Exit codes: 0 the receiver has it; 3 the coordinator cannot be reached or refused the token; 4 it did not get "
@@ -352,16 +374,25 @@ static const char help_drain[] =
     "  pgseal drain dump-1 --reason 'new disk'\n"
     "  pgseal agents";
 
+static const char help_undrain[] = "It gets jobs again.\n\n  pgseal undrain dump-1";
+
 static const char help_cordon[] = "Nothing of it is dumped or pruned until pgseal uncordon; who asks for a checkpoint "
                                   "is refused, and told why. What\n"
                                   "waits keeps waiting. Drills, plans and restores go on.\n\n"
                                   "  pgseal cordon prod-api --reason 'failover test until 16:00'";
+
+static const char help_uncordon[] = "It is dumped and pruned again; what waited goes on.\n\n  pgseal uncordon prod-api";
 
 static const char help_pause[] = "No dump, drill or prune begins anywhere until pgseal resume. What runs goes on, what "
                                  "is asked for is kept and waits,\n"
                                  "and plans, restores and rehearsals go on: they are what one needs on such a day.\n\n"
                                  "  pgseal pause --reason 'the storage is moved'\n"
                                  "  pgseal resume";
+
+static const char help_resume[] =
+    "Dumps, drills and prunes begin again. Agents that are drained and databases that are cordoned "
+    "stay\n"
+    "so (pgseal holds).\n\n  pgseal resume";
 
 static const char help_holds[] = "What is drained, cordoned or paused, since when, by whom and why.\n\n  pgseal holds";
 
@@ -413,7 +444,7 @@ const Command cli_commands[] = {
      "run a migration on a drilled copy first, and say what it would do", help_rehearse, command_rehearse},
     {"restore", "DATABASE --checkpoint ID|TAG (--table PATTERN ... [--replace | --beside] | --new-database NAME)",
      "put tables back, or rows, or all of it beside", help_restore, command_restore},
-    {"jobs", "[--database NAME] [--kind KIND]", "plans, restores, rehearsals", help_jobs, command_jobs},
+    {"jobs", "[--database NAME] [--kind KIND]", "plans, restores, rehearsals, dumps, drills", help_jobs, command_jobs},
     {"job show", "ID", "one job, with its report", help_job_show, command_job_show},
     {"job cancel", "ID", "end a plan, a restore or a rehearsal that is under way", help_job_cancel, command_job_cancel},
     {"job approve", "ID", "let another's restore go on", help_job_approve, command_job_approve},
@@ -430,7 +461,8 @@ const Command cli_commands[] = {
     {"alert unsilence", "ID", "end a silence or an acknowledgement", help_alert_unsilence, command_alert_unsilence},
     {"alert test", "ROUTE", "send a test, and say whether it got there", help_alert_test, command_alert_test},
     {"retention", "DATABASE", "which checkpoints are kept, and why", help_retention, command_retention},
-    {"prune", "DATABASE [--dry-run]", "what is not kept goes, now", help_prune, command_prune},
+    {"prune", "DATABASE [--dry-run]", "take what no policy keeps out of the repository, now", help_prune,
+     command_prune},
     {"pin", "ID|TAG [--reason TEXT]", "keep a checkpoint, whatever a policy says", help_pin, command_pin},
     {"unpin", "ID|TAG", "keep it no longer than a policy says", help_unpin, command_unpin},
     {"fetch", "ID|TAG --repository DIR|FILE --key KEY.pem (--output FILE | --stdout | --list)",
@@ -444,11 +476,11 @@ const Command cli_commands[] = {
     {"databases", "", "the databases of the fleet", help_databases, command_databases},
     {"holds", "", "what is drained, cordoned or paused", help_holds, command_holds},
     {"drain", "AGENT [--reason TEXT]", "no more jobs for an agent", help_drain, command_drain},
-    {"undrain", "AGENT", "jobs for it again", help_drain, command_undrain},
+    {"undrain", "AGENT", "jobs for an agent again", help_undrain, command_undrain},
     {"cordon", "DATABASE [--reason TEXT]", "no more dumps of a database", help_cordon, command_cordon},
-    {"uncordon", "DATABASE", "dumps of it again", help_cordon, command_uncordon},
+    {"uncordon", "DATABASE", "dumps of a database again", help_uncordon, command_uncordon},
     {"pause", "[--reason TEXT]", "no more routine work in the whole fleet", help_pause, command_pause},
-    {"resume", "", "and on", help_pause, command_resume},
+    {"resume", "", "end a pause: routine work goes on", help_resume, command_resume},
     {"agents", "", "the agents, and whether they are live", help_agents, command_agents},
     {"agent invite", "NAME --capability dump|drill ... [--databases GLOB ...] [--expires 1h]",
      "let an agent join; the token is shown once", help_agent_invite, command_agent_invite},

@@ -198,8 +198,8 @@ static void run_welcome(const Dev *dev) {
          "  export PGSEAL_URL=%s%s PGSEAL_TOKEN_FILE=%s\n"
          "  pgseal checkpoint %s --tag pre-deploy-2\n  pgseal ledger\n  pgseal show pre-deploy-2\n"
          "  pgseal fetch pre-deploy-2 --repository %s \\\n    --key %s.key --certificate %s.crt --output %s.dump\n",
-         dev->url, http_is_overheard(dev->url) ? " PGSEAL_UNENCRYPTED=1" : "", t, name, buffer_text(&repository_quoted), buffer_text(&keys_quoted), buffer_text(&keys_quoted),
-         name);
+         dev->url, http_is_overheard(dev->url) ? " PGSEAL_UNENCRYPTED=1" : "", t, name, buffer_text(&repository_quoted),
+         buffer_text(&keys_quoted), buffer_text(&keys_quoted), name);
   printf("\nCtrl-C stops it; the same command goes on with what is in %s.\n", dev->dir);
   fflush(stdout);
 }

@@ -59,7 +59,8 @@ static bool main_group(const char *word, FILE *out) {
     const Command *c = &cli_commands[i];
     if (strncmp(c->name, word, length) != 0 || c->name[length] != ' ')
       continue;
-    fprintf(out, "%s pgseal %s %s\n         %s\n", found ? "      " : "Usage:", c->name, c->usage, c->summary);
+    fprintf(out, "%s pgseal %s%s%s\n         %s\n", found ? "      " : "Usage:", c->name, *c->usage ? " " : "",
+            c->usage, c->summary);
     found = true;
   }
   return found;

@@ -109,8 +109,9 @@ ExitCode command_prune(Cli *cli, int argc, char **argv) {
 
 static ExitCode pin(Cli *cli, int argc, char **argv, bool wanted) {
   const char *name = NULL, *database = NULL, *reason = NULL;
-  const Option options[] = {{"database", OPTION_TEXT, &database, "NAME", "whose tag it is"},
-                            {"reason", OPTION_TEXT, &reason, "TEXT", "why, for whoever wants to know later"}};
+  const Option options[] = {
+      {"database", OPTION_TEXT, &database, "NAME", "whose tag it is, where several databases have it"},
+      {"reason", OPTION_TEXT, &reason, "TEXT", "why, for whoever wants to know later"}};
   ExitCode code;
   if (!cli_parse(cli, options, wanted ? 2 : 1, true, argc, argv, 1, 1, &name, &code))
     return code;

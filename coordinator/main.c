@@ -54,13 +54,18 @@ static const char usage_text[] =
     "  ledger import   fill a new ledger with an export from stdin, once its chain is verified\n"
     "\n"
     "Options:\n"
-    "  -c, --config FILE   the coordinator's configuration (see coordinator.yaml in the documentation)\n"
+    "  -c, --config FILE   the coordinator's configuration, coordinator.yaml\n"
     "      --dir DIR       of init\n"
     "      --name HOST     a name or address under which agents and clients reach it; may be repeated\n"
     "      --help          show this help\n"
     "      --version       show the version\n"
     "\n"
-    "Exit status: 0 success, 1 failure, 2 usage.\n";
+    "Examples:\n"
+    "  pgseal-coordinator init --dir /etc/pgseal --name pgseal.example.org\n"
+    "  pgseal-coordinator check --config /etc/pgseal/coordinator.yaml\n"
+    "\n"
+    "An annotated coordinator.yaml: deploy/coordinator.yaml; all keys: docs/configuration.md.\n"
+    "Exit status: 0 success; 1 failure, of the configuration too; 2 usage.\n";
 
 typedef struct Coordinator {
   uv_loop_t loop;
@@ -380,8 +385,13 @@ static int check(const CoordinatorConfig *config) {
   return 0;
 }
 
-static int usage_error(const char *message) {
-  fprintf(stderr, "pgseal-coordinator: %s\n\n%s", message, usage_text);
+static int PRINTF_LIKE(1, 2) usage_error(const char *format, ...) {
+  Error err;
+  va_list args;
+  va_start(args, format);
+  error_set_v(&err, ERR_INVALID_ARGUMENT, format, args);
+  va_end(args);
+  fprintf(stderr, "pgseal-coordinator: %s\n`pgseal-coordinator --help` tells more.\n", err.message);
   return EXIT_USAGE;
 }
 
@@ -414,7 +424,8 @@ static int command(const Words *words) {
   if (is(words, "init"))
     return init(words);
   if (words->count > 0 && !is(words, "check") && !is(words, "certificate") && !of_ledger)
-    return usage_error("unknown command");
+    return usage_error("there is no command '%s%s%s'", words->commands[0], words->count > 1 ? " " : "",
+                       words->count > 1 ? words->commands[1] : "");
   if (!words->path)
     return usage_error("--config FILE is missing");
   CLEANUP(config_cleanup) CoordinatorConfig *config = NULL;
@@ -455,7 +466,7 @@ int main(int argc, char **argv) {
     else if (option == 'n' && words.host_count < HOSTS_LIMIT)
       words.hosts[words.host_count++] = optarg;
     else
-      return usage_error("unknown option, or an option without its value");
+      return usage_error("there is no option '%s', or its value is missing", argv[optind - 1]);
   }
   words.commands = argv + optind;
   words.count = argc - optind;

@@ -13,9 +13,17 @@ enum { PIECE = 1 << 16, EXIT_WRONG = 2, CPU_SECONDS = 120 };
 #define MEMORY_LIMIT ((rlim_t)4 << 30)
 
 static const char usage[] =
-    "Usage: pgseal-pdf TRUST FILE\n\nReads a report, as `pgseal report --json` writes it, and makes a PDF of it.\n"
-    "FILE: - is stdout. TRUST: key, server, named or none: what was checked of its signature. `pgseal report --pdf "
-    "FILE` runs this.\n";
+    "Usage: pgseal-pdf TRUST FILE <REPORT\n\n"
+    "Reads a report from stdin, as `pgseal report --json` writes it, and makes a PDF of it. `pgseal report --pdf "
+    "FILE`\n"
+    "and the coordinator's mails do that by this program.\n\n"
+    "  TRUST  what was checked of its signature, for the PDF to tell: key (with a key that was given), server (with "
+    "the\n"
+    "         key that the coordinator it came from names), named (with the key that it names itself), none (it has "
+    "none)\n"
+    "  FILE   where the PDF goes; - is stdout\n\n"
+    "  pgseal report verify report.json && pgseal-pdf named report.pdf <report.json\n\n"
+    "Exit status: 0 success; 1 it is no report that holds, or the PDF could not be made; 2 usage.\n";
 
 static Status read_all(Buffer *out, Error *err) {
   for (;;) {
@@ -61,6 +69,10 @@ int main(int argc, char **argv) {
   bound();
   if (argc == 2 && strcmp(argv[1], "--help") == 0) {
     fputs(usage, stdout);
+    return 0;
+  }
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    printf("pgseal-pdf %s\n", PGSEAL_VERSION);
     return 0;
   }
   for (size_t i = 0; argc == 3 && i < ARRAY_SIZE(trusts); i++) {

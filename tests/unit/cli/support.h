@@ -14,6 +14,7 @@
 #include "cli/http.h"
 #include "common/base/buffer.h"
 #include "common/base/cleanup.h"
+#include "common/base/memory.h"
 
 /* request: the whole of it. Returns the body; *status starts as 200; NULL closes the connection unanswered. */
 typedef const char *Answer(void *user, const char *request, int *status);

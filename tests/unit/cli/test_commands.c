@@ -55,8 +55,12 @@ static const char *answer_sealed(void *user, const char *request, int *status) {
 /* 0.0.0.0 leads to this machine, too, but is not known to: what matters is what is known before it is asked. */
 static void test_the_token_is_not_shown_to_the_network(void **state) {
   (void)state;
-  static const char *const others[] = {"http://127.example.com:8420", "http://localhost.example.com",
-                                       "http://127.0.0.1@example.com", "http://10.0.0.1:8420", "http://", "http://[::2]"};
+  static const char *const others[] = {"http://127.example.com:8420",
+                                       "http://localhost.example.com",
+                                       "http://127.0.0.1@example.com",
+                                       "http://10.0.0.1:8420",
+                                       "http://",
+                                       "http://[::2]"};
   static const char *const own[] = {"http://127.0.0.1:8420", "http://localhost:8420", "http://[::1]:8420",
                                     "https://example.com"};
   for (size_t i = 0; i < ARRAY_SIZE(others); i++)
@@ -352,6 +356,13 @@ static void test_usage(void **state) {
     CLEANUP(run_release) Run help = RUN(NULL, cli_commands[i].name, "--help");
     assert_int_equal(help.code, EXIT_DONE);
     assert_memory_equal(help.out, "Usage: pgseal ", 14);
+    CLEANUP_FREE char *example = memory_format("\n  pgseal %s", cli_commands[i].name);
+    if (strcmp(cli_commands[i].name, "doctor") != 0) /* whose example begins with sudo */
+      assert_non_null(strstr(help.out, example));
+    for (const char *line = help.out; *line; line += strcspn(line, "\n") + 1) { /* but the usage's fits a terminal */
+      size_t length = strcspn(line, "\n");
+      assert_true(line[length] == '\n' && (length <= 120 || line == help.out) && (!length || line[length - 1] != ' '));
+    }
     CLEANUP(run_release) Run wrong = RUN(NULL, cli_commands[i].name, "--hlep");
     assert_int_equal(wrong.code, EXIT_USAGE);
     assert_non_null(strstr(wrong.err, "did you mean --help?"));
