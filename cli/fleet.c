@@ -215,6 +215,10 @@ ExitCode command_schedule(Cli *cli, int argc, char **argv) {
     cli_print_json(json);
     return EXIT_DONE;
   }
+  if (database && json_array_size(json_object_get(json, "schedule")) == 0) {
+    printf("'%s' has no schedule; `pgseal fleet DATABASE` says which policies a database has.\n", database);
+    return EXIT_DONE;
+  }
   static const char *const heading[] = {"DATABASE", "NEXT", "CRON", "TIME ZONE", "LAST RUN", "MISSED", "SKIPPED"};
   CLEANUP(table_release) Table table = {.columns = ARRAY_SIZE(heading)};
   for (size_t i = 0; i < ARRAY_SIZE(heading); i++)

@@ -58,7 +58,7 @@ static void ledger_print_events(const Cli *cli, const json_t *json) {
 }
 
 /* Oldest first, so that the newest is where the eye is. */
-static void ledger_print_checkpoints(const Cli *cli, const json_t *json) {
+static void ledger_print_checkpoints(const Cli *cli, const json_t *json, const char *database) {
   const json_t *list = json_object_get(json, "checkpoints");
   char day[FORMAT_SIZE], shown[FORMAT_SIZE] = "";
   for (size_t i = json_array_size(list); i-- > 0;) {
@@ -75,7 +75,9 @@ static void ledger_print_checkpoints(const Cli *cli, const json_t *json) {
     printf("%s \xc2\xb7 %s \xc2\xb7 %s%s%s\n", buffer_text(&line), api_text(checkpoint, "tag"),
            cli_style(cli->color_out, STYLE_DIM), api_text(checkpoint, "id"), cli_reset(cli->color_out));
   }
-  if (json_array_size(list) == 0)
+  if (json_array_size(list) == 0 && database)
+    printf("No checkpoints of '%s'; `pgseal databases` lists the databases.\n", database);
+  else if (json_array_size(list) == 0)
     printf("No checkpoints yet: pgseal checkpoint DATABASE --tag TAG\n");
 }
 
@@ -110,6 +112,6 @@ ExitCode command_ledger(Cli *cli, int argc, char **argv) {
   if (api_get(cli, &json, &err, "/api/v1/checkpoints?limit=%d%s%s", limit ? limit : LEDGER_DEFAULT,
               database ? "&database=" : "", escaped) != STATUS_OK)
     return cli_fail(cli, &err);
-  ledger_print_checkpoints(cli, json);
+  ledger_print_checkpoints(cli, json, database);
   return EXIT_DONE;
 }

@@ -8,9 +8,11 @@
 #include <uv.h>
 
 #include "common/base/cleanup.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/process.h"
+#include "common/config/yaml.h"
 #include "coordinator/alerts/alerts.h"
 #include "coordinator/api/api.h"
 #include "coordinator/config.h"
@@ -369,11 +371,23 @@ static Status check_issuer(const CoordinatorConfig *config, Error *err) {
   return STATUS_OK;
 }
 
+/* Of a file that is not there yet: can it be made? A server is not asked. */
+static Status check_ledger(const CoordinatorConfig *config, Error *err) {
+  if (ledger_is_postgres(config->ledger))
+    return STATUS_OK;
+  CLEANUP_FREE char *directory = config_directory(config->ledger);
+  if (file_exists(directory))
+    return STATUS_OK;
+  error_set(err, ERR_CONFIG, "%s: ledger: there is no directory %s", config->path, directory);
+  error_remedy(err, "Make it, for the coordinator's user alone (mode 0700), or correct `ledger`.");
+  return ERR_CONFIG;
+}
+
 static int check(const CoordinatorConfig *config) {
   Error err;
   size_t databases = 0;
-  if (api_check(config, &err) != STATUS_OK || admission_check(config, &err) != STATUS_OK ||
-      alert_settings_check(&config->alerts, &err) != STATUS_OK ||
+  if (check_ledger(config, &err) != STATUS_OK || api_check(config, &err) != STATUS_OK ||
+      admission_check(config, &err) != STATUS_OK || alert_settings_check(&config->alerts, &err) != STATUS_OK ||
       trace_settings_check(&config->traces, &err) != STATUS_OK || check_fleet(config, &databases, &err) != STATUS_OK ||
       check_issuer(config, &err) != STATUS_OK)
     return complain(&err);

@@ -50,7 +50,8 @@ static void doctor_tools(Doctor *doctor) {
   AgentTools tools = {0};
   agent_tools_find(doctor->config, &tools);
   for (size_t i = 0; i < tools.count; i++)
-    doctor_say(doctor, FINDING_OK, tools.items[i].name, "%s", tools.items[i].version);
+    if (!agent_tools_inner(tools.items[i].name))
+      doctor_say(doctor, FINDING_OK, tools.items[i].name, "%s", tools.items[i].version);
   agent_tools_release(&tools);
 }
 
@@ -96,9 +97,11 @@ int doctor(const char *config_path) {
   if (config->can_drill || config->can_rehearse)
     doctor_drill(&it);
   agent_config_free(config);
-  if (it.bad || it.warnings)
-    printf("\n%d thing%s not work, %d warning%s.\n", it.bad, it.bad == 1 ? " does" : "s do", it.warnings,
-           it.warnings == 1 ? "" : "s");
+  const char *s = it.warnings == 1 ? "" : "s";
+  if (it.bad)
+    printf("\n%d thing%s not work, %d warning%s.\n", it.bad, it.bad == 1 ? " does" : "s do", it.warnings, s);
+  else if (it.warnings)
+    printf("\nAll of it works; %d warning%s.\n", it.warnings, s);
   else
     printf("\nAll is well.\n");
   return it.bad ? 1 : 0;

@@ -59,6 +59,7 @@ struct Session {
   unsigned epoch, reply_epoch;       /* of this session; of the reply that is being taken */
   int lease_seconds, poll_seconds;
   Look *look;                          /* under way; or NULL */
+  bool looked_at;                      /* what guards the repository was found out once */
   int64_t next_look_us, look_until_us; /* monotonic; until then the first is waited for */
   JobTrack *jobs;
   Relay *relays;

@@ -58,7 +58,7 @@ void repository_look(const AgentConfig *config, RepositoryLook *out) {
   *out = (RepositoryLook){.kind = "directory", .lock = "none", .removes = "yes"};
   if (config->repository_directory)
     return;
-  *out = (RepositoryLook){.kind = "bucket", .lock = "unknown", .removes = "unknown"};
+  *out = (RepositoryLook){.kind = "bucket", .lock = "unknown", .removes = "unknown", .away = true};
   hasty.repository_s3.connect_seconds = LOOK_CONNECT_SECONDS;
   hasty.repository_s3.timeout_seconds = LOOK_TIMEOUT_SECONDS;
   hasty.repository_s3.retry_seconds = LOOK_RETRY_SECONDS;
@@ -67,6 +67,7 @@ void repository_look(const AgentConfig *config, RepositoryLook *out) {
   if (repository_guards(repository, &guards, &err) == STATUS_OK) {
     look_at_lock(&guards, out);
     look_at_rights(repository, &guards, out);
+    out->away = false;
   }
   repository_close(repository);
 }

@@ -13,6 +13,7 @@ typedef struct RepositoryLook {
   char kind[16];    /* "directory", "bucket" */
   char lock[64];    /* "none", "unused" (nothing is locked), "GOVERNANCE 30 days", "unknown" */
   char removes[16]; /* may this agent destroy what is stored? "yes", "no", "unknown" */
+  bool away;        /* nobody answered: what is unknown may be known soon */
 } RepositoryLook;
 
 /* Blocks, of a bucket for as long as its server takes, some seconds at most. Any thread. What cannot be found out is

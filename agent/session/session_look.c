@@ -1,5 +1,5 @@
-/* What guards the repository, looked at before the agent joins and then once a day; the coordinator is told when it
- * joins. A bucket's server may take its time: that is a thread of its own. */
+/* What guards the repository, looked at before the agent joins and then once a day, or soon again where it was away;
+ * the coordinator is told when it joins. A bucket's server may take its time: that is a thread of its own. */
 #include "agent/session/internal.h"
 
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 
 enum { LOOK_WAIT_US = 10 * 1000 * 1000 }; /* then it joins without */
 #define LOOK_EVERY_US ((int64_t)86400 * 1000000)
+#define LOOK_AGAIN_US ((int64_t)600 * 1000000) /* at one that was away */
 
 struct Look {
   uv_work_t work;
@@ -41,7 +42,12 @@ static void on_looked(uv_work_t *work, int status) {
   Session *session = look->session;
   if (session) {
     session->look = NULL;
-    bool news = status == 0 && take(session, &look->found);
+    if (status != 0 || look->found.away)
+      session->next_look_us = clock_monotonic_us() + LOOK_AGAIN_US;
+    /* what was known of one that is away now stays as it was */
+    bool fresh = status == 0 && !(look->found.away && session->looked_at);
+    bool news = fresh && take(session, &look->found);
+    session->looked_at |= fresh && !look->found.away;
     log_debug("looked at the repository", "lock", look->found.lock, "removes", look->found.removes, NULL);
     if (news && session->state == SESSION_JOINED)
       session->state = SESSION_JOINING; /* that is how it tells who it is, and what it has */

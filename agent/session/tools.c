@@ -40,6 +40,10 @@ void agent_tools_find(const AgentConfig *config, AgentTools *tools) {
     add(tools, memory_format("image-%d", config->drill.images[i].major), memory_strdup(config->drill.images[i].image));
 }
 
+bool agent_tools_inner(const char *name) {
+  return strcmp(name, "trials") == 0 || strcmp(name, "inventories") == 0;
+}
+
 bool agent_tools_set(AgentTools *tools, const char *name, const char *version) {
   for (size_t i = 0; i < tools->count; i++) {
     if (strcmp(tools->items[i].name, name) != 0)

@@ -17,6 +17,7 @@ typedef struct AgentTools {
 
 /* Runs each major's pg_dump --version once: blocks for some milliseconds; at the start only. */
 void agent_tools_find(const AgentConfig *config, AgentTools *tools);
+bool agent_tools_inner(const char *name); /* what coordinators want to know, and people do not */
 /* Instead of what it had by that name. False: it is what it had. */
 bool agent_tools_set(AgentTools *tools, const char *name, const char *version);
 void agent_tools_release(AgentTools *tools);

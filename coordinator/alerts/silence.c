@@ -139,8 +139,9 @@ static Status check(const Alerts *alerts, const SilenceWish *wish, Error *err) {
   if (!wish->reason || !*wish->reason || strlen(wish->reason) >= REASON_SIZE)
     return error_set(err, ERR_INVALID_ARGUMENT, "say why: a reason of 1 to %d bytes", REASON_SIZE - 1);
   if (!wish->acknowledge && (wish->seconds < SILENCE_LEAST || wish->seconds > most))
-    return error_set(err, ERR_INVALID_ARGUMENT, "a silence lasts %d to %lld seconds%s", SILENCE_LEAST, (long long)most,
-                     most == SILENCE_CHAIN_SECONDS ? " where it is about a chain that is not whole" : "");
+    return error_set(err, ERR_INVALID_ARGUMENT, "a silence lasts from 1 minute to %s (%d to %lld seconds)",
+                     most == SILENCE_CHAIN_SECONDS ? "1 hour, where it is about a chain that is not whole" : "30 days",
+                     SILENCE_LEAST, (long long)most);
   return check_room(alerts, err);
 }
 

@@ -40,6 +40,7 @@ def test_well(place):
     for part in (r"ok    shop: PostgreSQL 15\S*.*2 tables", r"ok    drill of PostgreSQL 15: .* started in", r"ok    repository: it reads what it wrote",
                  r"ok    repository: what is stored is not overwritten", r"warn  repository: a directory", r"warn  shop: the role is a superuser"):
         assert re.search(part, said), (part, said)
+    assert "\nAll of it works; " in said and "trials" not in said and "inventories" not in said
     assert not list((place.repository / "doctor").rglob("probe")), "it takes away what it put there"
     place.assert_clean()
 

@@ -98,6 +98,8 @@ def test_fleet(make_stack, server, tmp_path):
              > datetime.datetime.strptime(last, "%Y-%m-%dT%H:%MZ").replace(tzinfo=datetime.timezone.utc) + datetime.timedelta(seconds=2))
     assert len(scheduled(stack)) == 2
     assert "shop" in stack.cli("schedule").stdout
+    assert "'shpo' has no schedule" in stack.cli("schedule", "shpo").stdout
+    assert stack.cli("ledger", "--database", "shpo").stdout.startswith("No checkpoints of 'shpo'")
     stack.assert_clean()
 
 

@@ -133,6 +133,8 @@ def test_settings_that_are_wrong(make_stack):
     stack = make_stack({"shop": "dbname=nowhere"}, agents=(), start=False)
     config = stack.dir / "coordinator.yaml"
     base = config.read_text()
+    config.write_text(json.dumps(json.loads(base) | {"ledger": "nowhere/ledger.db"}))
+    assert "ledger: there is no directory " in check(stack).stderr
     there = {"endpoint": "https://collector.example.com"}
     for traces, told_of in (({"endpoint": "http://collector.example.com:4318"}, "not encrypted"), ({"endpoint": "collector"}, "traces.endpoint: it "),
                             ({"endpoint": "https://c/?key=x"}, "headers_file"), ({}, "endpoint"), (there | {"header": "x"}, "header"),
