@@ -57,7 +57,7 @@ static void test_odd(void **state) {
   Pgseal__Machine message = PGSEAL__MACHINE__INIT;
   Pgseal__Slots slots[MANY], *slot_list[MANY];
   Pgseal__Disk disks[MANY], *disk_list[MANY];
-  char names[MANY][8], *own[MANY][6];
+  char names[MANY][16], *own[MANY][6];
   char *places[] = {place("a\"b\n"),
                     place("data"),
                     place(""),
