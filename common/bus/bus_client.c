@@ -1,7 +1,6 @@
 /* The client side: one nng context and one aio per open request; made for it, and freed on the loop when it ended. */
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -35,6 +34,7 @@ struct BusClient {
   nng_tls_config *tls; /* NULL: no url wants it */
   nng_dialer dialer;   /* of the current url */
   bool dialed;
+  BusDrops *drops;    /* those of the urls before */
   atomic_uint wanted; /* that dialer's number: others' connections are refused */
   atomic_uint pipe;   /* its connection, by nng's threads; 0: there is none */
   int64_t missed_us;  /* monotonic: since when there is none; 0: there is one, or it is not known yet */
@@ -105,23 +105,6 @@ static void on_event(void *user, QueueItem *item) {
 
 /* ---- dialing ---- */
 
-static void *close_dialer(void *arg) {
-  nng_dialer *dialer = arg;
-  nng_dialer_close(*dialer);
-  free(dialer);
-  return NULL;
-}
-
-/* On a thread of its own, as a socket is closed (closing.h): it may wait for a connection that is being made. */
-static void drop_dialer(nng_dialer dialer) {
-  pthread_t thread;
-  nng_dialer *copy = memory_dup(&dialer, sizeof dialer);
-  if (pthread_create(&thread, NULL, close_dialer, copy) == 0)
-    pthread_detach(thread);
-  else
-    close_dialer(copy);
-}
-
 /* A new connection to the current coordinator; the one there was is closed. */
 static Status dial(BusClient *client, nng_tls_config *tls, Error *err) {
   nng_dialer dialer;
@@ -133,13 +116,13 @@ static Status dial(BusClient *client, nng_tls_config *tls, Error *err) {
     rc = rc ? rc : nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
     if (rc) {
       atomic_store(&client->wanted, before);
-      drop_dialer(dialer);
+      bus_drop_dialer(client->drops, dialer);
     }
   }
   if (rc)
     return error_set(err, ERR_UNAVAILABLE, "cannot dial the coordinator: %s", nng_strerror(rc));
   if (client->dialed)
-    drop_dialer(client->dialer);
+    bus_drop_dialer(client->drops, client->dialer);
   client->dialer = dialer;
   client->dialed = true;
   client->missed_us = 0;
@@ -221,6 +204,7 @@ Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_coun
     free_client(client);
     return error_set(err, ERR_UNAVAILABLE, "cannot open the bus: %s", nng_strerror(rc));
   }
+  client->drops = bus_drops_new();
   nng_socket_set_size(client->socket, NNG_OPT_RECVMAXSZ, BUS_MESSAGE_LIMIT);
   nng_socket_set_ms(client->socket, NNG_OPT_REQ_RESENDTIME, resend_ms);
   nng_socket_set_ms(client->socket, NNG_OPT_RECONNMINT, 100);
@@ -232,6 +216,7 @@ Status bus_client_open(uv_loop_t *loop, const char *const *urls, size_t url_coun
   if (!status && queue_open(&client->queue, loop, on_event, client) != 0)
     status = error_set(err, ERR_INTERNAL, "the event loop takes no more");
   if (status) {
+    bus_drops_end(client->drops);
     nng_close(client->socket);
     free_client(client);
     return status;
@@ -300,5 +285,5 @@ void bus_client_close(BusClient *client, void (*closed)(void *user), void *user)
       nng_msg_free(message);
     finish(call, NNG_ECLOSED, NULL);
   }
-  bus_close_socket(client->queue.async.loop, client->socket, on_socket_closed, client);
+  bus_close_socket(client->queue.async.loop, client->socket, client->drops, on_socket_closed, client);
 }

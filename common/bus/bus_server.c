@@ -270,5 +270,5 @@ void bus_server_close(BusServer *server, void (*closed)(void *user), void *user)
     nng_ctx_close(request->ctx);
     nng_aio_free(request->aio);
   }
-  bus_close_socket(server->loop, server->socket, on_socket_closed, server);
+  bus_close_socket(server->loop, server->socket, NULL, on_socket_closed, server);
 }

@@ -11,8 +11,20 @@
 
 enum { CLOSE_LIMIT_MS = 2000 };
 
+struct BusDrops {
+  pthread_mutex_t lock;
+  pthread_cond_t none;
+  int count; /* of threads */
+};
+
+typedef struct Drop {
+  BusDrops *drops;
+  nng_dialer dialer;
+} Drop;
+
 typedef struct Closing {
   nng_socket socket;
+  BusDrops *drops; /* or NULL */
   uv_async_t async;
   uv_timer_t timer;
   pthread_mutex_t lock; /* over the two that follow */
@@ -22,6 +34,52 @@ typedef struct Closing {
   void (*closed)(void *user);
   void *user;
 } Closing;
+
+/* ---- dialers ---- */
+
+BusDrops *bus_drops_new(void) {
+  BusDrops *drops = memory_alloc(sizeof *drops);
+  pthread_mutex_init(&drops->lock, NULL);
+  pthread_cond_init(&drops->none, NULL);
+  return drops;
+}
+
+static void *drop(void *arg) {
+  Drop *it = arg;
+  BusDrops *drops = it->drops;
+  nng_dialer_close(it->dialer);
+  free(it);
+  pthread_mutex_lock(&drops->lock);
+  if (--drops->count == 0)
+    pthread_cond_signal(&drops->none);
+  pthread_mutex_unlock(&drops->lock);
+  return NULL;
+}
+
+void bus_drop_dialer(BusDrops *drops, nng_dialer dialer) {
+  pthread_t thread;
+  Drop *it = memory_alloc(sizeof *it);
+  *it = (Drop){drops, dialer};
+  pthread_mutex_lock(&drops->lock);
+  drops->count++;
+  pthread_mutex_unlock(&drops->lock);
+  if (pthread_create(&thread, NULL, drop, it) == 0)
+    pthread_detach(thread);
+  else
+    drop(it);
+}
+
+void bus_drops_end(BusDrops *drops) {
+  pthread_mutex_lock(&drops->lock);
+  while (drops->count > 0)
+    pthread_cond_wait(&drops->none, &drops->lock);
+  pthread_mutex_unlock(&drops->lock);
+  pthread_cond_destroy(&drops->none);
+  pthread_mutex_destroy(&drops->lock);
+  free(drops);
+}
+
+/* ---- the socket ---- */
 
 /* nng's exit handler waits for its threads, one of which hangs. */
 static void leave_at_once(int status, void *unused) {
@@ -70,6 +128,8 @@ static void on_limit(uv_timer_t *timer) {
 
 static void *close_it(void *arg) {
   Closing *closing = arg;
+  if (closing->drops)
+    bus_drops_end(closing->drops);
   nng_close(closing->socket);
   pthread_mutex_lock(&closing->lock);
   closing->done = true;
@@ -80,9 +140,9 @@ static void *close_it(void *arg) {
   return NULL;
 }
 
-void bus_close_socket(uv_loop_t *loop, nng_socket socket, void (*closed)(void *user), void *user) {
+void bus_close_socket(uv_loop_t *loop, nng_socket socket, BusDrops *drops, void (*closed)(void *user), void *user) {
   Closing *closing = memory_alloc(sizeof *closing);
-  *closing = (Closing){.socket = socket, .holders = 2, .handles = 2, .closed = closed, .user = user};
+  *closing = (Closing){.socket = socket, .drops = drops, .holders = 2, .handles = 2, .closed = closed, .user = user};
   pthread_mutex_init(&closing->lock, NULL);
   uv_async_init(loop, &closing->async, on_done);
   uv_timer_init(loop, &closing->timer);

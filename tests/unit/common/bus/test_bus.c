@@ -14,139 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/cleanup.h"
-#include "common/base/clock.h"
-#include "common/base/memory.h"
-#include "common/bus/bus.h"
-#include "tests/unit/port.h"
-
-/* nng 1.5.2 itself now and then loses memory of a connection that is closed while it is being made. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) {
-  return "leak:libnng.so\n";
-}
-
-enum { PARKED_LIMIT = 64 };
-
-typedef struct Fixture {
-  uv_loop_t loop;
-  char url[64];
-  BusServer *server;
-  BusClient *client;
-  BusRequest *parked[PARKED_LIMIT]; /* what began with 'p' */
-  size_t parked_count, served, drops;
-  size_t answered, failed;
-  Status last_failure;
-  char last[64];
-  size_t last_size;
-  bool wrong_answer;
-  uv_timer_t guard;
-  struct Fixture *second; /* of a test that has two servers */
-} Fixture;
-
-static void on_guard(uv_timer_t *timer) {
-  (void)timer;
-  fail_msg("the test hangs");
-}
-
-/* 'p...' is parked, 'd...' is dropped twice and then echoed, anything else is echoed. */
-static void on_request(void *user, BusRequest *request, const uint8_t *data, size_t size) {
-  Fixture *f = user;
-  f->served++;
-  if (size > 0 && data[0] == 'p' && f->parked_count < PARKED_LIMIT) {
-    f->parked[f->parked_count++] = request;
-  } else if (size > 0 && data[0] == 'd' && f->drops < 2) {
-    f->drops++;
-    bus_request_drop(request);
-  } else {
-    bus_request_reply(request, data, size);
-  }
-}
-
-static void on_reply(void *user, const Error *err, const uint8_t *data, size_t size) {
-  Fixture *f = user;
-  if (err) {
-    f->failed++;
-    f->last_failure = err->status;
-    return;
-  }
-  f->answered++;
-  f->last_size = size;
-  snprintf(f->last, sizeof f->last, "%.*s", (int)(size < 63 ? size : 63), (const char *)data);
-}
-
-static void on_closed(void *user) {
-  *(void **)user = NULL;
-}
-
-static void open_server(Fixture *f, size_t parallel) {
-  Error err;
-  int64_t until = clock_monotonic_us() + 5000000; /* a port that was closed just now may take a moment */
-  while (bus_server_open(&f->loop, f->url, NULL, parallel, on_request, f, &f->server, &err) != STATUS_OK) {
-    if (clock_monotonic_us() > until)
-      fail_msg("%s", err.message);
-    usleep(50000);
-  }
-}
-
-static void open_client(Fixture *f, int resend_ms) {
-  Error err;
-  const char *urls[] = {f->url};
-  assert_int_equal(bus_client_open(&f->loop, urls, 1, NULL, resend_ms, &f->client, &err), STATUS_OK);
-}
-
-static void close_server(Fixture *f) {
-  bus_server_close(f->server, on_closed, &f->server);
-  while (f->server)
-    uv_run(&f->loop, UV_RUN_ONCE);
-}
-
-static void close_client(Fixture *f) {
-  bus_client_close(f->client, on_closed, &f->client);
-  while (f->client)
-    uv_run(&f->loop, UV_RUN_ONCE);
-}
-
-static void close_beside(Fixture *f) {
-  bus_server_close(f->second->server, on_closed, &f->second->server);
-  while (f->second->server)
-    uv_run(&f->loop, UV_RUN_ONCE);
-}
-
-static int setup(void **state) {
-  Fixture *f = memory_alloc(sizeof *f);
-  uv_loop_init(&f->loop);
-  uv_timer_init(&f->loop, &f->guard);
-  uv_timer_start(&f->guard, on_guard, 30000, 0);
-  snprintf(f->url, sizeof f->url, "tcp://127.0.0.1:%d", free_port());
-  *state = f;
-  return 0;
-}
-
-static int teardown(void **state) {
-  Fixture *f = *state;
-  if (f->client)
-    close_client(f);
-  if (f->server)
-    close_server(f);
-  if (f->second && f->second->server)
-    close_beside(f);
-  free(f->second);
-  uv_close((uv_handle_t *)&f->guard, NULL);
-  uv_run(&f->loop, UV_RUN_DEFAULT);
-  int left = uv_loop_close(&f->loop);
-  free(f);
-  return left;
-}
-
-static void ask(Fixture *f, const char *text, int timeout_ms) {
-  bus_client_request(f->client, text, strlen(text), timeout_ms, on_reply, f);
-}
-
-static void until(Fixture *f, const size_t *counter, size_t wanted) {
-  while (*counter < wanted)
-    uv_run(&f->loop, UV_RUN_ONCE);
-}
+#include "tests/unit/common/bus/bus_fixture.h"
 
 static void test_echo(void **state) {
   Fixture *f = *state;
@@ -415,60 +283,6 @@ static void test_addresses_are_checked(void **state) {
   assert_non_null(strstr(err.message, f->url));
 }
 
-static void count_down(uv_timer_t *timer) {
-  --*(size_t *)timer->data;
-}
-
-static void let_pass(Fixture *f, int ms) {
-  size_t left = 1;
-  uv_timer_t timer = {.data = &left};
-  uv_timer_init(&f->loop, &timer);
-  uv_timer_start(&timer, count_down, (uint64_t)ms, 0);
-  while (left)
-    uv_run(&f->loop, UV_RUN_ONCE);
-  uv_close((uv_handle_t *)&timer, NULL);
-  uv_run(&f->loop, UV_RUN_NOWAIT);
-}
-
-/* Sessions are one coordinator's: all is asked of one, as long as it is there; what was under way is asked of the next.
- */
-static void test_one_of_several_at_a_time(void **state) {
-  Fixture *f = *state;
-  Fixture *second = f->second = memory_alloc(sizeof *second);
-  Error err;
-  snprintf(second->url, sizeof second->url, "tcp://127.0.0.1:%d", free_port());
-  open_server(f, 64);
-  assert_int_equal(bus_server_open(&f->loop, second->url, NULL, 64, on_request, second, &second->server, &err),
-                   STATUS_OK);
-  const char *urls[] = {f->url, second->url};
-  assert_int_equal(bus_client_open(&f->loop, urls, 2, NULL, 60000, &f->client, &err), STATUS_OK);
-  for (size_t i = 1; i <= 20; i++) {
-    ask(f, "x", 10000);
-    until(f, &f->answered, i);
-    if (i == 10)
-      let_pass(f, BUS_PATIENCE_MS + 600);
-  }
-  assert_true(f->served == 20 && second->served == 0);
-  ask(f, "parked", 20000);
-  until(f, &f->parked_count, 1);
-  close_server(f);
-  until(f, &second->parked_count, 1);
-  bus_request_reply(second->parked[0], "y", 1);
-  until(f, &f->answered, 21);
-  open_server(f, 64); /* which does not take it back */
-  let_pass(f, BUS_PATIENCE_MS + 600);
-  ask(f, "x", 10000);
-  until(f, &f->answered, 22);
-  assert_true(f->served == 21 && second->served == 2);
-  /* One that is there, but does not answer in time, is left. */
-  ask(f, "parked", 1000);
-  until(f, &f->failed, 1);
-  assert_int_equal(f->last_failure, ERR_TIMEOUT);
-  ask(f, "x", 10000);
-  until(f, &f->answered, 23);
-  assert_int_equal(f->served, 22);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_close_in_the_middle, setup, teardown),
@@ -477,7 +291,6 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_parked_requests_do_not_hold_up_others, setup, teardown),
       cmocka_unit_test_setup_teardown(test_dropped_is_resent, setup, teardown),
       cmocka_unit_test_setup_teardown(test_server_comes_later_and_again, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_one_of_several_at_a_time, setup, teardown),
       cmocka_unit_test_setup_teardown(test_timeout_is_one_bound, setup, teardown),
       cmocka_unit_test_setup_teardown(test_gone_client_is_noticed, setup, teardown),
       cmocka_unit_test_setup_teardown(test_all_places_taken, setup, teardown),

@@ -435,7 +435,7 @@ static void test_ten_thousand(void **state) {
     buffer_append_format(&text, "  - {name: db-%d}\n", i);
   begin(s, buffer_text(&text));
   clock_moved_us += MINUTES(30);
-  int64_t before = 0, made = 0, slowest = 0;
+  int64_t begun = clock_monotonic_us(), before = 0, made = 0, slowest = 0;
   for (int second = 0; second < 20; second++, clock_moved_us += 1000000) {
     do {
       before = clock_monotonic_us();
@@ -447,7 +447,8 @@ static void test_ten_thousand(void **state) {
   size_t count;
   OK(ledger_job_open(s->f->ledger, &jobs, &count, &s->f->err));
   ledger_job_list_free(jobs, count);
-  assert_in_range(count / 2, 25, 100); /* 2.8 in a second */
+  size_t took = (size_t)((clock_monotonic_us() - begun) / 1000000); /* goes by, besides */
+  assert_in_range(count / 2, 25, 100 + 4 * took);                   /* 2.8 in a second */
   expect_details(s, "schedule.missed", "");
   print_message("slowest: %d us\n", (int)slowest);
 }
