@@ -60,10 +60,6 @@ static bool is_left_out(const json_t *set, const TablePair *pair) {
   return json_object_get(set, name) != NULL;
 }
 
-static void free_json(json_t **json) {
-  json_decref(*json);
-}
-
 /* The one that lost most first, of the first `most` that are kept. */
 static void keep(Lost *list, size_t *count, size_t most, Lost lost) {
   size_t at = *count < most ? (*count)++ : most;
@@ -91,7 +87,7 @@ static void compare(const AlertSettings *settings, const Tables *before, const T
   Lost most[FACTS_TABLES];
   size_t kept = 0, count = 0;
   CLEANUP_FREE TablePair *pairs = NULL;
-  CLEANUP(free_json) json_t *omitted = left_out(facts->sealed[0].omissions);
+  CLEANUP(json_decrefp) json_t *omitted = left_out(facts->sealed[0].omissions);
   tables_compare(before, now, &pairs, &count);
   for (size_t i = 0; i < count; i++) {
     if (!table_fallen(&pairs[i], now, &limits) || is_left_out(omitted, &pairs[i]) ||

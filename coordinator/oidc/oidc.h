@@ -6,9 +6,12 @@
  * The issuer, as it is known here:
  *
  *   UNKNOWN  --wanted-->  DESCRIBING  --its description-->  FETCHING  --its keys-->  KNOWN
- *   DESCRIBING, FETCHING  --anything else-->  UNKNOWN; what waits fails with the reason, and so does what is begun in
- * the next two seconds: nobody makes it be asked as often as he likes KNOWN  --wanted, and older than an hour-->
- * DESCRIBING KNOWN  --a key is not known, as was none in the last half a minute-->  FETCHING
+ *   DESCRIBING, FETCHING  --anything else-->  UNKNOWN; what waits fails with the reason
+ *   KNOWN  --wanted, and older than an hour-->  DESCRIBING
+ *   KNOWN  --a key is not known, as was none in the last half a minute-->  FETCHING
+ *
+ * What is begun within two seconds of such a failure fails with the same reason: nobody makes the issuer be asked as
+ * often as he likes.
  *
  * One sign-in's step (a flow):
  *

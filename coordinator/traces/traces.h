@@ -34,7 +34,7 @@ void traces_close(Traces *traces);
 
 /* Since the coordinator was started. */
 typedef struct TracesNumbers {
-  int64_t sent, refused, dropped; /* spans; dropped: there was no room, or they could not be made */
+  int64_t sent, refused, dropped; /* spans; dropped: there was no room. A trace that could not be made counts as one */
   int64_t queued;                 /* now */
 } TracesNumbers;
 bool traces_numbers(const Traces *traces, TracesNumbers *out); /* false: nothing is to be sent */
